@@ -1,4 +1,4 @@
-"""Accounts and the people in them: plans, members, invitations, sessions, single sign-on.
+"""Accounts, plans, members, invitations, sessions and single sign-on.
 
 May import `journal`.
 """

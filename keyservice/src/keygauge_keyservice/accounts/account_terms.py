@@ -1,4 +1,4 @@
-"""An account as given in requests and forms."""
+"""The account fields accepted in requests and forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts: who holds keys, on which plan."""
+"""Accounts: the customers who own keys, each on a plan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.limits import carried_use
 
-# Deleted together with an account, in an order that breaks no reference.
+# Tables whose rows are deleted with the account, ordered so that no foreign key is violated.
 _OF_ACCOUNT = ("session", "member", "invitation", "token", "notice", "notice_channel", "price")
 
 Status = Literal["active", "suspended"]
@@ -48,7 +48,7 @@ def create(connection: Connection, *, name: str, plan_id: str, actor: str) -> Ac
     """Create an account on a plan.
 
     Raises:
-        Problem: 404, there is no such plan.
+        Problem: 404 if there is no such plan.
     """
     with connection.transaction():
         plans.require(connection, plan_id)
@@ -93,7 +93,10 @@ def list_accounts(
     status: str | None = None,
     sort: str = "id",
 ) -> list[Account]:
-    """Return accounts of an id, name, plan or status, sorted: those after an id, at most so many."""
+    """Return a sorted page of accounts, filtered by id, name, plan or status.
+
+    `after` is the id of the last account of the previous page.
+    """
     beyond, order = keyset.clauses("account", SORTS, sort, own=_OWN)
     query = sql.SQL(_LIST).format(own=sql.SQL(_OWN), after=beyond, order=order)
     values = {
@@ -124,10 +127,12 @@ def rename(connection: Connection, account_id: str, name: str, *, actor: str) ->
 
 
 def change_plan(connection: Connection, account_id: str, plan_id: str, *, actor: str) -> Account:
-    """Move an account to another plan, at once for all of its keys; use is kept for equal periods and windows.
+    """Move an account to another plan, effective immediately for all of its keys.
+
+    Limits with the same period or window keep the usage counted so far.
 
     Raises:
-        Problem: 404, there is no such account or plan.
+        Problem: 404 if there is no such account or plan.
     """
     with connection.transaction():
         before = _lock(connection, account_id)
@@ -144,7 +149,7 @@ def change_plan(connection: Connection, account_id: str, plan_id: str, *, actor:
 
 
 def set_status(connection: Connection, account_id: str, status: Status, *, actor: str) -> Account:
-    """Suspend or reactivate an account, at once for all of its keys.
+    """Suspend or reactivate an account, effective immediately for all of its keys.
 
     Raises:
         Problem: 404.
@@ -162,10 +167,10 @@ def set_status(connection: Connection, account_id: str, status: Status, *, actor
 
 
 def delete(connection: Connection, account_id: str, *, actor: str) -> None:
-    """Delete an account without usage or invoices, with its members; its audit log is kept.
+    """Delete an account and its members; its audit log is kept.
 
     Raises:
-        Problem: 404; 409, it has or had keys, or invoices: its history is kept.
+        Problem: 404; 409 if it has invoices or has ever had keys.
     """
     with connection.transaction():
         before = _lock(connection, account_id)

@@ -1,4 +1,4 @@
-"""Alerts that a member has dismissed for some days."""
+"""Alerts that members have dismissed; each stays hidden for seven days."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HIDDEN = timedelta(days=7)
 
 
 def find(connection: Connection, member_id: int, *, now: datetime | None = None) -> set[str]:
-    """Return the names of the alerts that a member has dismissed."""
+    """Return the names of the alerts that a member dismissed within the last seven days."""
     since = (now or datetime.now(UTC)) - _HIDDEN
     rows = connection.execute(
         "/* dismissals.find */ SELECT name FROM dismissed_alert WHERE member_id = %s AND at > %s", (member_id, since)

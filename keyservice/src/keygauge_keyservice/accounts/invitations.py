@@ -1,4 +1,4 @@
-"""Invitations: a one-time link lets a person choose a password and join, or choose another one."""
+"""Invitations: one-time links for joining an account, or for resetting a member's password."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True)
 class Invitation:
-    """An invitation that may still be accepted."""
+    """An open invitation."""
 
     id: int
     account_id: str | None
@@ -44,13 +44,15 @@ class Invitation:
 def create(
     connection: Connection, *, account_id: str | None, email: str, role: AnyRole, actor: str, by_operator: bool = False
 ) -> tuple[Invitation, str]:
-    """Invite a person, or a member who lost the password; the link's secret is in the answer and nowhere else.
+    """Create an invitation for a new member, or for a member who lost their password.
 
-    An earlier invitation of the same address ends. For an owner only an operator makes one: whoever has the link
-    chooses the password, and no owner takes another one's place.
+    Return it with the link's secret, which cannot be retrieved later. Earlier invitations for the same address and
+    account are deleted. Only an operator can invite an existing owner, because the link sets the password and one owner
+    must not be able to take over another's membership.
 
     Raises:
-        Problem: 409, the address is a member of this account with another role, or an owner; 422, it is none.
+        Problem: 409 if the address is already a member with another role, or an owner; 422 if it is not an e-mail
+            address.
     """
     email = members.normalise_email(email)
     if not members.is_email(email):
@@ -96,7 +98,7 @@ def create(
 
 
 def find(connection: Connection, token: str) -> Invitation | None:
-    """Return the invitation of a link, or None where it was used or has ended."""
+    """Return the invitation of a link, or None if it was used or has expired."""
     with connection.cursor(row_factory=class_row(Invitation)) as cursor:
         return cursor.execute(
             "/* invitations.find */ SELECT id, account_id, email, role, created_by, ends_at FROM invitation "
@@ -114,7 +116,7 @@ def list_open(
     after: int | None = None,
     limit: int | None = None,
 ) -> list[Invitation]:
-    """Return an account's invitations that may still be accepted, sorted: those after one, at most so many."""
+    """Return a sorted page of an account's open invitations; `after` is the last id of the previous page."""
     beyond, order = keyset.clauses("invitation", SORTS, sort, own=_OWN, cursor="bigint")
     values = {"account_id": account_id, "email": email, "after": after, "limit": limit}
     with connection.cursor(row_factory=class_row(Invitation)) as cursor:
@@ -123,7 +125,7 @@ def list_open(
 
 
 def withdraw(connection: Connection, account_id: str | None, invitation_id: int, *, actor: str) -> None:
-    """End an invitation; nothing happens where it was accepted."""
+    """Withdraw an invitation; do nothing if it was already accepted."""
     with connection.transaction():
         row = connection.execute(
             "/* invitations.withdraw */ DELETE FROM invitation WHERE id = %s AND account_id IS NOT DISTINCT FROM %s "
@@ -135,26 +137,28 @@ def withdraw(connection: Connection, account_id: str | None, invitation_id: int,
 
 
 def accept(connection: Connection, token: str, password: str) -> Member:
-    """Make the invited person a member with a password, or give the member another one; the link is spent.
+    """Accept an invitation: add the member, or change an existing member's password.
 
     Raises:
-        Problem: 404, the link was used or has ended; 422, the password.
+        Problem: 404 if the link was used or has expired; 422 if the password is not acceptable.
     """
     if errors := passwords.errors(password):
         raise invalid(*errors)
-    password_hash = passwords.hash_password(password)  # before the transaction: it takes a while
+    password_hash = passwords.hash_password(password)  # slow, so outside the transaction
     with connection.transaction():
         invited = _spend(connection, token)
         return members.join(connection, invited.account_id, invited.email, invited.role, password_hash)
 
 
 def accept_verified(connection: Connection, token: str, email: str) -> Member:
-    """Make the person whom the identity provider vouches for a member; a password that others chose ends.
+    """Accept an invitation for an address that the identity provider has verified.
+
+    The password is replaced by a random one, so that one set by somebody else stops working.
 
     Raises:
-        Problem: 403, another address is invited; 404, the link was used or has ended.
+        Problem: 403 if the invitation is for another address; 404 if the link was used or has expired.
     """
-    password_hash = passwords.hash_password(secrets.token_urlsafe(_TOKEN_BYTES))  # nobody knows it
+    password_hash = passwords.hash_password(secrets.token_urlsafe(_TOKEN_BYTES))  # unknown to everyone
     with connection.transaction():
         invited = _spend(connection, token)
         if invited.email != email:

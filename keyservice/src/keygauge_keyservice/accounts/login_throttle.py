@@ -1,6 +1,6 @@
-"""Slow the guessing of passwords: failed sign-ins are counted per address, per IP and for both together.
+"""Throttling of password guessing: failed sign-ins are counted per e-mail address, per IP, and per pair of both.
 
-A browser in which the member signed in before is counted by itself, so that nobody can lock a member out of it.
+A browser in which the member has signed in before has its own count, so that others cannot lock the member out of it.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from keygauge_keyservice.database import Connection
 
 WINDOW_S = 15 * 60
 PER_EMAIL_AND_IP = 5
-PER_EMAIL = 100  # from all IPs: many more, so that it takes twenty IPs to lock a member's new browser out
+PER_EMAIL = 100  # from all IPs; high enough that locking a member's new browser out takes twenty IPs
 PER_DEVICE = 10
-PER_IP = 50  # of any address: offices share one
+PER_IP = 50  # for all e-mail addresses; people in one office may share an IP
 
 
 def admit(connection: Connection, *, email: str, ip: str, device: str | None = None) -> bool:
-    """Count an attempt as failed before the password is checked; False, without counting, if there were too many.
+    """Record a sign-in attempt as failed before the password is checked; return False if there were too many already.
 
-    `device` is a browser's own name, where the member of this address signed in with it before. Commit before the
-    password is verified: then no number of tries at once gets past the bound.
+    An attempt that is not admitted is not recorded. `device` identifies a browser in which this member has signed in
+    before. Commit before verifying the password, so that concurrent attempts cannot exceed the limit.
     """
     email, ip = _names(email, ip, device)
     connection.execute("/* guesses.lock */ SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (email,))
-    # After the address: every try takes the two in this order, so none waits for one that waits for it.
+    # Always lock the e-mail address first and then the IP, to avoid deadlocks.
     connection.execute("/* guesses.lock_ip */ SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (ip,))
     connection.execute(
         "/* guesses.prune */ DELETE FROM sign_in_failure WHERE at < statement_timestamp() - make_interval(secs => %s)",
@@ -46,13 +46,13 @@ def admit(connection: Connection, *, email: str, ip: str, device: str | None = N
 
 
 def forgive(connection: Connection, *, email: str, ip: str, device: str | None = None) -> None:
-    """Forget the failed attempts of a member who has signed in."""
+    """Delete the failed attempts of a member who has signed in."""
     email, ip = _names(email, ip, device)
     connection.execute("/* guesses.forgive */ DELETE FROM sign_in_failure WHERE email = %s AND ip = %s", (email, ip))
 
 
 def _names(email: str, ip: str, device: str | None) -> tuple[str, str]:
-    """Return what a try is counted under: of an IPv6 network of 64 bits, anyone has all addresses."""
+    """Return the e-mail and IP to count under; IPv6 addresses count by /64, since one client usually has all of it."""
     if device is not None:
         return f"device {device}", f"device {device}"
     return email, networks.holder(ip)

@@ -1,4 +1,4 @@
-"""Members: who may sign in to the portal, with passwords kept as argon2id."""
+"""Members: the people who can sign in to the portal. Passwords are stored as argon2id hashes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _email = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+").fullmatch
 
 @dataclass(frozen=True)
 class Member:
-    """A person who may see an account's keys and usage; an operator, who has no account, sees every one."""
+    """A person with access to an account; an operator (`account_id` None) has access to every account."""
 
     id: int
     account_id: str | None
@@ -50,27 +50,28 @@ class Member:
 
     @property
     def may_change(self) -> bool:
-        """Return whether the member may create, change and delete keys; an operator who looks on may not."""
+        """Whether the member may create, change and delete keys; operators viewing an account may not."""
         return self.role in {"owner", "member"}
 
     @property
     def may_manage(self) -> bool:
-        """Return whether the member may invite others and change their roles."""
+        """Whether the member may invite others and change their roles."""
         return self.role == "owner"
 
     @property
     def is_operator(self) -> bool:
-        """Return whether the member runs the service."""
+        """Whether the member is an operator of the service."""
         return self.role == "operator"
 
 
 def create(
     connection: Connection, *, account_id: str | None, email: str, password: str, role: AnyRole = "owner", actor: str
 ) -> Member:
-    """Let a person sign in to an account's portal, or, as an operator, to every one.
+    """Create a member of an account, or an operator, whose e-mail address counts as verified.
 
     Raises:
-        Problem: 404, there is no such account; 409, the address is taken; 422, the address or password is not usable.
+        Problem: 404 if there is no such account; 409 if the address is already a member; 422 if the role, address or
+            password is invalid.
     """
     email = normalise_email(email)
     if (account_id is None) != (role == "operator"):
@@ -80,14 +81,14 @@ def create(
         if account_id is not None:
             accounts.require(connection, account_id)
         made = _insert(connection, account_id, email, role, passwords.hash_password(password), actor=actor)
-        _verify(connection, made)  # whoever may run this knows the person
+        _verify(connection, made)  # the operator who calls this vouches for the address
         return made
 
 
 def join(connection: Connection, account_id: str | None, email: str, role: AnyRole, password_hash: str) -> Member:
-    """Make an invited person a member, or give the member of this account another password and end all sessions.
+    """Add an invited person as a member; for an existing member, change the password and end all sessions.
 
-    Whoever had the link chose that password, so the address has to be verified anew.
+    The existing member's address becomes unverified, because anybody with the link could have set the password.
     """
     with connection.transaction():
         member = find_membership(connection, account_id, email)
@@ -98,7 +99,7 @@ def join(connection: Connection, account_id: str | None, email: str, role: AnyRo
 
 
 def verify(connection: Connection, member: Member) -> None:
-    """Note that the identity provider vouched for a member's address; from now on single sign-on enters."""
+    """Record that the identity provider verified a member's address, which allows single sign-on."""
     with connection.transaction():
         if _verify(connection, member):
             audit.append(
@@ -120,10 +121,12 @@ def list_members(
     after: int | None = None,
     limit: int | None = None,
 ) -> list[Member]:
-    """Return an account's members, or the operators, of an address or role, sorted: those after one, at most so many.
+    """Return a sorted page of an account's members, or of the operators, filtered by address or role.
+
+    `after` is the last id of the previous page.
 
     Raises:
-        Problem: 404, there is no such account.
+        Problem: 404 if there is no such account.
     """
     if account_id is not None:
         accounts.require(connection, account_id)
@@ -138,7 +141,7 @@ def require(connection: Connection, account_id: str, member_id: int) -> Member:
     """Return a member of an account.
 
     Raises:
-        Problem: 404, there is no such member in it.
+        Problem: 404 if there is no such member in the account.
     """
     for member in list_members(connection, account_id):
         if member.id == member_id:
@@ -152,7 +155,7 @@ def find_by_email(connection: Connection, email: str) -> Member | None:
 
 
 def find_membership(connection: Connection, account_id: str | None, email: str) -> Member | None:
-    """Return an address's membership of an account, or as an operator, or None."""
+    """Return the membership of an address in an account (None: as an operator), or None."""
     found = (member for member in list_memberships(connection, email) if member.account_id == account_id)
     return next(found, None)
 
@@ -170,10 +173,10 @@ def list_memberships(connection: Connection, email: str, *, only_verified: bool 
 def set_password(
     connection: Connection, email: str, password: str, *, actor: str, member_id: int | None = None
 ) -> Member:
-    """Give an address another password, for one of its memberships or all, and end the sessions.
+    """Change the password of one or all memberships of an address, and end their sessions.
 
     Raises:
-        Problem: 404, there is no such member; 422, the password is not usable.
+        Problem: 404 if there is no such member; 422 if the address or password is invalid.
     """
     email = normalise_email(email)
     _check(email, password)
@@ -188,10 +191,10 @@ def set_password(
 
 
 def set_role(connection: Connection, account_id: str, member_id: int, role: Role, *, actor: str) -> Member:
-    """Give a member of an account another role.
+    """Change the role of an account's member.
 
     Raises:
-        Problem: 404, there is no such member in the account; 409, it would be left without an owner.
+        Problem: 404 if there is no such member in the account; 409 if the account would be left without an owner.
     """
     with connection.transaction():
         before = _lock(connection, account_id, member_id, leaves=role != "owner")
@@ -214,10 +217,10 @@ def set_role(connection: Connection, account_id: str, member_id: int, role: Role
 
 
 def remove(connection: Connection, account_id: str, member_id: int, *, actor: str) -> Member:
-    """Take a member out of an account, with the sessions and with the tokens that the member made.
+    """Remove a member from an account, end their sessions and revoke the tokens they created.
 
     Raises:
-        Problem: 404, there is no such member in the account; 409, it would be left without an owner.
+        Problem: 404 if there is no such member in the account; 409 if the account would be left without an owner.
     """
     with connection.transaction():
         member = _lock(connection, account_id, member_id, leaves=True)
@@ -236,14 +239,15 @@ def remove(connection: Connection, account_id: str, member_id: int, *, actor: st
 
 
 def is_email(text: str) -> bool:
-    """Return whether a text may be an e-mail address."""
+    """Return whether a text looks like an e-mail address."""
     return len(text) <= _EMAIL_LENGTH_MAX and text.isprintable() and _email(text) is not None
 
 
 def normalise_email(email: str) -> str:
-    """Write an address the one way it is stored and looked up.
+    """Return an address in the form in which it is stored and looked up.
 
-    Only A to Z are lowercased: others could turn into another person's address, like the Kelvin sign into `k`.
+    Only A to Z are lowercased. Lowercasing other characters could produce another person's address: the Kelvin sign
+    becomes `k`.
     """
     return email.strip().translate(_SMALL)
 
@@ -295,7 +299,7 @@ def _set_hash(connection: Connection, member: Member, password_hash: str, *, act
 
 
 def _lock(connection: Connection, account_id: str, member_id: int, *, leaves: bool) -> Member:
-    """Return a member of an account, all of whose members wait; `leaves`: it will be no owner any more."""
+    """Lock all members of an account and return one; `leaves`: the member is about to lose the owner role."""
     connection.execute(
         "/* members.lock */ SELECT FROM member WHERE account_id = %s ORDER BY id FOR UPDATE", (account_id,)
     )
@@ -309,7 +313,7 @@ def _lock(connection: Connection, account_id: str, member_id: int, *, leaves: bo
 
 
 def _end_invitations(connection: Connection, member: Member) -> None:
-    """End the links that would let a member back in: those for the member and those the member made."""
+    """Delete invitations that would let a member back in: those for the member and those created by the member."""
     connection.execute(
         "/* members.end_invitations */ DELETE FROM invitation "
         "WHERE account_id = %(account_id)s AND (email = %(email)s OR created_by = %(email)s)",

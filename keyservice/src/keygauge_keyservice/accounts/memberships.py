@@ -1,4 +1,4 @@
-"""The memberships of one person: an address may be a member of many accounts, each with a password of its own."""
+"""The memberships of one person: an address can be a member of many accounts, with a separate password for each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keygauge_keyservice.database import Connection
 
 @dataclass(frozen=True)
 class Reachable:
-    """Another account that a member may enter without signing in again."""
+    """Another account that a member can switch to without signing in again."""
 
     member_id: int
     account_name: str
@@ -20,13 +20,13 @@ class Reachable:
 
 
 def find_credentials(connection: Connection, email: str, *, member_id: int | None = None) -> tuple[int, str] | None:
-    """Return id and password hash of the first membership of an address, or of one of them, or None."""
+    """Return id and password hash of the membership `member_id`, or of an address's first membership, or None."""
     found = list_credentials(connection, email)
     return next((one for one in found if member_id is None or one[0] == member_id), None)
 
 
 def list_credentials(connection: Connection, email: str) -> list[tuple[int, str]]:
-    """Return ids and password hashes of an address's memberships: verified ones first, which nobody else can make."""
+    """Return ids and password hashes of an address's memberships; verified ones, which others cannot create, first."""
     rows = connection.execute(
         "/* memberships.list_credentials */ SELECT id, password_hash FROM member WHERE email = %s "
         "ORDER BY is_verified DESC, id",
@@ -36,10 +36,10 @@ def list_credentials(connection: Connection, email: str) -> list[tuple[int, str]
 
 
 def list_reachable(connection: Connection, member: Member) -> list[Reachable]:
-    """Return the other accounts of a member.
+    """Return the other accounts that a member can switch to.
 
-    Only where the address was verified for both memberships: anyone may make one with somebody else's address and a
-    password of their own. Operators sign in as such.
+    Both memberships must have a verified address, since anyone can create a membership with somebody else's address and
+    a password of their own. Operators have to sign in as operators.
     """
     with connection.cursor(row_factory=class_row(Reachable)) as cursor:
         return cursor.execute(

@@ -1,4 +1,4 @@
-"""OpenID Connect: the provider, what a sign-in must return with, and why it failed."""
+"""OpenID Connect types: the provider, a sign-in attempt and its error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 class OidcError(Exception):
-    """A sign-in that failed; `detail` is for the person."""
+    """A failed sign-in; `detail` is shown to the user."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -16,17 +16,17 @@ class OidcError(Exception):
 
 @dataclass(frozen=True)
 class Provider:
-    """An identity provider, and our client there."""
+    """An identity provider and our client credentials for it."""
 
     issuer: str
     client_id: str
     client_secret: str | None = field(default=None, repr=False)  # None: a public client
-    name: str = "Single sign-on"  # on the button
+    name: str = "Single sign-on"  # the button's label
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What the response must match; kept signed in the browser that started."""
+    """The values that the provider's response must match; kept in a signed cookie in the browser that started it."""
 
     state: str
     nonce: str = field(repr=False)

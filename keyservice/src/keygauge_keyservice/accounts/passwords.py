@@ -1,4 +1,4 @@
-"""Passwords: kept as argon2id, a few hashed at once, and refused where they are easy to guess."""
+"""Password hashing with argon2id, limited in concurrency, and rejection of passwords that are easy to guess."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from keygauge_keyservice.errors import FieldError, Problem
 from keygauge_keyservice.texts import gettext
 
 LENGTH_MIN = 12
-LENGTH_MAX = 1024  # hashing costs time by length
-_SCORE_MIN = 2  # of zxcvbn: more than a million guesses; the ten thousand most common passwords have less than 2
-_SCORED_LENGTH_MAX = 40  # scoring costs time by length too
-_LINE_MAX = 4  # fewer than a process has threads
+LENGTH_MAX = 1024  # hashing time grows with the length
+_SCORE_MIN = 2  # zxcvbn score: more than a million guesses; the ten thousand most common passwords score less
+_SCORED_LENGTH_MAX = 40  # scoring time grows with the length too
+_LINE_MAX = 4  # fewer than the threads of a process
 _TURN_S = 10.0
 
 _hasher = PasswordHasher()  # argon2id with the parameters of RFC 9106
 
 
 class Line:
-    """A few hash at once, as each takes a CPU and 64 MiB for a while; a few more wait, the rest is sent away."""
+    """A bounded queue for hashing, since each hash occupies a CPU and 64 MiB; requests beyond it are rejected."""
 
     def __init__(self, *, at_once: int, line_max: int = _LINE_MAX, turn_s: float = _TURN_S) -> None:
         self._turns = Semaphore(at_once)
@@ -39,7 +39,7 @@ class Line:
         """Wait for a turn.
 
         Raises:
-            Problem: 503, too many wait, or it took too long.
+            Problem: 503 if the queue is full, or the wait took too long.
         """
         with self._lock:
             is_admitted = self._inside < self._inside_max
@@ -62,23 +62,23 @@ _line = Line(at_once=max(1, (os.cpu_count() or 1) // 2))
 
 
 def hash_password(password: str) -> str:
-    """Hash a password as argon2id; it takes a while.
+    """Hash a password with argon2id, which is slow by design.
 
     Raises:
-        Problem: 503, too many are being hashed.
+        Problem: 503 if too many passwords are being hashed.
     """
     with _line.turn():
         return _hasher.hash(password)
 
 
 def verify(password_hash: str | None, password: str) -> bool:
-    """Tell whether a password is right; without a hash the answer is no, and takes as long.
+    """Return whether a password matches its hash; without a hash return False after the same time.
 
     Raises:
-        Problem: 503, too many are being hashed.
+        Problem: 503 if too many passwords are being hashed.
     """
     with _line.turn():
-        nobodys_hash = _nobodys_hash()  # made at the first call, whoever it is for
+        nobodys_hash = _nobodys_hash()  # created on the first call, whether or not it is needed
         try:
             _hasher.verify(password_hash or nobodys_hash, password)
         except VerificationError:
@@ -87,8 +87,8 @@ def verify(password_hash: str | None, password: str) -> bool:
 
 
 def errors(password: str) -> list[FieldError]:
-    """Return what is wrong with a new password."""
-    from zxcvbn import zxcvbn  # noqa: PLC0415 - its lists take a while to load, and few commands and requests need them
+    """Return the errors of a new password."""
+    from zxcvbn import zxcvbn  # noqa: PLC0415 - slow to load, and few commands and requests need it
 
     if not LENGTH_MIN <= len(password) <= LENGTH_MAX:
         return [

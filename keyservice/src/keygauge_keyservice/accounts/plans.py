@@ -28,36 +28,36 @@ _LIST = """/* plans.list */ SELECT id, name, created_at, providers, monthly_nano
 WHERE {own} AND (%(name)s::text IS NULL OR lower(name) = lower(%(name)s))
 AND {after} ORDER BY {order} LIMIT %(limit)s"""
 
-PROVIDERS_MAX = 50  # replicas look at each at a call's end
+PROVIDERS_MAX = 50  # replicas check each of them at the end of a call
 
 
 def checked_rule(text: str) -> str:
-    """Return a rule `PATH=PROVIDER` as it is kept.
+    """Return a rule `PATH=PROVIDER` in the form in which it is stored.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not such a rule.
     """
     return "=".join(parse_rule(text))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an account buys."""
+    """The plan of one or more accounts."""
 
     id: str
     name: str
     created_at: datetime
     limits: tuple[Limit, ...]
-    providers: tuple[str, ...] = ()  # whose answers a route gives, as `PATH=PROVIDER`
-    monthly_nanousd: int | None = None  # what it costs a month; None: nothing but the usage
-    prorated: bool = False  # billed by the day; else the plan at month end, whole
+    providers: tuple[str, ...] = ()  # the provider behind each route, as `PATH=PROVIDER`
+    monthly_nanousd: int | None = None  # monthly price; None: only usage is billed
+    prorated: bool = False  # billed by the day; otherwise the plan at month end is billed in full
 
 
 def create(connection: Connection, *, plan_id: str, name: str, limits: Sequence[Limit], actor: str) -> Plan:
-    """Make a plan with its limits.
+    """Create a plan with its limits.
 
     Raises:
-        Problem: 409, a plan of that id exists.
+        Problem: 409 if the id is taken.
     """
     with connection.transaction():
         try:
@@ -96,7 +96,7 @@ def list_plans(
     after: str | None = None,
     limit: int | None = None,
 ) -> list[Plan]:
-    """Return the plans, sorted: that of an account, or those of a name; those after one, at most so many."""
+    """Return a sorted page of plans, filtered by account or name; `after` is the last id of the previous page."""
     beyond, order = keyset.clauses("plan", SORTS, sort, own=_OWN)
     query = sql.SQL(_LIST).format(own=sql.SQL(_OWN), after=beyond, order=order)
     values = {"account_id": account_id, "name": name, "after": after, "limit": limit}
@@ -104,9 +104,9 @@ def list_plans(
 
 
 def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit], *, actor: str) -> Plan:
-    """Give a plan other limits, at once for all of its accounts.
+    """Replace a plan's limits, effective immediately for all of its accounts.
 
-    A limit that keeps its name and measure keeps the use counted so far; one whose measure changed starts anew.
+    A limit that keeps its name and measure keeps the usage counted so far; if its measure changes, it starts at zero.
     """
     with connection.transaction():
         old = _lock(connection, plan_id).limits
@@ -118,10 +118,10 @@ def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit]
 
 
 def rename(connection: Connection, plan_id: str, name: str, *, actor: str) -> None:
-    """Give a plan another name.
+    """Rename a plan.
 
     Raises:
-        Problem: 404, there is no such plan.
+        Problem: 404 if there is no such plan.
     """
     with connection.transaction():
         before = _lock(connection, plan_id)
@@ -132,10 +132,10 @@ def rename(connection: Connection, plan_id: str, name: str, *, actor: str) -> No
 
 
 def set_providers(connection: Connection, plan_id: str, providers: Sequence[str], *, actor: str) -> Plan:
-    """Say whose answers the routes give to a plan's accounts, in place of what was said before.
+    """Replace a plan's rules for which provider is behind each route.
 
     Raises:
-        Problem: 404, there is no such plan.
+        Problem: 404 if there is no such plan.
     """
     with connection.transaction():
         before = _lock(connection, plan_id)
@@ -149,10 +149,10 @@ def set_providers(connection: Connection, plan_id: str, providers: Sequence[str]
 
 
 def set_prorated(connection: Connection, plan_id: str, *, prorated: bool, actor: str) -> None:
-    """Say whether months that end with a plan are billed by the day.
+    """Set whether months in which an account ends on this plan are billed by the day.
 
     Raises:
-        Problem: 404, there is no such plan.
+        Problem: 404 if there is no such plan.
     """
     with connection.transaction():
         before = require(connection, plan_id).prorated
@@ -162,10 +162,10 @@ def set_prorated(connection: Connection, plan_id: str, *, prorated: bool, actor:
 
 
 def delete(connection: Connection, plan_id: str, *, actor: str) -> None:
-    """Delete a plan that no account is on; invoices keep what it was.
+    """Delete an unused plan; invoices keep its id and fees.
 
     Raises:
-        Problem: 404; 409, accounts are on it, or were in a month that may still be billed.
+        Problem: 404; 409 if accounts are on it, or were on it in a month that may still be billed.
     """
     with connection.transaction():
         before = _lock(connection, plan_id)

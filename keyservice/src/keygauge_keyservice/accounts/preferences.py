@@ -1,4 +1,4 @@
-"""What a member chose for the portal: a zone, a format of numbers, a clock and a language; None is the browser's."""
+"""A member's portal preferences: time zone, number format, clock and language. None means the browser's setting."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from keygauge_keyservice.database import Connection
 
 @dataclass(frozen=True)
 class Preferences:
-    """A member's choices."""
+    """A member's preferences."""
 
     zone: str | None
     locale: str | None
-    hours: Literal[12, 24] | None = None  # of the clock
+    hours: Literal[12, 24] | None = None  # 12- or 24-hour clock
     language: str | None = None
 
 
 def find(connection: Connection, member_id: int) -> Preferences:
-    """Return a member's choices."""
+    """Return a member's preferences."""
     row = connection.execute(
         "/* preferences.find */ SELECT zone, locale, hours, language FROM member_preference WHERE member_id = %s",
         (member_id,),
@@ -28,7 +28,7 @@ def find(connection: Connection, member_id: int) -> Preferences:
 
 
 def save(connection: Connection, member_id: int, chosen: Preferences) -> None:
-    """Keep a member's choices."""
+    """Save a member's preferences."""
     connection.execute(
         "/* preferences.save */ INSERT INTO member_preference (member_id, zone, locale, hours, language) "
         "VALUES (%s, %s, %s, %s, %s) "

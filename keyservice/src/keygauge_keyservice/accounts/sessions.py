@@ -1,4 +1,4 @@
-"""Sessions of the portal: a random cookie, of which the database holds only the SHA-256."""
+"""Portal sessions: the cookie is random, and the database stores only its SHA-256."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True)
 class Session:
-    """A signed-in member's session; an operator's member has the account it looks at."""
+    """A signed-in member's session; for an operator, `member.account_id` is the account being viewed."""
 
     hash: bytes = field(repr=False)
     member: Member
@@ -25,7 +25,7 @@ class Session:
 
 
 def start(connection: Connection, member_id: int) -> str:
-    """Begin a session and return its cookie's value; sessions that ended are deleted on the way."""
+    """Start a session and return the value of its cookie; also delete expired sessions."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     connection.execute("/* sessions.prune */ DELETE FROM session WHERE ends_at <= statement_timestamp()")
     connection.execute(
@@ -37,7 +37,7 @@ def start(connection: Connection, member_id: int) -> str:
 
 
 def find(connection: Connection, token: str) -> Session | None:
-    """Return the session of a cookie, or None when there is none or it has ended."""
+    """Return the session of a cookie, or None if there is none or it has expired."""
     row = connection.execute(
         "/* sessions.find */ SELECT session.hash, session.csrf_token, session.ends_at, "
         "member.id, coalesce(member.account_id, session.account_id) AS account_id, member.email, member.role "
@@ -52,19 +52,19 @@ def find(connection: Connection, token: str) -> Session | None:
 
 
 def look_at(connection: Connection, session: Session, account_id: str | None) -> None:
-    """Let an operator's session show an account's pages, or none's."""
+    """Set the account that an operator's session is viewing; None stops viewing."""
     connection.execute(
         "/* sessions.look_at */ UPDATE session SET account_id = %s WHERE hash = %s", (account_id, session.hash)
     )
 
 
 def end(connection: Connection, session: Session) -> None:
-    """End a session at once."""
+    """End a session."""
     connection.execute("/* sessions.end */ DELETE FROM session WHERE hash = %s", (session.hash,))
 
 
 def spend_form(connection: Connection, session: Session, form_id: str) -> bool:
-    """Take a form's id the first time it is sent; False when the same form was sent before."""
+    """Mark a form as submitted; return False if it was submitted before."""
     cursor = connection.execute(
         "/* sessions.spend_form */ INSERT INTO spent_form (session_hash, form_id) VALUES (%s, %s) "
         "ON CONFLICT DO NOTHING",

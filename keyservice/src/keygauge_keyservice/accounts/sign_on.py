@@ -23,8 +23,8 @@ from keygauge_keyservice.texts import gettext
 _SCOPE = "openid email"
 _TIMEOUT_S = 5
 _METADATA_S = 3600
-_LEEWAY_S = 60  # of the two clocks
-# Signed with the provider's key: `none`, and the HS family whose key is a password, are not among them.
+_LEEWAY_S = 60  # for clock skew
+# Asymmetric signatures only: not `none`, and not the HS family, whose key is the client secret.
 _ALGORITHMS = [
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
 ]
@@ -32,7 +32,7 @@ _FAILURES = (AuthlibBaseError, JoseError, requests.RequestException, ValueError,
 
 
 class SignOn:
-    """Sends people to the provider and identifies them when they return."""
+    """A client of the provider: redirects users to it and identifies them when they return."""
 
     def __init__(self, provider: Provider, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.provider = provider
@@ -42,7 +42,7 @@ class SignOn:
         self._fetched_s = 0.0
 
     def begin(self, redirect_uri: str) -> tuple[str, Attempt]:
-        """Return the provider's address to go to, and what to keep until the person comes back.
+        """Return the provider's authorization URL, and the attempt to keep until the user returns.
 
         Raises:
             OidcError: the provider cannot be reached.
@@ -60,10 +60,11 @@ class SignOn:
         return address, attempt
 
     def finish(self, attempt: Attempt, redirect_uri: str, arguments: Mapping[str, str]) -> str:
-        """Return the verified e-mail address of the person who came back.
+        """Return the verified e-mail address of a user returning from the provider.
 
         Raises:
-            OidcError: the answer is not the attempt's, was refused, cannot be trusted, or has no verified address.
+            OidcError: the response does not match the attempt, is an error, cannot be verified, or has no verified
+                address; or the provider cannot be reached.
         """
         if not attempt.state or not hmac.compare_digest(attempt.state.encode(), arguments.get("state", "").encode()):
             raise OidcError(
@@ -79,7 +80,7 @@ class SignOn:
                 self._read_metadata()["token_endpoint"], code=arguments["code"], code_verifier=attempt.verifier
             )
             claims = self._claims(token, attempt.nonce)
-            if "email" not in claims:  # some tell it only to those who ask
+            if "email" not in claims:  # some providers return it only from the userinfo endpoint
                 user_info = client.get(self._metadata["userinfo_endpoint"]).json()
                 if user_info["sub"] != claims["sub"]:
                     raise ValueError("the userinfo is another person's")
@@ -108,10 +109,10 @@ class SignOn:
         )
 
     def _claims(self, token: Mapping[str, Any], nonce: str) -> dict[str, Any]:
-        """Check the id token: signature, issuer, audience, times and nonce."""
+        """Return the claims of the ID token after checking its signature, issuer, audience, times and nonce."""
         try:
             decoded = jwt.decode(token["id_token"], self._read_keys(), algorithms=_ALGORITHMS)
-        except (InvalidKeyIdError, BadSignatureError):  # perhaps the provider has new keys
+        except (InvalidKeyIdError, BadSignatureError):  # the provider may have rotated its keys
             self._keys = None
             decoded = jwt.decode(token["id_token"], self._read_keys(), algorithms=_ALGORITHMS)
         provider = self.provider
@@ -138,7 +139,7 @@ class SignOn:
 
     def _read_keys(self) -> KeySet:
         if self._keys is None:
-            self._keys = KeySet.import_key_set(_fetch(self._metadata["jwks_uri"]))  # type: ignore[arg-type]  # checked there
+            self._keys = KeySet.import_key_set(_fetch(self._metadata["jwks_uri"]))  # type: ignore[arg-type]  # validated by the callee
         return self._keys
 
 
@@ -147,7 +148,7 @@ def _fetch(address: str) -> dict[str, Any]:
     answer.raise_for_status()
     document = answer.json()
     if not isinstance(document, dict):
-        raise ValueError(f"{address} is not a JSON object")  # noqa: TRY004 - a wrong value, whatever its type
+        raise ValueError(f"{address} is not a JSON object")  # noqa: TRY004 - a bad response, not a wrong argument type
     return document
 
 

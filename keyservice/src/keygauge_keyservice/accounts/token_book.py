@@ -1,4 +1,4 @@
-"""The valid tokens known to one process, by hash."""
+"""A process's cache of valid tokens, by hash."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from time import monotonic
 from keygauge_keyservice.accounts.tokens import COLUMNS, PREFIXES, Token, digest
 from keygauge_keyservice.database import Connect
 
-_FRESH_S = 2.0  # how long a revoked token may still work
-_KEPT_MAX = 10_000  # tokens of accounts
+_FRESH_S = 2.0  # how long a revoked token may still be accepted
+_KEPT_MAX = 10_000  # cached account tokens
 
 _READ = f"""/* tokens.read */ SELECT hash, {COLUMNS} FROM token
 WHERE revoked_at IS NULL AND kind <> 'account'"""  # noqa: S608 - columns
@@ -20,9 +20,10 @@ AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minu
 
 
 class TokenBook:
-    """Knows all tokens of services and operators, of which strangers' cost no query, and looks accounts' tokens up.
+    """A cache of tokens: all service, admin and metrics tokens, and account tokens that were looked up.
 
-    `notes_use`: it keeps when a token was used, which a standby of the database cannot.
+    Unknown tokens of the former kinds cost no query. `notes_use`: record when tokens were last used, which a standby
+    database cannot do.
     """
 
     def __init__(self, connect: Connect, connect_for_strangers: Connect, *, notes_use: bool = True) -> None:
@@ -31,12 +32,12 @@ class TokenBook:
         self._notes_use = notes_use
         self._lock = Lock()
         self._tokens: dict[bytes, Token] = {}
-        self._of_accounts: dict[bytes, tuple[Token, float]] = {}  # … and when it was looked up
+        self._of_accounts: dict[bytes, tuple[Token, float]] = {}  # with the time of the lookup
         self._used: set[str] = set()
         self._read_at: float | None = None
 
     def find(self, secret: str) -> Token | None:
-        """Return the valid token of a secret that this process knows, or None."""
+        """Return the cached valid token of a secret, or None."""
         if not secret.startswith(tuple(PREFIXES.values())):
             return None
         with self._lock:
@@ -48,7 +49,7 @@ class TokenBook:
             return self._valid(self._tokens.get(digest(secret)) or known)
 
     def look_up(self, secret: str) -> Token | None:
-        """Return the valid token of an account, or None; each call is a query."""
+        """Return the valid account token of a secret, or None; each call queries the database."""
         hashed = digest(secret)
         with self._connect_for_strangers() as connection:
             row = connection.execute(_FIND, (hashed,)).fetchone()
@@ -79,5 +80,5 @@ class TokenBook:
 
 
 def is_of_account(secret: str) -> bool:
-    """Return whether a secret is written as those of accounts' tokens."""
+    """Return whether a secret has the prefix of account tokens."""
     return secret.startswith(PREFIXES["account"])

@@ -1,4 +1,4 @@
-"""Bearer tokens of services, operators, Prometheus and accounts: made, listed and revoked."""
+"""Bearer tokens for services, operators, Prometheus and accounts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Kind = Literal["service", "admin", "metrics", "account"]
 Scope = Literal["read", "keys", "billing", "all", "manage"]
 
 PREFIXES: dict[Kind, str] = {"service": "kgs_", "admin": "kga_", "metrics": "kgm_", "account": "kgo_"}
-SCOPES: dict[Kind, tuple[Scope, ...]] = {  # the first is that of a token whose scope is not given
+SCOPES: dict[Kind, tuple[Scope, ...]] = {  # the first one is the default
     "service": ("all",),
     "admin": ("all", "read", "keys", "billing"),
     "metrics": ("all",),
     "account": ("read", "manage"),
 }
-PER_ACCOUNT_MAX = 50  # valid ones
+PER_ACCOUNT_MAX = 50  # valid tokens
 COLUMNS = "id, kind, account_id, name, scope, created_at, created_by, expires_at, revoked_at, last_used_at"
 _BYTES = 32
 
@@ -74,10 +74,11 @@ def create(
     expires_at: datetime | None = None,
     actor: str,
 ) -> tuple[Token, str]:
-    """Make a token; its secret is in the answer and nowhere else. More than one of a name is valid at once.
+    """Create a token and return it with its secret, which cannot be retrieved later. Names need not be unique.
 
     Raises:
-        Problem: 404, there is no such account; 422, the kind has no such scope, or its account is missing.
+        Problem: 404 if there is no such account; 422 if the kind has no such scope, its account is missing or not
+            allowed, or the account has too many valid tokens.
     """
     scope = scope or SCOPES[kind][0]
     secret = PREFIXES[kind] + secrets.token_urlsafe(_BYTES)
@@ -111,7 +112,10 @@ def list_tokens(
     after: str | None = None,
     limit: int | None = None,
 ) -> list[Token]:
-    """Return tokens of an account, kind or name, sorted, revoked ones too: those after one, at most so many."""
+    """Return a sorted page of tokens, including revoked ones, filtered by account, kind or name.
+
+    `after` is the last id of the previous page.
+    """
     beyond, order = keyset.clauses("token", SORTS, sort, own=_OWN)
     query = sql.SQL(_LIST).format(columns=sql.SQL(COLUMNS), own=sql.SQL(_OWN), after=beyond, order=order)
     values = {
@@ -127,10 +131,10 @@ def list_tokens(
 
 
 def revoke(connection: Connection, token_id: str, *, actor: str, account_id: str | None = None) -> None:
-    """End a token, where an account is given one of its own; every process follows within two seconds.
+    """Revoke a token; all processes reject it within two seconds.
 
     Raises:
-        Problem: 404, there is no such token.
+        Problem: 404 if there is no such token, or it does not belong to `account_id`.
     """
     with connection.transaction():
         row = connection.execute(
@@ -148,14 +152,14 @@ def revoke(connection: Connection, token_id: str, *, actor: str, account_id: str
 
 
 def revoke_of(connection: Connection, account_id: str, created_by: str, *, actor: str) -> None:
-    """End the tokens that a person made in an account, with whose rights they act."""
+    """Revoke the account tokens that a person created, since those act with that person's rights."""
     for token in list_tokens(connection, account_id=account_id, only_valid=True):
         if token.created_by == created_by:
             revoke(connection, token.id, actor=actor)
 
 
 def digest(secret: str) -> bytes:
-    """Return what a secret is known by."""
+    """Return the hash under which a secret is stored."""
     return hashlib.sha256(secret.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""Invoices by month, and what the current month will cost.
+"""Monthly invoices, and the forecast for the current month.
 
 May import `accounts`, `usage`.
 """

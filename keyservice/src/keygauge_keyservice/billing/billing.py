@@ -1,8 +1,8 @@
-"""Billing by UTC month: the current period, what the next invoice will be, and the closed ones.
+"""Billing by UTC month: the current period, the next invoice, and closed invoices.
 
-An invoice is the fee of the plans that the account had in that month, by the prices of that month, plus the cost of the
-calls in the ledger. A period is closed once, a day after its end, so that spools can empty, and never changes: what
-calls that come later cost, or less by re-rating, is a line of the next invoice.
+An invoice consists of the fees for the plans that the account had in that month, at the prices of that month, plus the
+cost of the calls in the ledger. A period is closed once, a day after its end so that spools can drain, and an invoice
+never changes: the cost of calls that arrive later, and differences due to re-rating, become a line of the next one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from keygauge_keyservice.usage import usage
 
 GRACE = timedelta(days=1)
 TERMS = timedelta(days=14)
-PRICE_MAX = 10**15  # nano-USD: a million dollars a month
+PRICE_MAX = 10**15  # nano-USD: a million dollars per month
 
 _DUE = """/* billing.due */
 SELECT account.id AS account_id, month.start::date AS period, month.stop, account.created_at
@@ -49,21 +49,21 @@ INSERT INTO invoice (account_id, period, plan_id, plan_nanousd, usage_nanousd, l
 VALUES (%(account_id)s, %(period)s, %(plan_id)s, %(plan_nanousd)s, %(usage_nanousd)s, %(late_nanousd)s, %(requests)s,
     %(input_tokens)s, %(output_tokens)s, %(lines)s, %(closed_at)s)
 ON CONFLICT DO NOTHING"""
-_LOCK = 0x6B67_0006  # periods are closed one after the other: each tells what is late of those before
+_LOCK = 0x6B67_0006  # closing is serialized, because each invoice includes the late usage of earlier periods
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """What a part of an invoice is for: a plan, a model's usage of one kind, or usage of an earlier month."""
+    """An invoice line: a plan fee, a model's usage of one kind, or usage of an earlier month."""
 
     kind: Literal["plan", "usage", "late_usage"]
     nanousd: int
     plan_id: str | None = None
-    days: int | None = None  # of a plan that is billed by the day
-    period: date | None = None  # whose usage is late
-    model: str | None = None  # that was used; '' is none
+    days: int | None = None  # days billed, if the plan is prorated
+    period: date | None = None  # the month of late usage
+    model: str | None = None  # the model used; '' if none
     usage_kind: str | None = None  # input, output, cache_read …: see `keygauge.kinds.CHARGED`
-    quantity: int | None = None  # of that kind: tokens, pieces or requests
+    quantity: int | None = None  # tokens, pieces or requests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +85,12 @@ class Invoice:
 
     @property
     def due_on(self) -> date:
-        """By when it is to be paid, in UTC."""
+        """The due date in UTC."""
         return (self.closed_at + TERMS).date()
 
     @property
     def total_nanousd(self) -> int:
-        """What is to be paid."""
+        """The amount due."""
         return self.plan_nanousd + self.usage_nanousd + self.late_nanousd
 
 
@@ -103,14 +103,14 @@ class Statement:
     plan_id: str
     plan_nanousd: int
     usage_nanousd: int  # so far
-    late_nanousd: int  # of earlier months, since their invoices were closed
+    late_nanousd: int  # usage of earlier months added since their invoices were closed
     next_invoice_at: datetime  # when the period will be closed
-    next_invoice_nanousd: int  # if it were closed with today's usage
-    expected_nanousd: int  # with the usage that is forecast
+    next_invoice_nanousd: int  # with the usage so far
+    expected_nanousd: int  # with the forecast usage
 
 
 def find_statement(connection: Connection, account_id: str, *, now: datetime | None = None) -> Statement:
-    """Tell how an existing account's current period stands."""
+    """Return an existing account's current period."""
     now = now or datetime.now(UTC)
     found = forecast.find_forecast(connection, account_id, now=now)
     account = accounts.require(connection, account_id)
@@ -133,7 +133,7 @@ def find_statement(connection: Connection, account_id: str, *, now: datetime | N
 
 
 def close_periods(connection: Connection, *, now: datetime | None = None) -> list[Invoice]:
-    """Close every account's months that are over, each once, and return the new invoices."""
+    """Close each account's past months that are not closed yet, and return the new invoices."""
     now = now or datetime.now(UTC)
     with connection.transaction():
         connection.execute("/* billing.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -205,7 +205,7 @@ def list_invoices(
     after: tuple[date, str] | None = None,
     limit: int | None = None,
 ) -> list[Invoice]:
-    """List closed periods, the newest first, of one account or all: those after one (period, account), so many."""
+    """Return a page of invoices of one account or all, newest first; `after` is the last (period, account) so far."""
     period, last_id = after or (None, None)
     rows = connection.execute(
         "/* billing.list */ SELECT * FROM invoice WHERE (%(id)s::text IS NULL OR account_id = %(id)s) "
@@ -219,10 +219,10 @@ def list_invoices(
 def set_paid(
     connection: Connection, account_id: str, period: date, *, is_paid: bool, actor: str, now: datetime | None = None
 ) -> None:
-    """Say that an invoice is paid, or is not after all.
+    """Mark an invoice as paid or unpaid.
 
     Raises:
-        Problem: 404, there is no such invoice.
+        Problem: 404 if there is no such invoice.
     """
     with connection.transaction():
         row = connection.execute(
@@ -237,10 +237,10 @@ def set_paid(
 
 
 def find_plan_price(connection: Connection, plan_id: str) -> int | None:
-    """Return what a plan costs a month; None where nothing but usage is billed.
+    """Return a plan's monthly price; None if only usage is billed.
 
     Raises:
-        Problem: 404, there is no such plan.
+        Problem: 404 if there is no such plan.
     """
     plans.require(connection, plan_id)
     row = _one(connection, "/* billing.price */ SELECT monthly_nanousd FROM plan WHERE id = %s", plan_id)
@@ -249,10 +249,10 @@ def find_plan_price(connection: Connection, plan_id: str) -> int | None:
 
 
 def set_plan_price(connection: Connection, plan_id: str, monthly_nanousd: int | None, *, actor: str) -> None:
-    """Set what a plan costs a month; months that are over keep the price that they had.
+    """Set a plan's monthly price; past months keep the price they had.
 
     Raises:
-        Problem: 404, there is no such plan.
+        Problem: 404 if there is no such plan.
     """
     with connection.transaction():
         before = find_plan_price(connection, plan_id)

@@ -1,6 +1,6 @@
-"""Cost and usage in the columns of FOCUS 1.2, the FinOps Foundation's format that finance tools read.
+"""Export of cost and usage in FOCUS 1.2, the FinOps Foundation's format for finance tools.
 
-One row for each UTC day, model and kind of use, which is the `SkuMeter`, and one for the plan.
+There is one row per UTC day, model and kind of use (the `SkuMeter`), and one for the plan.
 https://focus.finops.org/focus-specification/v1-2/
 """
 
@@ -32,7 +32,7 @@ _DAY = timedelta(days=1)
 def find_rows(
     connection: Connection, account: Account, *, start: datetime, end: datetime, plan_name: str, plan_nanousd: int
 ) -> Iterator[list[Any]]:
-    """Yield the rows of a UTC month, or of what has passed of it."""
+    """Yield the rows for a UTC month, or for the part of it that has passed."""
     points = usage.series(connection, account_id=account.id, start=start, end=end, bucket="day", group_by="model")
     period = {"BillingPeriodStart": _time(start), "BillingPeriodEnd": _time(end)}
     whose = {"BillingAccountId": account.id, "BillingAccountName": account.name, "BillingAccountType": "Account"}
@@ -71,7 +71,7 @@ def _usage(model: str, kind: str, use: KindUse, day: datetime) -> dict[str, Any]
 
 
 def _unit(kind: str) -> tuple[str, int | None]:
-    """Return what a kind is counted in, and how many of it have a price; None: each."""
+    """Return the unit of a kind, and the number of units per price; None means a price per unit."""
     if kind in BY_ONE or kind == "request":
         return kinds.title(kind), None
     return "Characters" if kind == "characters" else "Tokens", _MILLION

@@ -1,4 +1,4 @@
-"""What the current month will cost: what it cost so far, and the last week's pace for the rest of it."""
+"""Forecast of the current month's cost: the cost so far, plus the last week's average for the rest."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _QUARTER = timedelta(minutes=15)
 
 @dataclass(frozen=True)
 class Forecast:
-    """A UTC month's cost: so far, and as it will be when it goes on at the last seven days' average pace."""
+    """A UTC month's cost so far, and its expected total at the last seven days' average pace."""
 
     start: datetime
     end: datetime
     so_far_nanousd: int
-    pace_nanousd: int  # of a whole day
+    pace_nanousd: int  # per day
     expected_nanousd: int
 
 
 def find_forecast(
     connection: Connection, account_id: str | None, *, key_id: str | None = None, now: datetime | None = None
 ) -> Forecast:
-    """Forecast the cost of an account, of one of its keys, or of everyone.
+    """Forecast the current month's cost of an account, of one of its keys, or of all accounts.
 
-    expected = so far + average of the last 7 x 24 hours x the time that is left. An account whose first call is younger
-    than that goes on at a slower pace than its own: the week counts whole.
+    expected = so far + average of the last 7 x 24 hours x the remaining time. The average is always over the full week,
+    so the forecast is too low for an account that made its first call more recently.
     """
     now = now or datetime.now(UTC)
     start, end = month_of(now)
@@ -48,6 +48,6 @@ def find_forecast(
 
 
 def month_of(moment: datetime) -> tuple[datetime, datetime]:
-    """Return the first moment of a moment's UTC month, and of the next one."""
+    """Return the start and end of the UTC month that contains a time."""
     start = moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return start, (start + timedelta(days=32)).replace(day=1)

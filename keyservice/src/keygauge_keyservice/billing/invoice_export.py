@@ -1,4 +1,4 @@
-"""Closed invoices as JSON documents and table rows: the same for the API and the portal."""
+"""Invoices as JSON documents and table rows, for the API and the portal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINE = ("kind", "plan_id", "days", "period", "model", "usage_kind", "quantity",
 
 
 def document(found: Invoice | Statement) -> dict[str, Any]:
-    """Write an invoice, or the current period, for JSON."""
+    """Return an invoice, or the current period, as a JSON document."""
     values = asdict(found)
     if isinstance(found, Invoice):
         values |= {"due_on": found.due_on, "total_nanousd": found.total_nanousd}
@@ -23,7 +23,7 @@ def document(found: Invoice | Statement) -> dict[str, Any]:
 
 
 def lines(invoice: Invoice) -> tuple[list[str], list[list[Any]]]:
-    """Return the names and the rows of a table with a row for each line, which add up to the total."""
+    """Return the header and rows of a table with one row per invoice line; the amounts add up to the total."""
     rows = [
         [usd(line.nanousd) if name == "nanousd" else getattr(line, name) for name in _LINE] for line in invoice.lines
     ]
@@ -37,7 +37,7 @@ def _plain(value: Any) -> Any:
 
 
 def table(invoices: Sequence[Invoice]) -> tuple[list[str], Iterator[list[Any]]]:
-    """Return the names and the rows of a table with a line for each invoice, money in US dollars."""
+    """Return the header and rows of a table with one row per invoice; amounts are in US dollars."""
     rows = (
         [usd(value) if name.endswith("_nanousd") else value for name in _NAMES for value in [getattr(invoice, name)]]
         for invoice in invoices

@@ -1,4 +1,4 @@
-"""Usage of months whose invoices are closed: what the ledger has of them by now, and no invoice tells yet."""
+"""Late usage: differences between the ledger and closed invoices that no later invoice has billed yet."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import date, datetime, timedelta
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.event import AGE_MAX
 
-_LONGEST = AGE_MAX + timedelta(days=31)  # older events are not taken
+_LONGEST = AGE_MAX + timedelta(days=31)  # older events are not accepted
 
-# A statement of its own: where the ledger is spread over machines, invoices are not.
+# A separate statement: if the ledger is distributed over several machines, invoices are not.
 _USED = """/* late_usage.used */
 SELECT account_id, date_trunc('month', bucket AT TIME ZONE 'UTC')::date AS period, sum(cost_nanousd)::bigint AS cost
 FROM usage_aggregate
@@ -29,14 +29,14 @@ SELECT account_id, period, sum(nanousd)::bigint AS cost FROM (
 
 @dataclass(frozen=True)
 class LateUsage:
-    """What of a month came after its invoice; less than nothing where its calls cost less by now."""
+    """A month's usage that its invoice does not contain; negative if re-rating lowered the cost of its calls."""
 
     period: date
     nanousd: int
 
 
 def find(connection: Connection, account_ids: Sequence[str], *, before: datetime) -> dict[str, list[LateUsage]]:
-    """Return what is late of accounts' months before one, the oldest first."""
+    """Return the late usage of accounts in the months before a time, oldest first."""
     wanted = {"account_ids": list(account_ids), "first": (before - _LONGEST).replace(day=1), "end": before}
     used = {(row["account_id"], row["period"]): row["cost"] for row in connection.execute(_USED, wanted)}
     late: dict[str, list[LateUsage]] = {}

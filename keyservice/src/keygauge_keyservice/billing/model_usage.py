@@ -1,4 +1,4 @@
-"""What accounts used in a month by model, with the kinds of use: what invoices have lines for."""
+"""Usage by model and kind, for invoice lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keygauge_keyservice.ledger.aggregate import NUMBERS, SUMS
 from keygauge_keyservice.usage.sums import DetailedSums
 
 ByModel: TypeAlias = Mapping[str, DetailedSums]
-"""Those with the largest cost first; '' is no model."""
+"""Sums by model, highest cost first; '' means no model."""
 
 _SUMS = sql.SQL("""/* billing.used */
 SELECT account_id, part AS model, {sums} FROM usage_aggregate
@@ -33,7 +33,7 @@ GROUP BY account_id, model, kind"""
 
 
 def find(connection: Connection, account_ids: Sequence[str], first: datetime, last: datetime) -> dict[str, ByModel]:
-    """Return the use of whole UTC days by account, of those that have any."""
+    """Return the usage in a range of whole UTC days per account; accounts without usage are left out."""
     wanted = {"account_ids": list(account_ids), "first": first, "last": last}
     details: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for row in connection.execute(_KINDS, wanted):

@@ -1,4 +1,4 @@
-"""What plans cost in a month that is over: by what was in force then, whatever changed since."""
+"""Plan fees for a month, based on the plans and prices in force during that month."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _Value = TypeVar("_Value")
 
 @dataclass
 class History(Generic[_Value]):
-    """A value now, and those that it had: each until a moment, the oldest first."""
+    """A value and its earlier versions, oldest first; `before[i]` was in force until `until[i]`."""
 
     now: _Value
     until: list[datetime] = field(default_factory=list)
     before: list[_Value] = field(default_factory=list)
 
     def just_before(self, moment: datetime) -> _Value:
-        """Return the value in force when a moment came."""
+        """Return the value in force just before an instant."""
         place = bisect_left(self.until, moment)
         return self.before[place] if place < len(self.before) else self.now
 
 
 @dataclass(frozen=True)
 class Price:
-    """What a plan costs a month; billed by the day where it is prorated."""
+    """A plan's monthly price; billed by the day if prorated."""
 
     monthly_nanousd: int
     prorated: bool
@@ -39,7 +39,7 @@ class Price:
 
 @dataclass(frozen=True)
 class Fee:
-    """What is billed of one plan: for so many days, or for the whole month."""
+    """The fee for a plan, for a number of days or (None) for the whole month."""
 
     plan_id: str
     nanousd: int
@@ -48,19 +48,20 @@ class Fee:
 
 @dataclass(frozen=True)
 class Terms:
-    """The plans that accounts had, and what these cost."""
+    """The histories of accounts' plans and of plans' prices."""
 
     plans: dict[str, History[str]]  # by account
     prices: dict[str, History[Price]]  # by plan
 
     def plan(self, account_id: str, moment: datetime) -> str:
-        """Return the plan that an account had when a moment came."""
+        """Return the plan that an account had just before an instant."""
         return self.plans[account_id].just_before(moment)
 
     def fees(self, account_id: str, *, start: datetime, end: datetime, since: datetime) -> list[Fee]:
-        """Return the fees of a UTC month for an account that there is since a moment.
+        """Return an account's plan fees for a UTC month; `since` is when the account was created.
 
-        The plan at month end says how: whole, or each day by the plan and the price at its end.
+        If the plan at month end is prorated, each day is billed by the plan and price at the end of that day; otherwise
+        the plan at month end is billed in full.
         """
         plan_id, price = self._at(account_id, end)
         if not price.prorated:
@@ -74,7 +75,7 @@ class Terms:
 
 
 def prorate(charged: Sequence[tuple[str, Price]], *, days: int) -> list[Fee]:
-    """Divide monthly prices by the `days` of a month, for each day charged; the parts are as much as their sum."""
+    """Bill each charged day at 1/`days` of its monthly price; the rounded fees still add up to the total."""
     fees, summed = [], 0
     for (plan_id, price), same in groupby(charged):
         number = len(list(same))
@@ -84,7 +85,7 @@ def prorate(charged: Sequence[tuple[str, Price]], *, days: int) -> list[Fee]:
 
 
 def load(connection: Connection, account_ids: Sequence[str]) -> Terms:
-    """Read the plans of some accounts, and the prices of all plans."""
+    """Load the plan histories of some accounts, and the price histories of all plans."""
     plans = {
         row["id"]: History(row["plan_id"])
         for row in connection.execute(

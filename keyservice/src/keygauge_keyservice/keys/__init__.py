@@ -1,4 +1,4 @@
-"""Keys: issued, found, limited, rotated.
+"""Issuing, searching, limiting, importing and rotating keys.
 
 May import `accounts`, `journal`, `limits`.
 """

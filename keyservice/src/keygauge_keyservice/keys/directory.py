@@ -14,7 +14,7 @@ from keygauge_keyservice.database import Connection
 
 @dataclass(frozen=True)
 class FoundAccount:
-    """An account with what tells how it is used."""
+    """An account with figures about its use."""
 
     id: str
     name: str
@@ -23,10 +23,10 @@ class FoundAccount:
     created_at: datetime
     keys: int
     last_used_at: datetime | None
-    requests: int  # of the last 30 days, as all that follows
+    requests: int  # in the last 30 days, like errors and cost
     errors: int
     cost_nanousd: int
-    quota_share: float | None  # used of the fullest quota that counts the whole account, leased units included
+    quota_share: float | None  # used share of the fullest account-wide quota, including leased units
 
 
 AccountSort: TypeAlias = Literal[
@@ -46,7 +46,7 @@ ACCOUNT_SORTS: dict[AccountSort, str] = {
 }
 _DAY_S = 86_400
 _ID_LENGTH = 12
-LOOKED_AT_MAX = 10_000  # keys, the newest: a part of a name has no index
+LOOKED_AT_MAX = 10_000  # newest keys searched for a part of a name, for which there is no index
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class FoundKey:
     last_used_at: datetime | None
 
 
-_OF_ACCOUNT = frozenset(("name", "plan", "status", "created"))  # orders that need nothing but the accounts themselves
-_OF_KEYS = frozenset(("keys", "used"))  # … that need all keys of all accounts
-# Usage and keys are read account by account, from indexes that begin with it; of one page where the order allows it.
+_OF_ACCOUNT = frozenset(("name", "plan", "status", "created"))  # sort orders that need only the account table
+_OF_KEYS = frozenset(("keys", "used"))  # sort orders that need all keys of all accounts
+# Usage and keys are read per account, from indexes that start with account_id; only for one page if the order allows.
 _ACCOUNTS = """/* directory.accounts */
 WITH chosen AS MATERIALIZED (
     SELECT account.id, account.name, plan_id, account.status, account.created_at FROM account
@@ -118,7 +118,7 @@ def find_accounts(
     sort: AccountSort = "name",
     is_descending: bool = False,
 ) -> list[FoundAccount]:
-    """Return accounts whose name, id, member's address or key's beginning a text tells; all where it is empty."""
+    """Return accounts that match a query by name, id, member's address or the beginning of a key; "" matches all."""
     order = sql.SQL(ACCOUNT_SORTS[sort] + (" DESC" if is_descending else ""))
     cut = sql.SQL("LIMIT %(limit)s OFFSET %(offset)s")
     page, nothing = sql.SQL("ORDER BY {} NULLS LAST, account.id {}").format(order, cut), sql.SQL("")
@@ -145,7 +145,7 @@ def find_accounts(
 
 
 def key_id_of(text: str) -> str:
-    """Return the id in a key that somebody pasted, or in its beginning; the secret is dropped."""
+    """Return the id in a pasted key or the beginning of one, without the secret; "" if there is none."""
     parts = text.strip().split("_")
     return parts[2][:_ID_LENGTH] if len(parts) > 2 and parts[0] == "kg" else ""  # noqa: PLR2004 - kg_live_ID
 
@@ -156,9 +156,9 @@ SELECT key.id, key.name, app, environment, key.status, expires_at, account_id, a
 FROM key JOIN account ON account.id = key.account_id
 WHERE {chosen} ORDER BY {order}, key.id LIMIT %(limit)s"""
 _ALL = "true"
-_NEWEST = "key.created_at DESC"  # by its index
-_BY_NAME = "lower(key.name)"  # not by that index: what is found may be far down
-# By the beginning of a name or program, from indexes; of the newest keys, by any part of those or of the id.
+_NEWEST = "key.created_at DESC"  # uses its index
+_BY_NAME = "lower(key.name)"  # avoids the index on created_at, in which the matches may be far down
+# All keys by the beginning of the name or app, from indexes; the newest keys also by any part of name, app or id.
 _BY_TEXT = """key.id IN (
     (SELECT id FROM key WHERE lower(name) COLLATE "C" >= lower(%(query)s)
         AND lower(name) COLLATE "C" < lower(%(query)s) || chr(1114111)
@@ -174,9 +174,9 @@ _BY_TEXT = """key.id IN (
 
 
 def find_keys(connection: Connection, query: str, *, limit: int) -> list[FoundKey]:
-    """Return keys, deleted ones too, that a text tells by name, program, id or beginning; without one, the newest.
+    """Return keys, including deleted ones, that match a query by name, app, id or the beginning of the key.
 
-    Names and programs are found by their beginnings; of the newest keys, by any part.
+    Names and apps match by their beginning; the newest keys also by any part. An empty query returns the newest keys.
     """
     key_id = key_id_of(query)
     chosen = _key_chosen(key_id) if key_id else sql.SQL(_BY_TEXT if query else _ALL)
@@ -188,11 +188,11 @@ def find_keys(connection: Connection, query: str, *, limit: int) -> list[FoundKe
 
 
 def _key_chosen(key_id: str) -> sql.SQL:
-    """Return the condition for one key, found by its index, or for all that begin so."""
+    """Return the SQL condition for a key id: equality if it is complete, which uses the index, else a prefix match."""
     return sql.SQL("key.id = %(key_id)s" if len(key_id) == _ID_LENGTH else "starts_with(key.id, %(key_id)s)")
 
 
 def count_accounts(connection: Connection) -> dict[str, int]:
-    """Return how many accounts are on which plan."""
+    """Return the number of accounts per plan."""
     rows = connection.execute("/* directory.plans */ SELECT plan_id, count(*) AS accounts FROM account GROUP BY 1")
     return {row["plan_id"]: row["accounts"] for row in rows}

@@ -1,4 +1,4 @@
-"""Import keys that another system issued: their SHA-256 is enough, and clients go on with the keys they have."""
+"""Import of keys issued by another system: only their SHA-256 is needed, and clients keep using the keys they have."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from keygauge_keyservice.reading import given, read
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.values.field_types import Name, checked, matching
 
-PLAIN_LENGTH_MIN = 16  # of a key that is given as it is
+PLAIN_LENGTH_MIN = 16  # of a key given in plain text
 _HASH_HINT = "must be the SHA-256 of the key: 64 hexadecimal digits, or base64"
 _is_hex = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 
 
 def _read_hash(text: str) -> bytes:
-    """Return a SHA-256.
+    """Decode a SHA-256 from hexadecimal or base64.
 
     Raises:
-        ValueError: the text is none.
+        ValueError: the text is not a SHA-256.
     """
     if _is_hex(text):
         return bytes.fromhex(text)
@@ -47,7 +47,7 @@ def _is_strong(text: str) -> bool:
 
 
 class ForeignKey(NewKey, kw_only=True):
-    """A key of another system: its SHA-256 or itself, whose it is, its terms, and limits as command lines have them."""
+    """A key of another system: its SHA-256 or plain text, account, terms, and limits in command-line syntax."""
 
     name: Name = "imported"
     account: Name
@@ -72,7 +72,7 @@ class ForeignKey(NewKey, kw_only=True):
     disabled: bool = False
 
     def faults(self) -> Iterator[FieldError]:
-        """Say why the key itself cannot be taken over."""
+        """Yield the reasons why the key cannot be imported."""
         if self.hash is None and self.key is None:
             yield FieldError("hash", "missing", "is required")
         if self.hash is not None and self.key is not None:
@@ -91,8 +91,8 @@ class Imported:
     """The result of an import."""
 
     created: list[keys.Key] = field(default_factory=list)
-    accounts: list[str] = field(default_factory=list)  # made, by name
-    present: int = 0  # here already: nothing changed of them
+    accounts: list[str] = field(default_factory=list)  # names of the accounts created
+    present: int = 0  # keys that were imported before and are unchanged
 
 
 def take_over(
@@ -103,13 +103,14 @@ def take_over(
     plan_id: str | None,
     actor: str,
 ) -> Imported:
-    """Import keys, all or none: (where a key is told, what is told of it).
+    """Import keys, given as pairs of a location for error messages and a row.
 
-    A row has `hash` or `key`, `account` (an id or a name), the terms of a key, `limits` as the command line has them,
-    and `disabled`. An account that is not there is made where a plan is given.
+    A row has `hash` or `key`, `account` (an id or a name), the terms of a key, `limits` in command-line syntax, and
+    `disabled`. Missing accounts are created on the plan `plan_id`, if given. To import all keys or none, call this in a
+    transaction.
 
     Raises:
-        Problem: a row makes no sense; the detail says where.
+        Problem: a row is invalid, or its account is missing; the detail starts with the row's location.
     """
     done = Imported()
     known = {name: account.id for account in accounts.list_accounts(connection) for name in (account.name, account.id)}

@@ -1,4 +1,4 @@
-"""The tighter limits that a single key has of its own, beside those of its account's plan."""
+"""A key's own limits, which apply in addition to those of its account's plan."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ def find(connection: Connection, key_id: str) -> list[Limit]:
 def replace(
     connection: Connection, key_id: str, limits: Sequence[Limit], *, actor: str, by_operator: bool = False
 ) -> list[Limit]:
-    """Give a key other limits of its own, at once; those that keep name and measure keep the use counted so far.
+    """Replace a key's own limits, effective immediately.
+
+    Limits that keep their name and measure keep the usage counted so far.
 
     Raises:
-        Problem: 404; 403, an operator set one of them and another would change it; 409, the key is deleted.
+        Problem: 404; 403 if anyone but an operator would change a limit set by an operator; 409 if the key is deleted.
     """
     with connection.transaction():
         key = keys.lock(connection, key_id)
@@ -49,7 +51,7 @@ def replace(
 
 
 def _owned(old: Sequence[Limit], limits: Sequence[Limit], *, by_operator: bool) -> list[Limit]:
-    """Return the limits with whose they are: an operator's stay as they are unless an operator changes them."""
+    """Return the limits with `by_operator` set; only an operator may change or remove those set by an operator."""
     if by_operator:
         return [dataclasses.replace(limit, by_operator=True) for limit in limits]
     theirs = {limit.name: limit for limit in old if limit.by_operator}

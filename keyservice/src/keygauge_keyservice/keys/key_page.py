@@ -1,4 +1,4 @@
-"""Keys of one account or all, filtered and sorted, page by page."""
+"""Filtered, sorted and paginated lists of keys, of one account or of all."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def list_keys(
     after: str | None = None,
     limit: int,
 ) -> list[Key]:
-    """Return keys, deleted ones only where that status is asked for: those after one, at most so many."""
+    """Return a page of keys; `after` is the last id of the previous page. Deleted keys need `status="deleted"`."""
     beyond, order = keyset.clauses("key", SORTS, sort, own=_OWN)
     query = sql.SQL(_LIST).format(columns=COLUMNS, own=sql.SQL(_OWN), after=beyond, order=order)
     values = {

@@ -1,4 +1,4 @@
-"""Search in an account's keys, sorted, page by page."""
+"""Sorted and paginated search in an account's keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SORTS: dict[Sort, str] = {
     "expires": "expires_at",
 }
 FILTERS: tuple[Filter, ...] = ("active", "disabled", "live", "test")
-QUERY_LENGTH_MAX = 20  # as long as the part of a key that is no secret: a whole one never gets into an address
+QUERY_LENGTH_MAX = 20  # the length of a key's public part, so that no secret ends up in a URL
 
 _FIND = """/* key_search.find */ SELECT {columns} FROM key
 WHERE account_id = %(account_id)s AND status <> 'deleted'
@@ -35,7 +35,7 @@ _COUNT = """/* key_search.count */ SELECT count(*) AS keys FROM key WHERE accoun
 
 @dataclass(frozen=True)
 class Search:
-    """What to look for: a part of the name or the program, or the beginning of the key; and how to sort it."""
+    """A query (part of the name or app, or the beginning of the key), a filter and a sort order."""
 
     query: str = ""
     only: Filter | None = None
@@ -44,7 +44,7 @@ class Search:
 
 
 def find(connection: Connection, account_id: str, search: Search, *, limit: int | None, offset: int = 0) -> list[Key]:
-    """Return the keys that match, but no deleted ones: at most so many, after so many."""
+    """Return a page of the matching keys, without deleted ones."""
     direction = " DESC" if search.is_descending else ""
     order = ", ".join(column + direction for column in SORTS[search.sort].split(", "))
     query = sql.SQL(_FIND).format(columns=COLUMNS, order=sql.SQL(order))
@@ -60,6 +60,6 @@ def find(connection: Connection, account_id: str, search: Search, *, limit: int 
 
 
 def count(connection: Connection, account_id: str) -> int:
-    """Return how many keys an account has, but deleted ones."""
+    """Return the number of an account's keys, without deleted ones."""
     row = connection.execute(_COUNT, (account_id,)).fetchone()
     return row["keys"] if row else 0

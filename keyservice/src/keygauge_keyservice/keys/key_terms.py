@@ -1,4 +1,4 @@
-"""A key's terms, as requests and forms give them."""
+"""The terms of a key accepted in requests and forms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keygauge_keyservice.keys.rotation import GRACE_S_MAX
 from keygauge_keyservice.texts import mark
 from keygauge_keyservice.values.field_types import Name, Slug, Time, checked, matching
 
-ROUTES_MAX, NETWORKS_MAX, SCOPES_MAX, MODELS_MAX = 50, 100, 50, 50  # replicas look at each on every request
+ROUTES_MAX, NETWORKS_MAX, SCOPES_MAX, MODELS_MAX = 50, 100, 50, 50  # replicas check each on every request
 ROTATE_EVERY_DAYS_MAX = 3650
 APP_LENGTH_MAX = 200
 _MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 addresses, written as IPv6
@@ -25,10 +25,10 @@ _is_scope = re.compile(r"[a-z0-9][a-z0-9_.:-]{0,59}", re.ASCII).fullmatch
 
 
 def normalise_network(text: str) -> str:
-    """Write an address or a network the one way it is stored: 192.0.2.1/32, 2001:db8::/32.
+    """Return an address or network in the form in which it is stored: 192.0.2.1/32, 2001:db8::/32.
 
     Raises:
-        ValueError: it is neither, bits are set beyond the prefix, or it is of a kind that no client's address is in.
+        ValueError: it is neither, has host bits set, is an IPv4-mapped network, or has a zone.
     """
     network = ip_network(text.strip())
     if isinstance(network, IPv6Network) and (network.subnet_of(_MAPPED) or network.network_address.scope_id):
@@ -95,7 +95,7 @@ App: TypeAlias = Annotated[
 
 
 class KeyTerms(Struct):
-    """What a key may be used for, and until when; what is not given stays as it is."""
+    """The terms of a key: its restrictions and metadata. Fields that are not given stay unchanged."""
 
     name: Name | UnsetType = UNSET
     app: App | UnsetType | None = UNSET
@@ -109,14 +109,14 @@ class KeyTerms(Struct):
 
 
 class NewKey(KeyTerms, kw_only=True):
-    """A key to be issued."""
+    """A key to create."""
 
     name: Name
     environment: Environment = "live"
 
 
 class Rotation(Struct):
-    """Which rotation is asked for, and how long the old secrets stay valid, in seconds."""
+    """A rotation's id, and how long the old secrets stay valid, in seconds."""
 
     rotation_id: Slug
     grace_s: Annotated[int, Meta(ge=0, le=GRACE_S_MAX)] = 0

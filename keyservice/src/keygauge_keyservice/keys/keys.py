@@ -1,4 +1,4 @@
-"""Keys: issue, list, change, disable and delete them."""
+"""Keys: creating, listing, changing, disabling and deleting them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from keygauge_keyservice.texts import gettext
 
 Status = Literal["active", "disabled", "deleted"]
 
-# Whoever restricted a key by these is the one to lift it; name, app and the reminder restrict nothing.
+# Terms that restrict a key: if an operator sets one, only an operator can change it.
 _RESTRICTIONS = ("expires_at", "scopes", "routes", "networks", "models", "tools")
 _ACTIONS = {"active": "key.enable", "disabled": "key.disable"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What an owner says of a key; empty lists restrict nothing."""
+    """The terms of a key; empty lists restrict nothing."""
 
     name: str
     app: str | None = None
@@ -50,17 +50,17 @@ class Key(Terms):
     status: Status
     created_at: datetime
     created_by: str | None
-    rotated_at: datetime  # when the newest secret was made
+    rotated_at: datetime  # when the newest secret was created
     deleted_at: datetime | None
     last_used_at: datetime | None
     last_used_ip: str | None
     last_used_route: str | None
     locked_status: bool = False  # disabled by an operator
-    locked_terms: Sequence[str] = ()  # set by an operator
+    locked_terms: Sequence[str] = ()  # names of terms set by an operator
 
     @property
     def rotation_due_at(self) -> datetime | None:
-        """Return when the newest secret should be replaced; None where nobody wants to be reminded."""
+        """When the newest secret should be replaced; None without a rotation reminder."""
         return self.rotated_at + timedelta(days=self.rotate_every_days) if self.rotate_every_days else None
 
 
@@ -84,7 +84,7 @@ _NAMED = sql.SQL(
 _MANY = sql.SQL("/* keys.find_many */ SELECT {columns} FROM key WHERE id = ANY(%s) AND account_id = %s").format(
     columns=COLUMNS
 )
-# Those that lie unused are told oldest first; which are due for rotation is told by what is read.
+# Unused keys come oldest first. The caller decides by `rotation_due_at` which keys are due for rotation.
 _AGEING = sql.SQL(
     "/* keys.ageing */ SELECT {columns} FROM key WHERE account_id = %(account_id)s AND status <> 'deleted' "
     "AND (%(expired)s::timestamptz IS NULL OR expires_at IS NULL OR expires_at > %(expired)s) "
@@ -109,12 +109,12 @@ def create(
     by_operator: bool = False,
     **terms: Any,
 ) -> tuple[Key, str]:
-    """Issue a key with `Terms`; the token is in the answer and nowhere else.
+    """Create a key with `Terms` and return it with its token, which cannot be retrieved later.
 
-    `by_operator`: nobody else lifts what restricts it.
+    `by_operator`: only operators can lift the restrictions.
 
     Raises:
-        Problem: 404, there is no such account.
+        Problem: 404 if there is no such account.
     """
     key_id = key_format.new_id()
     token = key_format.generate(environment, key_id)
@@ -138,10 +138,10 @@ def take_over(
     actor: str,
     **terms: Any,
 ) -> Key | None:
-    """Make a key of one that another system issued, known by the SHA-256 of its token; None: it is here already.
+    """Import a key issued by another system, by the SHA-256 of its token; return None if it was imported before.
 
     Raises:
-        Problem: 404, there is no such account.
+        Problem: 404 if there is no such account.
     """
     key_id = key_format.imported_id(digest)
     if find(connection, key_id) is not None:
@@ -156,13 +156,13 @@ def take_over(
 
 
 def find(connection: Connection, key_id: str) -> Key | None:
-    """Return a key, deleted ones too, or None."""
+    """Return a key, even if deleted, or None."""
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         return cursor.execute(_FIND, (key_id,)).fetchone()
 
 
 def require(connection: Connection, key_id: str) -> Key:
-    """Return a key, deleted ones too.
+    """Return a key, even if deleted.
 
     Raises:
         Problem: 404.
@@ -176,20 +176,20 @@ def require(connection: Connection, key_id: str) -> Key:
 def list_keys(
     connection: Connection, account_id: str, *, after: str | None = None, limit: int | None = None
 ) -> list[Key]:
-    """Return an account's keys but deleted ones, oldest first: those made after a key, at most so many."""
+    """Return an account's keys without deleted ones, oldest first; `after` is the last id of the previous page."""
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         return cursor.execute(_LIST, {"account_id": account_id, "after": after, "limit": limit}).fetchall()
 
 
 def find_named(connection: Connection, account_id: str, name: str, *, beginning: str = "") -> Key | None:
-    """Return the oldest of the account's keys that has this name and whose id begins so; no deleted one."""
+    """Return an account's oldest key with a name, and with an id that starts with `beginning`; never a deleted one."""
     values = {"account_id": account_id, "name": name, "beginning": beginning}
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         return cursor.execute(_NAMED, values).fetchone()
 
 
 def find_many(connection: Connection, account_id: str, key_ids: Collection[str]) -> list[Key]:
-    """Return some of an account's keys by id, deleted ones too."""
+    """Return some of an account's keys by id, including deleted ones."""
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         return cursor.execute(_MANY, (list(key_ids), account_id)).fetchall()
 
@@ -203,9 +203,9 @@ def find_ageing(
     unused: datetime,
     limit: int,
 ) -> list[Key]:
-    """Return keys that expire before a moment, are to be rotated now and then, or were not used since another.
+    """Return keys that expire by `expiring`, have a rotation reminder, or have not been used since `unused`.
 
-    Those that had expired at `expired` are left out.
+    Keys that had expired by the time `expired` are left out.
     """
     values = {
         "account_id": account_id,
@@ -219,7 +219,7 @@ def find_ageing(
 
 
 def names(connection: Connection, account_id: str, key_ids: Collection[str]) -> dict[str, str]:
-    """Return the names of some of an account's keys by id; of no deleted one."""
+    """Return the names of some of an account's keys by id, without deleted ones."""
     rows = connection.execute(
         "/* keys.names */ SELECT id, name FROM key WHERE id = ANY(%s) AND account_id = %s AND status <> 'deleted'",
         (list(key_ids), account_id),
@@ -235,10 +235,11 @@ def set_status(
     actor: str,
     by_operator: bool = False,
 ) -> Key:
-    """Disable a key or enable it again; replicas follow within about a second.
+    """Disable or enable a key; replicas follow within about a second.
 
     Raises:
-        Problem: 404; 403, an operator disabled it and another would enable it; 409, the key is deleted.
+        Problem: 404; 403 if anyone but an operator changes the status of a key disabled by an operator; 409 if the key
+            is deleted.
     """
     with connection.transaction():
         before = lock(connection, key_id)
@@ -259,7 +260,7 @@ def change(connection: Connection, key_id: str, *, actor: str, by_operator: bool
     """Change some `Terms` of a key; replicas follow within about a second.
 
     Raises:
-        Problem: 404; 403, an operator set one of them and another would change it; 409, the key is deleted.
+        Problem: 404; 403 if anyone but an operator changes a term set by an operator; 409 if the key is deleted.
     """
     with connection.transaction():
         before = lock(connection, key_id)
@@ -283,7 +284,7 @@ def change(connection: Connection, key_id: str, *, actor: str, by_operator: bool
 
 
 def delete(connection: Connection, key_id: str, *, actor: str) -> Key:
-    """Delete a key for good; its name stays for the history. Deleting it again changes nothing.
+    """Delete a key permanently; its name is kept for the history. Deleting it again has no effect.
 
     Raises:
         Problem: 404.
@@ -302,10 +303,10 @@ def delete(connection: Connection, key_id: str, *, actor: str) -> Key:
 
 
 def lock(connection: Connection, key_id: str) -> Key:
-    """Return a key that nobody else changes until the transaction ends.
+    """Lock a key until the transaction ends, and return it.
 
     Raises:
-        Problem: 404, or 409 when the key is deleted.
+        Problem: 404; 409 if the key is deleted.
     """
     connection.execute("/* keys.lock */ SELECT FROM key WHERE id = %s FOR UPDATE", (key_id,))
     key = require(connection, key_id)
@@ -315,14 +316,14 @@ def lock(connection: Connection, key_id: str) -> Key:
 
 
 def changed(connection: Connection, key_id: str) -> Key:
-    """Tell the replicas that a key is another; the last thing in the transaction."""
+    """Record a change of a key for the replicas and return the key; call this last in the transaction."""
     key = require(connection, key_id)
     change_feed.record_keys(connection, [key_id])
     return key
 
 
 def locked_by_operator(limit: str | None = None) -> Problem:
-    """Say that an operator set the key's terms, or a limit."""
+    """Return the error for changing a term or limit that an operator set."""
     detail = (
         gettext("The limit %(limit)s was restricted by the operator. Ask them to change it.", limit=limit)
         if limit
@@ -357,7 +358,7 @@ def _insert_secret(connection: Connection, key_id: str, peppers: Peppers, digest
 
 
 def _locked(before: Key, wanted: Terms, different: Sequence[str], *, by_operator: bool) -> list[str]:
-    """Return which terms are an operator's after a change; what an operator empties is anyone's again."""
+    """Return the terms locked by an operator after a change; when an operator empties a term, it is unlocked."""
     theirs = set(before.locked_terms)
     if not by_operator:
         if theirs & set(different):
@@ -372,5 +373,5 @@ def _values(terms: Terms) -> dict[str, Any]:
 
 
 def _terms(terms: Terms) -> dict[str, Any]:
-    """Write terms for the audit record."""
+    """Return terms as JSON values for the audit log."""
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in _values(terms).items()}

@@ -1,4 +1,4 @@
-"""What LiteLLM's database tells of teams, users, keys and budgets, as an import of keys takes it."""
+"""Reading LiteLLM's database: teams, users, keys and budgets as rows for `key_import`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ LEFT JOIN "LiteLLM_TeamTable" AS team ON team.team_id = token.team_id
 LEFT JOIN "LiteLLM_UserTable" AS person ON person.user_id = token.user_id
 LEFT JOIN "LiteLLM_BudgetTable" AS budget ON budget.budget_id = token.budget_id
 ORDER BY token.created_at NULLS FIRST, token.token"""
-_OWNERLESS = "LiteLLM"  # the account of keys that have neither team nor user
+_OWNERLESS = "LiteLLM"  # the account for keys that have neither team nor user
 _ALL = {"all-team-models", "all-proxy-models", "*"}
-# As LiteLLM's `duration_parser` resets them: at midnight, on Monday, on the first of the month. Others, such as 14d, it
-# counts from the last reset.
+# LiteLLM's `duration_parser` resets these at midnight, on Monday or on the first of the month; other durations, such as
+# 14d, are counted from the last reset.
 _PERIODS: dict[str, Period] = {
     **dict.fromkeys(("1h", "60m"), "hour"),
     **dict.fromkeys(("1d", "24h"), "day"),
@@ -40,16 +40,16 @@ _ENDLESS = {"", "none", "null"}
 
 
 class NotLiteLLMError(ValueError):
-    """The database has not LiteLLM's tables."""
+    """The database does not have LiteLLM's tables."""
 
 
 def read(url: str, *, zone: str | None = None) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the keys as rows of an import, and what is not the same as at LiteLLM, in words.
+    """Return the keys as rows for an import, and notes about what will differ from LiteLLM.
 
-    `zone` is what LiteLLM's periods begin by, if not UTC.
+    `zone` is the time zone of LiteLLM's budget periods, if not UTC.
 
     Raises:
-        NotLiteLLMError: the tables are not there.
+        NotLiteLLMError: LiteLLM's tables or columns are missing.
         psycopg.Error: the database cannot be read.
     """
     with psycopg.connect(url, row_factory=dict_row) as connection:
@@ -81,7 +81,7 @@ def _row(key: dict[str, Any], zone: str | None, notes: list[str]) -> dict[str, A
 
 
 def _rates(key: dict[str, Any]) -> Iterator[str]:
-    """Write limits as the command line has them."""
+    """Yield the rate and concurrency limits in command-line syntax."""
     if key["rpm"] is not None:
         yield f"rpm={key['rpm']}:request:60s"
     if key["tpm"] is not None:
@@ -91,12 +91,12 @@ def _rates(key: dict[str, Any]) -> Iterator[str]:
 
 
 def _budget(key: dict[str, Any], name: str, zone: str | None, notes: list[str]) -> Iterator[str]:
-    """Write the budget; what differs from LiteLLM's is told in a note."""
+    """Yield the budget in command-line syntax, and add a note if it will differ from LiteLLM's."""
     if key["budget"] is None:
         return
     duration = (key["duration"] or "").strip().lower()
     usd = f"{key['budget']:.2f} USD"
-    if duration in _ENDLESS:  # what was spent of it does not come back
+    if duration in _ENDLESS:  # never reset: only the rest is imported
         spent = key["spend"] or 0
         if spent:
             notes.append(f"{name}: {spent:.2f} USD of its budget of {usd} were spent at LiteLLM; it gets the rest")

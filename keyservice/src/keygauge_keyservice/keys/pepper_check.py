@@ -1,4 +1,4 @@
-"""Whether the peppers are those that the database's keys were hashed with: with others no key is recognised."""
+"""A check that the peppers are the ones with which the database's keys were hashed; with others, no key would match."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _WAY_OUT = "Give the one kept with the database's backups in KEYGAUGE_PEPPER, or
 
 
 def check(connection: Connection, peppers: Peppers) -> None:
-    """Compare the peppers with what the database knows of them, and with what its keys need.
+    """Compare the peppers with the fingerprints in the database, and with the versions that its keys use.
 
     Raises:
-        PepperError: one is another than before, or one that keys still use is missing.
+        PepperError: a pepper has changed, or one that keys still use is missing.
     """
     compare(connection, peppers)
     used = connection.execute(
@@ -26,10 +26,10 @@ def check(connection: Connection, peppers: Peppers) -> None:
 
 
 def compare(connection: Connection, peppers: Peppers) -> None:
-    """Compare the peppers with what the database knows of them, and let it know those that are new.
+    """Compare the peppers with the fingerprints in the database, and store those of new peppers.
 
     Raises:
-        PepperError: one is another than before.
+        PepperError: a pepper has changed.
     """
     rows = connection.execute("/* pepper.list */ SELECT version, fingerprint FROM pepper")
     known = {row["version"]: row["fingerprint"] for row in rows}

@@ -1,4 +1,4 @@
-"""Rotation: a key's next secret, with the old ones refused at once or after a time of grace."""
+"""Key rotation: issue a new secret; the old ones expire immediately or after a grace period."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRACE_S_MAX = 30 * 86_400
 
 @dataclass(frozen=True)
 class Secret:
-    """One of a key's secrets that may still be used, without the secret itself."""
+    """Metadata of one of a key's valid secrets."""
 
     number: int
     created_at: datetime
@@ -28,7 +28,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Rotation:
-    """A rotated key; `token` is None where the same rotation was done before, since nobody can show it again."""
+    """A rotated key; `token` is None if the same rotation was done before, because it cannot be shown again."""
 
     key: Key
     token: str | None = field(repr=False)
@@ -37,12 +37,12 @@ class Rotation:
 def rotate(
     connection: Connection, key_id: str, *, peppers: Peppers, rotation_id: str, grace_s: int = 0, actor: str
 ) -> Rotation:
-    """Give a key another secret; id, limits and usage stay. Repeating a rotation by its id changes nothing.
+    """Create a new secret for a key; its id, limits and usage are kept. Repeating a `rotation_id` has no effect.
 
-    The secrets so far end `grace_s` from now, those that end sooner stay with that.
+    Existing secrets expire `grace_s` seconds from now, or earlier if they already had an earlier expiry.
 
     Raises:
-        Problem: 404, or 409 when the key is deleted.
+        Problem: 404; 409 if the key is deleted.
     """
     with connection.transaction():
         key = keys.lock(connection, key_id)
@@ -75,7 +75,7 @@ def rotate(
 
 
 def list_secrets(connection: Connection, key_id: str) -> list[Secret]:
-    """Return the secrets of a key that may still be used, oldest first."""
+    """Return a key's valid secrets, oldest first."""
     with connection.cursor(row_factory=class_row(Secret)) as cursor:
         return cursor.execute(
             "/* rotation.list */ SELECT number, created_at, expires_at FROM key_secret "

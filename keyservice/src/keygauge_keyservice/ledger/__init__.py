@@ -1,6 +1,6 @@
 """The usage ledger.
 
-Events taken in exactly once, roll-ups and aggregates over them, re-rating and reconciliation.
+Events, ingested exactly once, their roll-ups and aggregates, re-rating and reconciliation.
 
 May import `pricing`.
 """

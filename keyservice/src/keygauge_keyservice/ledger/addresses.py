@@ -1,4 +1,4 @@
-"""From which addresses keys are used, and which of those are new."""
+"""The IP addresses from which keys are used, and detection of new ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.event import Event
 
-NOTED_MAX = 200  # of one batch: a flood from everywhere is told by these as well
+NOTED_MAX = 200  # per batch, which is enough to notice a flood from many addresses
 _NEW = timedelta(days=1)
 _KEPT = timedelta(days=90)  # after the last use
 
@@ -30,24 +30,23 @@ FROM (
 WHERE key.account_id = %(account_id)s AND key.status <> 'deleted'
 AND EXISTS (SELECT FROM key_address WHERE key_id = key.id AND first_at <= %(since)s)
 ORDER BY key.name, key.id LIMIT 20"""
-_LOOKED_AT_MAX = 1_000  # new addresses of an account: the newest
+_LOOKED_AT_MAX = 1_000  # new addresses read per account, newest first
 
 
 @dataclass(frozen=True)
 class NewAddresses:
-    """A key that was used before, and since yesterday from other addresses too."""
+    """A key that was used before and, in the last 24 hours, also from new addresses."""
 
     key_id: str
     key_name: str
     ips: int
-    ip: str  # one of them
+    ip: str  # an example
 
 
 def note(connection: Connection, events: Iterable[Event]) -> None:
-    """Note where the calls of a batch came from, in an order in which batches never wait for each other in a ring."""
-    first: dict[
-        tuple[str, str, str], int
-    ] = {}  # a day is all that their times are used for, and batches are far shorter
+    """Record the addresses of a batch's calls, in sorted order so that concurrent batches cannot deadlock."""
+    # The first call's time is accurate enough: times are compared by the day, and batches are much shorter.
+    first: dict[tuple[str, str, str], int] = {}
     for event in events:
         if event.ip is not None and (event.key, event.ip, event.account) not in first:
             first[event.key, event.ip, event.account] = event.time_us
@@ -59,14 +58,14 @@ def note(connection: Connection, events: Iterable[Event]) -> None:
 
 
 def find_new(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[NewAddresses]:
-    """Return the keys that were used from new addresses since yesterday; a key's first ones are none."""
+    """Return keys used from new addresses in the last 24 hours; keys first used in that time are left out."""
     since = (now or datetime.now(UTC)) - _NEW
     rows = connection.execute(_FIND, {"account_id": account_id, "since": since, "looked_at_max": _LOOKED_AT_MAX})
     return [NewAddresses(**row) for row in rows]
 
 
 def prune(connection: Connection, *, now: datetime | None = None) -> None:
-    """Forget addresses that were not used for long."""
+    """Delete addresses that have not been used for 90 days."""
     before = (now or datetime.now(UTC)) - _KEPT
     connection.execute("/* addresses.prune */ DELETE FROM key_address WHERE last_at < %s", (before,))
 

@@ -1,4 +1,4 @@
-"""The usage aggregates: sums by one dimension, or by one within another, in buckets of 15 minutes to a week."""
+"""Usage aggregates: sums by one dimension, or by one dimension within another, in buckets of 15 minutes to a week."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ Dimension: TypeAlias = Literal["key", "route", "model", "status"]
 UsageAggregate: TypeAlias = tuple[str, int, str, str, int, str]
 """A row's key: account, length, breakdown, inside, bucket (unix seconds), part."""
 Columns: TypeAlias = Sequence[str | list[str]]
-"""Rows to add, column by column; numbers are written as PostgreSQL does."""
+"""Rows to add, column by column; arrays of numbers are PostgreSQL array literals."""
 
 DAY_S = 86_400
-LENGTHS_S = (604_800, DAY_S, 7_200, BUCKET_S)  # a bucket begins at a multiple of its length since 1970 UTC
+LENGTHS_S = (604_800, DAY_S, 7_200, BUCKET_S)  # buckets start at multiples of their length since 1970 UTC
 DIMENSIONS: tuple[Dimension, ...] = ("key", "route", "model", "status")
 SUMS = (
     *("requests", "limited", "client_errors", "server_errors"),
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
     *("request_bytes", "response_bytes", "cost_nanousd", "duration_us"),
 )
-NUMBERS = ("durations", "kind_costs")  # packed: the histogram of durations, and what each kind costs
+NUMBERS = ("durations", "kind_costs")  # packed numbers: the histogram of durations, and the cost of each kind
 ALL_SUMS = (*SUMS, *NUMBERS)
 TYPES = sql.SQL(", ").join([sql.SQL("%s::bigint[]")] * len(SUMS) + [sql.SQL("%s::numeric[]")] * len(NUMBERS))
-"""Of arrays of `ALL_SUMS`."""
-# A filter narrows to one key, route or model; within it, a page asks for each of the others.
+"""The SQL types of the arrays for `ALL_SUMS`."""
+# Pages filtered by one key, route or model show sums by each of the other dimensions.
 _PAIRS = [
     (f"{DIMENSIONS[inside]}>{DIMENSIONS[part]}", inside, part)
     for inside in range(3)
     for part in range(4)
     if part != inside
 ]
-_CLIENT_ERROR, _SERVER_ERROR = 4, 5  # classes of status
-# A row's sums as one whole number of 64-bit digits, above them the histogram, above that the costs of kinds, mostly
-# few: adding two rows is one addition.
+_CLIENT_ERROR, _SERVER_ERROR = 4, 5  # status classes
+# A row's sums are packed into one integer, so that two rows are added by one addition: the sums as 64-bit digits, above
+# them the histogram, and above that the costs of kinds, of which there are usually few.
 _digits = Struct(f"<{len(SUMS)}q")
 _DIGITS = 8 * _digits.size
 _ALL_DIGITS = (1 << _DIGITS) - 1
-_HISTOGRAM = 8 * 100  # bits, for twelve decimal digits of each of twenty buckets
+_HISTOGRAM = 8 * 100  # bits, for twelve decimal digits per bucket and twenty buckets
 _ALL_HISTOGRAM = (1 << _HISTOGRAM) - 1
 
 _ADD = sql.SQL(
@@ -67,7 +67,7 @@ ON CONFLICT (account_id, length_s, breakdown, inside, bucket, part) DO UPDATE SE
 
 
 def columns(groups: Mapping[Group, Sequence[int]]) -> Columns:
-    """Return what a batch's roll-ups add to the usage aggregates, as `write` takes it; none for no roll-ups."""
+    """Return what a batch's roll-ups add to the usage aggregates, for `write`; empty if there are no roll-ups."""
     if not groups:
         return ()
     usage_aggregates = add_up(groups)
@@ -84,7 +84,7 @@ def write(connection: Connection, columns: Columns) -> None:
 
 
 def add_up(groups: Mapping[Group, Sequence[int]]) -> dict[UsageAggregate, int]:
-    """Add roll-ups up along their dimensions; a sum is one number whose 64-bit digits are the columns."""
+    """Add up roll-ups by usage aggregate; each sum is a packed number."""
     usage_aggregates: defaultdict[UsageAggregate, int] = defaultdict(int)
     for group, row in groups.items():
         added = pack(row, group[-1])
@@ -94,7 +94,7 @@ def add_up(groups: Mapping[Group, Sequence[int]]) -> dict[UsageAggregate, int]:
 
 
 def aggregates_of(group: Group) -> list[UsageAggregate]:
-    """Return the rows that a roll-up is part of."""
+    """Return the keys of the aggregate rows that a roll-up is part of."""
     bucket_s, account, key, route, model, status = group
     names = (key, route, model, f"{status}xx")
     day_s = bucket_s - bucket_s % DAY_S
@@ -110,12 +110,12 @@ def aggregates_of(group: Group) -> list[UsageAggregate]:
 
 
 def has_length(dimension: str, length_s: int) -> bool:
-    """Return whether there are sums by one dimension in buckets of a length: keys have no quarters of an hour."""
+    """Return whether sums by one dimension exist in buckets of a length; by key there are no 15-minute buckets."""
     return dimension != "key" or length_s > BUCKET_S
 
 
 def pack(row: Sequence[int], status: int) -> int:
-    """Write a roll-up's sums as one number, to be added to others."""
+    """Pack a roll-up's sums into one number that can be added to others."""
     requests, limited, *others, durations, kind_costs = row
     errors = (requests - limited if status == _CLIENT_ERROR else 0, requests if status == _SERVER_ERROR else 0)
     digits = int.from_bytes(_digits.pack(requests, limited, *errors, *others), "little")
@@ -123,7 +123,7 @@ def pack(row: Sequence[int], status: int) -> int:
 
 
 def unpack(sums: Iterable[int]) -> Columns:
-    """Return such numbers as columns, one for each of `ALL_SUMS`."""
+    """Unpack packed sums into columns, one for each of `ALL_SUMS`."""
     return [array(column) for column in zip(*map(_row, sums), strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Events set aside: those that the ledger did not take, kept with the reason until an operator decides."""
+"""Events set aside: refused by the ledger and kept, with the reason, until an operator decides about them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.event import LINE_BYTES_MAX, Event, Refusal
 
-MOST = 20_000  # events: more are counted and named in the log only
-RETAKEN_MAX = 1_000  # at once
+MOST = 20_000  # events; any more are only counted in the log
+RETAKEN_MAX = 1_000  # per batch
 
 _log = logging.getLogger(__name__)
 
@@ -20,11 +20,11 @@ SELECT %s, number, %s, reason, key_id, line
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bytea[]) AS refused (number, reason, key_id, line)
 LIMIT greatest(%s - (SELECT count(*) FROM event_aside), 0)"""
 
-Refused = tuple[int, Refusal, str | None, bytes]  # number in the spool, why, the key it names, its line
+Refused = tuple[int, Refusal, str | None, bytes]  # number in the spool, reason, key, line
 
 
 def keep(connection: Connection, spool: str, service: str, refused: Sequence[Refused]) -> None:
-    """Set events aside, in the transaction that moves their spool's cursor past them."""
+    """Set events aside; call this in the transaction that moves their spool's cursor past them."""
     if not refused:
         return
     numbers, reasons, keys, lines = zip(*refused, strict=True)
@@ -35,7 +35,7 @@ def keep(connection: Connection, spool: str, service: str, refused: Sequence[Ref
 
 
 def count(connection: Connection) -> list[dict[str, Any]]:
-    """Return how many events of which service, key and reason are set aside."""
+    """Return the number of events set aside per service, key and reason."""
     return connection.execute(
         "/* aside.count */ SELECT service, reason, key_id, count(*) AS events, min(at) AS first_at, max(at) AS last_at "
         "FROM event_aside GROUP BY service, reason, key_id ORDER BY service, reason, key_id"
@@ -51,7 +51,7 @@ def find(connection: Connection, *, service: str, reason: str) -> list[int]:
 
 
 def find_told(connection: Connection) -> list[int]:
-    """Return the ids of events whose service was told of their key since."""
+    """Return the ids of events that were set aside because their service did not know the key, and now does."""
     rows = connection.execute(
         "/* aside.find_told */ SELECT id FROM event_aside JOIN told_key USING (service, key_id) "
         "WHERE reason = %s ORDER BY id LIMIT %s",
@@ -61,12 +61,12 @@ def find_told(connection: Connection) -> list[int]:
 
 
 def batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Cut ids into as many as are taken at once."""
+    """Split ids into batches of `RETAKEN_MAX`."""
     return (ids[start : start + RETAKEN_MAX] for start in range(0, len(ids), RETAKEN_MAX))
 
 
 def drop(connection: Connection, ids: Iterable[int]) -> list[dict[str, Any]]:
-    """Take events out and return them, in the order of their spools and numbers."""
+    """Delete events and return them, ordered by spool and number."""
     rows = connection.execute(
         "/* aside.drop */ DELETE FROM event_aside WHERE id = ANY(%s) RETURNING id, at, spool_id, number, service, line",
         (list(ids),),
@@ -75,7 +75,7 @@ def drop(connection: Connection, ids: Iterable[int]) -> list[dict[str, Any]]:
 
 
 def put_back(connection: Connection, row: dict[str, Any], refusal: Refusal) -> None:
-    """Set an event aside again, for what it is refused for now."""
+    """Set an event aside again, with a new reason."""
     connection.execute(
         "/* aside.put_back */ INSERT INTO event_aside (at, spool_id, number, service, reason, line) "
         "VALUES (%s, %s, %s, %s, %s, %s)",
@@ -84,9 +84,9 @@ def put_back(connection: Connection, row: dict[str, Any], refusal: Refusal) -> N
 
 
 def key_of(entry: Event | Refusal) -> str | None:
-    """Return the key that an event names."""
+    """Return the key of an event; None if the line could not be read."""
     return entry.key if isinstance(entry, Event) else None
 
 
 def _cut(line: bytes) -> bytes:
-    return line[: LINE_BYTES_MAX + 1]  # one that is too long stays so
+    return line[: LINE_BYTES_MAX + 1]  # a line that was too long is still too long

@@ -1,4 +1,4 @@
-"""Load events that happened elsewhere or before: in large batches, through the same door as a replica's."""
+"""Backfill of historical events, in large batches and with the same ingestion code as for replicas."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _BATCH = 10_000
 
 
 def write_history(connection: Connection, events: Iterable[Event], price: Price, *, spool: str) -> int:
-    """Take events that are already checked and return how many were new.
+    """Ingest events that are already validated, and return how many were new.
 
-    The spool's id names the history, and an event's place in it is its number: the same history again, or what an
-    interrupted load left over, adds only what is missing. An id that is not hexadecimal is no replica's.
+    The spool's id identifies the history, and an event's position in it is its number, so loading the same history
+    again, or resuming an interrupted load, adds only what is missing. Use an id that is not hexadecimal, to avoid
+    collisions with replicas.
     """
     remaining = iter(events)
     first = new = 0

@@ -1,4 +1,4 @@
-"""Many lines of spools, read and checked at once: by the parser, in a quarter of the time of line by line."""
+"""Parsing and validating many spool lines at once, in a quarter of the time that line by line takes."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from keygauge_keyservice.ledger.event import (
     read_line,
 )
 
-_decode = Decoder(list[Event]).decode  # it checks types and numbers
+_decode = Decoder(list[Event]).decode  # validates types and ranges
 
 
 def read_lines(lines: Sequence[bytes], *, window: Window) -> list[Event | Refusal]:
-    """Read and check lines as `read_line` does each of them; whatever they hold, nothing is raised."""
+    """Parse and validate lines with the same results as `read_line`; never raise, whatever the input."""
     if lines and (events := _parse(lines)) is not None and _are_sound(events, window):
         return list(events)
     return [read_line(line, window=window) for line in lines]
 
 
 def _parse(lines: Sequence[bytes]) -> list[Event] | None:
-    """Parse lines as one document; None where one of them may not be what it seems, or not be sound."""
+    """Parse lines as one JSON document; return None if any may be invalid or need the checks of `read_line`."""
     document = b"[%b]" % b",".join(lines)
     is_plain = max(map(len, lines)) <= TEXT_LENGTH_MAX and document.isascii()
     if not is_plain or b"\\" in document or b"\x7f" in document:
         return None
-    # With one pair of brackets each, at its ends, no line can end within another.
+    # With exactly one pair of brackets per line, at its ends, no event can span lines.
     if not document.count(b"[") == document.count(b"]") == len(lines) + 1:
         return None
     if not all(line.startswith(b"[") and line.endswith(b"]") for line in lines):

@@ -1,4 +1,4 @@
-"""Write events into their table by COPY, as CSV: a line of a spool, JSON without its brackets, is CSV already."""
+"""Writing events with COPY as CSV: a spool line, which is a JSON array, is valid CSV without its brackets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.pricing.cost import Cost
 
-# JSON escapes quotation marks and backslashes only, when no control characters are there: `event_line` refuses them.
+# Without control characters, which `event.read_line` refuses, JSON escapes only quotation marks and backslashes.
 _COPY = r"""/* event.copy */
 COPY event (
     id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us,
@@ -24,7 +24,7 @@ COPY event (
     outcome, limit_name, trace_id, details, requested_model, tag, cost_nanousd, price_version, kind_costs
 ) FROM STDIN (FORMAT csv, NULL 'null', ESCAPE '\', ENCODING 'UTF8')"""
 _encode = Encoder().encode
-_ROWS = 200  # in a piece: PostgreSQL works at the first ones while the last ones are written
+_ROWS = 200  # per chunk, so that PostgreSQL processes the first rows while later ones are being encoded
 _UNPRICED = (None, None, None)
 _SECOND_US = 1_000_000
 _DETAILS = Event._fields.index("details")
@@ -36,9 +36,9 @@ _BELOW_VARIANT = (1 << 62) - 1
 def copied_events(
     connection: Connection, spool: str, events: Iterable[tuple[int, Event, Cost | None]]
 ) -> Iterator[None]:
-    """Write events with their numbers in their spool and their costs; they are in the table at the end of the block.
+    """Write numbered events with their costs. They are in the table when the `with` block ends.
 
-    Within it, PostgreSQL still works at what it was sent.
+    The block runs while PostgreSQL is still processing the rows.
     """
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         rows = (_row(spool, number, event, cost) for number, event, cost in events)
@@ -48,7 +48,7 @@ def copied_events(
 
 
 def event_id(spool: str, number: int, time_us: int) -> str:
-    """Make the digits of an event's id: a UUID of version 7 that is the same however often the event is sent."""
+    """Return an event's id as hexadecimal digits: a UUIDv7 that is the same each time the event is sent."""
     version, start = _identity(spool)
     return f"{time_us // 1000:012x}{version}{_VARIANT | (start + number) & _BELOW_VARIANT:016x}"
 
@@ -64,7 +64,7 @@ def _row(spool: str, number: int, event: Event, cost: Cost | None) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _identity(spool: str) -> tuple[str, int]:
-    """Return a spool's 74 random bits: 12 with the version before them, and 62 that its numbers are added to."""
+    """Return a spool's 74 pseudo-random bits: 12 after the UUID's version, and 62 to which event numbers are added."""
     digits = sha256(spool.encode()).hexdigest()
     return f"7{digits[:3]}", int(digits[3:19], 16)
 

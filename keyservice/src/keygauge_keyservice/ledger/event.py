@@ -1,4 +1,4 @@
-"""One line of a spool, read and checked: a whole event, or the code that says why it is refused."""
+"""Parsing and validation of one spool line: the result is an event, or the reason why it is refused."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from keygauge.call import Outcome
 from keygauge.tag import LENGTH_MAX as TAG_LENGTH_MAX
 
 LINE_BYTES_MAX = 16 * 1024
-AGE_MAX = timedelta(days=400)  # of an event when it comes; see config.retention_days for how long it stays
+AGE_MAX = timedelta(days=400)  # of an event on arrival; see config.retention_days for how long it is kept
 AHEAD_MAX = timedelta(days=1)  # how far a sender's clock may be ahead
-TEXT_LENGTH_MAX = 512  # of every text, in characters
+TEXT_LENGTH_MAX = 512  # characters
 
 TOKENS_MAX = 10**9
-COUNT_MAX = 1 << 42  # bytes, messages and microseconds (50 days): a sum of two million of them still fits a bigint
-STATUS_MIN, STATUS_MAX = 100, 999  # HTTP's three digits: hosts do send more than its classes
+COUNT_MAX = 1 << 42  # bytes, messages and microseconds (50 days); the sum of two million of them still fits a bigint
+STATUS_MIN, STATUS_MAX = 100, 999  # any three digits, since some hosts send statuses beyond 599
 
-# What `event_batch` has its parser check.
+# Constraints that the parser of `batch` checks.
 _Status: TypeAlias = Annotated[int, Meta(ge=STATUS_MIN, le=STATUS_MAX)]
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
 _Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=TOKENS_MAX)]
-_KIND = r"^[a-z][a-z0-9_]{0,39}\Z"  # of usage: not only those known here, for replicas may be newer
+_KIND = r"^[a-z][a-z0-9_]{0,39}\Z"  # a kind of use; unknown ones are accepted, because replicas may be newer
 _Tag: TypeAlias = Annotated[str, Meta(min_length=1, max_length=TAG_LENGTH_MAX)]
 _Kind: TypeAlias = Annotated[str, Meta(pattern=_KIND)]
 KINDS_MAX = 32
 
 
 class Event(NamedTuple):
-    """One call, in the order of `keygauge.spool.event.FIELDS`; None is "not known", never 0.
+    """One call, in the order of `keygauge.spool.event.FIELDS`; None means unknown, not 0.
 
-    Fields are added at the end and default to None, so that a line of an older replica is whole; those that a newer
-    one has after them are passed over.
+    New fields are added at the end and default to None, so that lines of older replicas stay valid. Additional fields
+    of newer replicas are ignored.
     """
 
     time_us: int
@@ -71,13 +71,13 @@ class Event(NamedTuple):
 
 
 class Refusal(StrEnum):
-    """Why an event is not taken; stable, they are answered and counted."""
+    """Why an event is refused; the values are stable, because they appear in responses and metrics."""
 
     LINE_TOO_LONG = "line_too_long"
     BAD_JSON = "bad_json"
     WRONG_LENGTH = "wrong_length"
     WRONG_TYPE = "wrong_type"
-    BAD_TEXT = "bad_text"  # too long, or with characters that do not print
+    BAD_TEXT = "bad_text"  # too long, or with non-printable characters
     BAD_CHOICE = "bad_choice"  # an outcome, usage status or stream kind that does not exist
     BAD_STATUS = "bad_status"
     BAD_TIME = "bad_time"
@@ -85,14 +85,14 @@ class Refusal(StrEnum):
     NEGATIVE_TOKENS = "negative_tokens"
     ABSURD_SIZE = "absurd_size"
     UNKNOWN_KEY = "unknown_key"  # no such key in that account
-    KEY_NOT_TOLD = "key_not_told"  # the service that reports it never looked the key up
+    KEY_NOT_TOLD = "key_not_told"  # the reporting service never looked up the key
     IMPLAUSIBLE_EVENT = "implausible_event"  # see `plausible`
     IMPLAUSIBLE_BATCH = "implausible_batch"
     UNSTORABLE = "unstorable"  # PostgreSQL cannot hold it
 
 
 class Window(NamedTuple):
-    """The times an event may have, in microseconds since 1970 UTC: from the first, before the second."""
+    """The half-open range of valid event times, in microseconds since 1970 UTC."""
 
     start_us: int
     end_us: int
@@ -103,7 +103,7 @@ FIELD_TYPES = tuple(
     for hint in get_type_hints(Event).values()
 )
 _FIELDS = len(FIELD_TYPES)
-_FIELDS_MIN = _FIELDS - len(Event._field_defaults)  # of the first version
+_FIELDS_MIN = _FIELDS - len(Event._field_defaults)  # in the first version of the format
 OUTCOMES = frozenset(get_args(Outcome))
 USAGE_STATUSES = frozenset(("reported", "partial", "estimated", "none"))
 STREAMS = frozenset((None, "sse", "websocket"))
@@ -112,7 +112,7 @@ _is_kind = re.compile(_KIND).search
 
 
 def read_line(line: bytes, *, window: Window) -> Event | Refusal:
-    """Read and check one line; whatever it holds, nothing is raised."""
+    """Parse and validate one line; never raise, whatever the input."""
     if len(line) > LINE_BYTES_MAX:
         return Refusal.LINE_TOO_LONG
     try:
@@ -141,12 +141,12 @@ def _types_fit(types: tuple[type, ...]) -> bool:
 
 
 def _is_short_and_plain(line: bytes) -> bool:
-    """Tell at a glance that every text in a line of JSON fits, as in nearly all of them: JSON bars raw controls."""
+    """Return whether all texts in a line are certainly valid, as is almost always the case; JSON bars raw controls."""
     return len(line) <= TEXT_LENGTH_MAX and line.isascii() and b"\\" not in line and b"\x7f" not in line
 
 
 def _text_fits(value: str | int | None) -> bool:
-    """Refuse what PostgreSQL cannot hold (NUL, lone surrogates), what terminals act on, what fills disks."""
+    """Return whether a text is valid: no NUL or lone surrogates (PostgreSQL), no control characters, not too long."""
     return not isinstance(value, str) or (len(value) <= TEXT_LENGTH_MAX and value.isprintable())
 
 

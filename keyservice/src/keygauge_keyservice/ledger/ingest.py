@@ -1,4 +1,4 @@
-"""The usage ledger: each batch of a spool is taken once, in one transaction with all sums and the cursor."""
+"""Ingestion: each batch of a spool is written exactly once, in one transaction with all sums and the spool's cursor."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from keygauge_keyservice.ledger.receipt import Receipt
 from keygauge_keyservice.ledger.source import Source
 from keygauge_keyservice.pricing.cost import Cost, Price
 
-# A spool is its sender's for so long after each batch; senders with events send each second.
+# How long a spool stays claimed by its sender after each batch; senders that have events send every second.
 CLAIM = timedelta(seconds=3)
-_REFUSALS_LOGGED_MAX = 5  # of one batch
+_REFUSALS_LOGGED_MAX = 5  # per batch
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US = 86_400_000_000
@@ -60,16 +60,16 @@ ON CONFLICT (spool_id, hour) DO UPDATE SET
     taken_at = excluded.taken_at"""
 
 
-# What PostgreSQL says of a value: no use in sending it again. A name may be too long for an index.
+# Errors caused by a value, so that retrying is useless. ProgramLimitExceeded: a name may be too long for an index.
 _UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 
 class LedgerError(RuntimeError):
-    """A batch cannot be taken as asked."""
+    """A batch cannot be ingested."""
 
 
 class SpoolClaimedError(LedgerError):
-    """Another process sends this spool: of two that number their own events alike, one would lose them."""
+    """Another process is sending this spool; if both numbered their own events, some would be lost as duplicates."""
 
 
 def take_batch(
@@ -85,15 +85,15 @@ def take_batch(
     bounds: Bounds = _BOUNDS,
     now: datetime | None = None,
 ) -> Receipt:
-    """Take the lines of a spool that are not yet in the ledger; the same batch again changes nothing.
+    """Ingest the lines of a spool that are not yet in the ledger; repeating a batch has no effect.
 
-    `service` is whose token came with it: what it may not report, and what cannot be read, is set aside. `owner` is the
-    sender, where it says who it is, and `oldest` the number of the first event that it still has: where the ledger
-    misses some of those (it was restored to a moment before), it takes nothing and tells where to go on.
-    The connection must be outside of any transaction: when this returns, all is committed.
+    `service` is the service whose token was used: events that it may not report, and lines that cannot be read, are set
+    aside. `owner` is the sender, if known. `oldest` is the number of the first event that the sender still has: if the
+    ledger lacks some of those, because it was restored from a backup, nothing is ingested and the receipt's `next` says
+    where to resume. The connection must not be in a transaction: everything is committed on return.
 
     Raises:
-        SpoolClaimedError: another owner sent this spool within the last seconds; nothing is taken.
+        SpoolClaimedError: another owner sent this spool within the last seconds; nothing is ingested.
     """
     now = now or datetime.now(UTC)
     window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
@@ -116,14 +116,14 @@ def take_events(
     oldest: int | None = None,
     source: Source | None = None,
 ) -> Receipt:
-    """Take events that are checked but for their keys; `read[i]` has the number `first + i` in its spool.
+    """Ingest events that are validated except for their keys; `read[i]` has the number `first + i` in its spool.
 
-    Without a source they come from within, and may be of any key. An event that PostgreSQL cannot hold is refused by
-    itself, and the rest is taken.
+    Without a source they are internal, and any key is allowed. If PostgreSQL cannot store an event, only that event is
+    refused.
 
     Raises:
         LedgerError: the connection is in a transaction, so nothing would be durable on return.
-        SpoolClaimedError: as above.
+        SpoolClaimedError: as for `take_batch`.
     """
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise LedgerError("the connection is in a transaction: a batch is acknowledged only when it is committed")
@@ -145,7 +145,7 @@ def take_events(
 
 
 def retake(connection: Connection, ids: Iterable[int], price: Price, *, now: datetime) -> int:
-    """Take events that were set aside, at somebody's word; return how many. What still cannot be taken stays aside."""
+    """Ingest events that were set aside, and return how many; those that are refused again stay set aside."""
     window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
     taken = 0
     with connection.transaction():
@@ -176,7 +176,7 @@ def _take(
     oldest: int | None,
     source: Source | None,
 ) -> Receipt:
-    """Take events in one transaction, all or none."""
+    """Ingest events in one transaction."""
     accounts, known = _prepare(connection, read, source.service if source else None)
     checked = [_check_key(entry, accounts) for entry in read]
     if source is not None:
@@ -220,15 +220,15 @@ def find_cursor(connection: Connection, spool: str) -> int:
 def _prepare(
     connection: Connection, read: Sequence[Event | Refusal], service: str | None
 ) -> tuple[dict[str, str], set[str]]:
-    """Return each key's account, which never changes, and which keys the service was told of.
+    """Return each key's account, which never changes, and the keys that the service has looked up.
 
-    Sees to the partitions of the events' months, before the transaction.
+    Also create missing partitions for the events' months, before the transaction.
     """
     events = [entry for entry in read if isinstance(entry, Event)]
     days = {event.time_us // _DAY_US for event in events}
     months = {partition.month_of(_to_datetime(day * _DAY_US)) for day in days}
     keys = list({event.key for event in events})
-    with connection.pipeline(), connection.transaction():  # one wait for both
+    with connection.pipeline(), connection.transaction():  # one round trip for both
         found = connection.execute(_KEYS, (service, keys))
         present = connection.execute(partition.PRESENT)
     if months - partition.months_of(present):
@@ -238,12 +238,12 @@ def _prepare(
 
 
 def _write(connection: Connection, spool: str, fresh: Sequence[tuple[int, Event]], price: Price, *, end: int) -> None:
-    """Write events with all sums, and move their spool's cursor to `end`."""
+    """Write events and all sums, and move their spool's cursor to `end`."""
     sums, tagged = rollup.Sums(), rollup.Sums(tags.group_of_tag)
     with copied_events(connection, spool, _priced(fresh, price, sums, tagged)):
         usage_aggregates = aggregate.columns(sums.groups)
         events = [event for _, event in fresh]
-    with connection.pipeline():  # one wait for all
+    with connection.pipeline():  # one round trip for all
         rollup.write(connection, sums.groups)
         aggregate.write(connection, usage_aggregates)
         kinds.write(connection, events)
@@ -262,7 +262,7 @@ def _check_key(entry: Event | Refusal, accounts: dict[str, str]) -> Event | Refu
 def _priced(
     events: Iterable[tuple[int, Event]], price: Price, sums: rollup.Sums, tagged: rollup.Sums
 ) -> Iterator[tuple[int, Event, Cost | None]]:
-    """Price and add up event by event, while PostgreSQL is busy with the ones before."""
+    """Price and add up events one by one, while PostgreSQL processes earlier ones."""
     for number, event in events:
         cost = price(event)
         sums.add(event, cost)
@@ -272,7 +272,7 @@ def _priced(
 
 
 def _lock_cursor(connection: Connection, spool: str, owner: str | None) -> int:
-    """Lock a spool's cursor until the transaction's end: its batches are taken one after the other."""
+    """Lock a spool's cursor until the end of the transaction, so that its batches are ingested one at a time."""
     row = connection.execute(_LOCK, {"spool": spool, "owner": owner, "claim": CLAIM}).fetchone()
     if row is None:
         raise SpoolClaimedError(f"another process sent spool {spool} within the last {CLAIM.seconds} s")
@@ -280,13 +280,13 @@ def _lock_cursor(connection: Connection, spool: str, owner: str | None) -> int:
 
 
 def _move_cursor(connection: Connection, spool: str, end: int, sums: rollup.Sums) -> None:
-    """Move the cursor, and add the batch's sums to the spool's hours: the side that reports are compared with."""
+    """Move the cursor, and add the batch's sums to the spool's hours, which are compared with the replica's reports."""
     columns = [list(column) for column in zip(*sums.by_hour(), strict=True)] or [[], [], [], []]
     connection.execute(_MOVE, (end, spool, spool, *columns))
 
 
 def _use_keys(connection: Connection, events: Iterable[Event]) -> None:
-    """Note each key's last use; their rows are locked in order, so that batches never wait for each other in a ring."""
+    """Record each key's last use; rows are locked in sorted order so that concurrent batches cannot deadlock."""
     newest: dict[str, Event] = {}
     for event in events:
         if event.key not in newest or newest[event.key].time_us < event.time_us:

@@ -1,4 +1,4 @@
-"""Sums of the kinds of use beyond the tokens of every call, added up with every batch; few calls have any."""
+"""Sums of kinds of use beyond the usual token counts, updated with every batch; few calls have any."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ON CONFLICT (account_id, length_s, bucket, key_id, route, model, status_class, k
 
 
 def write(connection: Connection, events: Iterable[Event]) -> None:
-    """Add a batch's kinds; nothing is written where no event has any."""
+    """Add a batch's kinds of use, if its events have any."""
     sums = _add_up(events)
     if not sums:
         return

@@ -1,4 +1,4 @@
-"""What the ledger tells about itself on `/metrics`."""
+"""The ledger's metrics on `/metrics`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keygauge_keyservice.ledger.receipt import Receipt
 
 
 class LedgerMetrics:
-    """Counts of everything that batches brought, and how far the ledger is behind."""
+    """Counters of ingested and refused events, and the ledger's lag."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._events = _counter(service_metrics.LEDGER_EVENTS, registry)
@@ -27,7 +27,7 @@ class LedgerMetrics:
         )
 
     def record(self, receipt: Receipt, *, duration_s: float, now: datetime | None = None) -> None:
-        """Count one batch."""
+        """Record one batch."""
         self._events.inc(receipt.accepted)
         self._duplicates.inc(receipt.duplicates)
         self._missing.inc(receipt.missing)

@@ -1,4 +1,4 @@
-"""Packing: half a day of roll-ups that is over becomes one row for each key, route, model and status class."""
+"""Packing of roll-ups: a past half day becomes one row per key, route, model and status class."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from keygauge_keyservice.ledger.aggregate import ALL_SUMS, NUMBERS
 from keygauge_keyservice.ledger.rollup import PACKED_S
 
 _HALF_DAY = timedelta(seconds=PACKED_S)
-_OPEN = timedelta(days=1)  # its last calls come after its end
+_OPEN = timedelta(days=1)  # how long after its end a half day still gets late calls
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCK_ID = 0x6B67_0007
 _ROW = sql.SQL("key_id, route, model, status_class")
-_SUMS = [name for name in ALL_SUMS if name not in {"client_errors", "server_errors"}]  # which the status class tells
+_SUMS = [name for name in ALL_SUMS if name not in {"client_errors", "server_errors"}]  # implied by the status class
 _NAMES = sql.SQL(", ").join(map(sql.Identifier, _SUMS))
 
 _DUE = """/* rollup.due */
 SELECT DISTINCT account_id, date_bin('12 hours', bucket, 'epoch') AS half_day FROM rollup_recent WHERE bucket < %s
 ORDER BY 2, 1"""
-# Rows are locked in the order of batches: what a late one adds meanwhile is in new rows, for the next time. What was
-# packed before is packed anew with what came since.
+# Rows are locked in the same order as by batches. What a late batch adds meanwhile goes to new rows, to be packed next
+# time. A half day that was packed before is packed again together with its new rows.
 _PACK = sql.SQL("""/* rollup.pack */
 WITH locked AS (
     SELECT bucket, {row} FROM rollup_recent
@@ -63,7 +63,7 @@ SELECT %(account)s, %(first)s, {row}, array_agg(quarter), {arrays} FROM quarter 
 
 
 def pack(connection: Connection, now: datetime) -> int:
-    """Pack the half days that have been over for a day, each of an account in a transaction; return how many."""
+    """Pack the half days that ended at least a day ago, one transaction per account and half day; return how many."""
     before = now - _OPEN - (now - _EPOCH) % _HALF_DAY
     due = connection.execute(_DUE, (before,)).fetchall()
     for row in due:

@@ -1,4 +1,4 @@
-"""The ledger's monthly partitions: created before the first event of a month, dropped when it is past its retention."""
+"""The ledger's monthly partitions: created before a month's first event, and dropped after its retention."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from keygauge_keyservice.database import Connection
 _LOCK = 0x6B67_0003
 _MONTH_DAYS_MAX = 31
 _DROP_TRIES = 60
-_PAUSE_S = 1.0  # between them: those who waited go first
+_PAUSE_S = 1.0  # between tries, so that waiting transactions can proceed
 PRESENT = (
     "/* partition.list */ SELECT child.relname AS name FROM pg_inherits "
     "JOIN pg_class AS child ON child.oid = inhrelid WHERE inhparent = 'event'::regclass "
-    "AND relname ~ '^event_[0-9]{4}_[0-9]{2}$'"  # an operator may have attached others
+    "AND relname ~ '^event_[0-9]{4}_[0-9]{2}$'"  # an operator may have attached other tables
 )
 _HURRY = "/* partition.hurry */ SET LOCAL lock_timeout = '300ms'"
 
 
 class PartitionError(RuntimeError):
-    """A partition cannot be dropped now."""
+    """A partition cannot be dropped at this time."""
 
 
 def month_of(time: datetime) -> date:
@@ -33,7 +33,7 @@ def month_of(time: datetime) -> date:
 
 
 def ensure(connection: Connection, months: Iterable[date]) -> None:
-    """Make the partitions that are missing, in a transaction that waits for no reader or writer of the other months."""
+    """Create missing partitions in a transaction that does not wait for readers or writers of other months."""
     if missing := sorted(set(months) - present(connection)):
         with connection.transaction():
             connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -42,10 +42,10 @@ def ensure(connection: Connection, months: Iterable[date]) -> None:
 
 
 def prepare(connection: Connection, time: datetime, *, months_ahead: int) -> None:
-    """Make the partitions of a time's month and of those after it, giving up soon where that would wait for a lock.
+    """Create the partitions of a time's month and of the following months, without waiting long for locks.
 
     Raises:
-        LockNotAvailable: something holds the table of all events; there is time to try again.
+        LockNotAvailable: the event table is locked; since this runs ahead of time, it can be retried later.
     """
     months = [month_of(time)]
     while len(months) <= months_ahead:
@@ -56,12 +56,12 @@ def prepare(connection: Connection, time: datetime, *, months_ahead: int) -> Non
 
 
 def drop_before(connection: Connection, time: datetime, *, tries: int = _DROP_TRIES) -> list[date]:
-    """Drop the partitions all of whose events are older than a time; return their months.
+    """Drop the partitions whose events are all older than a time, and return their months.
 
-    Each drop asks for a lock for a moment only, again and again: while it waits, batches and readers wait behind it.
+    Each drop waits for its lock only briefly and is retried, because batches and readers queue up behind it.
 
     Raises:
-        PartitionError: a transaction kept a month's table all the while; months before it are dropped.
+        PartitionError: a transaction held a month's table during all tries; earlier months have been dropped.
     """
     old = sorted(month for month in present(connection) if _next(month) <= time.astimezone(UTC).date())
     for month in old:
@@ -90,7 +90,7 @@ def present(connection: Connection) -> set[date]:
 
 
 def months_of(rows: Iterable[DictRow]) -> set[date]:
-    """Read what `PRESENT` found."""
+    """Return the months in the result of `PRESENT`."""
     return {datetime.strptime(row["name"], "event_%Y_%m").replace(tzinfo=UTC).date() for row in rows}
 
 

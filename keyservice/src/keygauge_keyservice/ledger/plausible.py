@@ -1,4 +1,4 @@
-"""How much usage is plausible: what is beyond waits for an operator's word, since bills rest on it."""
+"""Plausibility bounds for usage: events beyond them are set aside for an operator to review, since usage is billed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from keygauge_keyservice.ledger.event import Event, Refusal
 
 @dataclass(frozen=True)
 class Bounds:
-    """The most that an event, and all events of a batch, may say that was used: tokens, or units of one kind."""
+    """The maximum usage of an event, and of all events of a batch: tokens, or units of one kind."""
 
-    event: int = 20_000_000  # twice the longest context that a model has
+    event: int = 20_000_000  # twice the longest context of any model
 
     @property
     def batch(self) -> int:
-        """As much as a hundred of the largest events: 5,000 calls with contexts of 400,000 tokens."""
+        """The maximum per batch: a hundred of the largest events, or 5,000 calls of 400,000 tokens."""
         return 100 * self.event
 
     def check(self, entries: Sequence[Event | Refusal]) -> Iterator[Event | Refusal]:
-        """Replace the events that are beyond a bound by why they are not taken."""
+        """Yield the entries, with the events that exceed a bound replaced by the reason for the refusal."""
         left = self.batch
         for entry in entries:
             if not isinstance(entry, Event):
@@ -37,7 +37,7 @@ class Bounds:
 
 
 def _used(event: Event) -> int:
-    """Return the tokens of a call, or where that is more, of parts of them or units of any kind."""
+    """Return the largest count of an event: its tokens, a part of its tokens, or the units of a kind."""
     tokens = (event.input_tokens or 0) + (event.output_tokens or 0)
     parts = (event.cache_read_tokens or 0, event.cache_write_tokens or 0, event.reasoning_tokens or 0)
     return max(tokens, *parts, *(event.details or {}).values())

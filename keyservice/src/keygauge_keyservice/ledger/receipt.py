@@ -1,4 +1,4 @@
-"""What became of a batch of events."""
+"""The receipt for a batch of events."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from keygauge_keyservice.ledger.event import Refusal
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a batch: everything below `next` is settled."""
+    """The result of ingesting a batch: all events with numbers below `next` are done."""
 
     next: int
     accepted: int
-    refused: tuple[tuple[int, Refusal], ...]  # number in the spool, why
-    duplicates: int  # lines below the cursor: taken before
-    missing: int  # numbers between the cursor and the first line: dropped by the sender
-    newest_us: int | None  # time of the newest event taken
+    refused: tuple[tuple[int, Refusal], ...]  # number in the spool and reason
+    duplicates: int  # lines below the cursor, ingested before
+    missing: int  # numbers between the cursor and the first line, dropped by the sender
+    newest_us: int | None  # time of the newest event ingested
 
     def plus(self, later: Receipt) -> Receipt:
-        """Return what became of this batch and the one after it."""
+        """Return the combined receipt of this batch and the following one."""
         return Receipt(
             later.next,
             self.accepted + later.accepted,

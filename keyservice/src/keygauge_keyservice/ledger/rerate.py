@@ -1,4 +1,4 @@
-"""Re-rating: recompute the cost of past calls with today's prices, in events and all their sums together."""
+"""Re-rating: recomputing the cost of past calls with current prices, in the events and in all their sums."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COLUMNS = """id, time, account_id, key_id, route, method, status, error, ip, du
     requested_model, tag, cost_nanousd, price_version, kind_costs"""
 _READ = f"""/* rerate.read */
 SELECT {_COLUMNS} FROM event
-WHERE account_id = %s AND time >= %s AND time < %s AND model IS NOT NULL"""  # noqa: S608 - nothing but the columns above
+WHERE account_id = %s AND time >= %s AND time < %s AND model IS NOT NULL"""  # noqa: S608 - only the columns above
 _READ_TAGGED = f"""/* rerate.read_tagged */
 SELECT {_COLUMNS} FROM event
 WHERE account_id = %s AND time >= %s AND time < %s AND tag IS NOT NULL"""  # noqa: S608 - as above
@@ -42,7 +42,8 @@ UPDATE event SET cost_nanousd = new.cost_nanousd, price_version = new.price_vers
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::text[], %s::numeric[])
     AS new (id, time, cost_nanousd, price_version, kind_costs)
 WHERE event.account_id = %s AND event.time = new.time AND event.id = new.id"""
-# Rows are locked in the ledger's order, and changed only then: batches that come meanwhile wait, none is lost.
+# Rows are locked in the same order as by batches before they are changed, so that concurrent batches wait and no update
+# is lost.
 _LOCK_AGGREGATES = """/* rerate.lock_aggregates */
 SELECT FROM usage_aggregate
 JOIN unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[])
@@ -63,10 +64,10 @@ AND usage_aggregate.bucket = to_timestamp(change.bucket_s) AND usage_aggregate.p
 
 @dataclass(frozen=True)
 class Rerated:
-    """What a day's, or a whole run's, re-rating did."""
+    """The result of re-rating a day, or of a whole run."""
 
-    events: int = 0  # that a model answered
-    changed: int = 0  # of which another cost or price version was written
+    events: int = 0  # events with a model
+    changed: int = 0  # events whose cost or price version changed
     difference_nanousd: int = 0  # new cost minus old
 
     def __add__(self, other: Rerated) -> Rerated:
@@ -78,14 +79,14 @@ class Rerated:
 
 
 class Change(NamedTuple):
-    """New cost minus old, and the same of the costs of kinds, which are packed."""
+    """New cost minus old, and the same for the packed costs of kinds."""
 
     nanousd: int = 0
     kind_costs: int = 0
 
     @classmethod
     def from_to(cls, before: Cost | None, after: Cost | None) -> Self:
-        """Return what takes a cost to another; no cost counts as nothing."""
+        """Return the difference between two costs; None counts as 0."""
         was, now = before or _FREE, after or _FREE
         return cls(now.nanousd - was.nanousd, now.kind_costs - was.kind_costs)
 
@@ -94,7 +95,7 @@ class Change(NamedTuple):
 
 
 def days_of(start: datetime, end: datetime) -> list[datetime]:
-    """Return the UTC days that a range touches: re-rating takes whole days."""
+    """Return the UTC days that overlap a range, since only whole days are re-rated."""
     first = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return [first + number * _DAY for number in range(-((first - end) // _DAY))]
 
@@ -102,10 +103,10 @@ def days_of(start: datetime, end: datetime) -> list[datetime]:
 def run(
     connection: Connection, days: Sequence[datetime], price: Price, *, account_id: str | None = None, actor: str
 ) -> Iterator[tuple[datetime, Rerated]]:
-    """Re-rate whole days, each in a transaction of its own, and yield what each changed.
+    """Re-rate whole days, each in its own transaction, and yield the result of each.
 
-    Interrupted, it is run again: days that are done change nothing. The record of what was done is kept either way.
-    Events past their retention keep their cost, as do budgets what was spent of them.
+    An interrupted run can be repeated; days that are done do not change again. The audit log gets an entry in either
+    case. Events past their retention keep their cost in the sums, and the usage counted by budgets is not changed.
     """
     total, done = Rerated(), 0
     try:
@@ -173,7 +174,7 @@ def _write_events(connection: Connection, account_id: str, changes: Sequence[tup
 
 
 def _add_to_sums(connection: Connection, account_id: str, differences: Mapping[Group, Change]) -> None:
-    """Add to the sums of one account, which each statement names: where the ledger is spread, that tells the place."""
+    """Add to one account's sums; each statement names the account, by which a distributed ledger routes it."""
     if not differences:
         return
     usage_aggregates: defaultdict[UsageAggregate, Change] = defaultdict(Change)

@@ -1,4 +1,4 @@
-"""The roll-ups: 15 minutes UTC x account x key x route x model x status class, added up with every batch of events."""
+"""Roll-ups: sums by 15 minutes UTC x account x key x route x model x status class, updated with every batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.pricing.cost import Cost
 
 BUCKET_S = 900
-PACKED_S = 43_200  # that a packed row spans
+PACKED_S = 43_200  # the time span of a packed row
 DURATION_COUNTS = len(metrics.DURATION_BUCKETS_S) + 1  # the last one is +Inf
 
 Group: TypeAlias = tuple[int, str, str, str, str, int]
@@ -23,9 +23,9 @@ _BUCKET_US = BUCKET_S * 1_000_000
 _DURATION_BOUNDS_US = [round(bound * 1_000_000) for bound in metrics.DURATION_BUCKETS_S]
 _LIMITED = frozenset(("limited", "quota"))
 _SUMS = 11
-_COST, _KIND_COSTS = 9, 12  # their places
+_COST, _KIND_COSTS = 9, 12  # their indexes in a row
 _EMPTY = [0] * (_SUMS + 2)
-# A histogram is one number: so many decimal digits for each bucket of durations, the first bucket's last.
+# A histogram is one number, with twelve decimal digits per bucket of durations; the first bucket has the lowest digits.
 _PLACE = 10**12
 _CALL_IN = [_PLACE**bucket for bucket in range(DURATION_COUNTS)]
 
@@ -65,7 +65,7 @@ ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE S
 
 
 def group_of(event: Event) -> Group:
-    """Return the row that an event is part of."""
+    """Return the key of the row that an event is part of."""
     return (
         event.time_us // _BUCKET_US * BUCKET_S,
         event.account,
@@ -77,11 +77,11 @@ def group_of(event: Event) -> Group:
 
 
 class Sums:
-    """What events add up to, group by group."""
+    """Sums of events by group."""
 
     def __init__(self, group_of: Callable[[Event], Group] = group_of) -> None:
         self._group_of = group_of
-        # Eleven sums in the order of the table's columns, then the histogram of durations and the costs of kinds.
+        # Eleven sums in the order of the table's columns, the histogram of durations, and the costs of kinds.
         self.groups: dict[Group, list[int]] = {}
 
     def add(self, event: Event, cost: Cost | None) -> None:
@@ -107,7 +107,7 @@ class Sums:
         row[_SUMS] += _CALL_IN[bisect_left(_DURATION_BOUNDS_US, event.duration_us)]
 
     def by_hour(self) -> list[tuple[int, int, int, int]]:
-        """Return each hour (unix seconds) with its calls, input tokens and output tokens."""
+        """Return (hour in unix seconds, requests, input tokens, output tokens) for each hour, in order."""
         hours: dict[int, tuple[int, int, int]] = {}
         for (bucket_s, *_), row in self.groups.items():
             hour_s = bucket_s - bucket_s % _HOUR_S
@@ -126,17 +126,17 @@ def write(connection: Connection, groups: Mapping[Group, Sequence[int]]) -> None
 
 
 def cost_alone(nanousd: int, kind_costs: int) -> list[int]:
-    """Return the sums that change nothing but the cost."""
+    """Return a row of sums that are all zero, except for the cost."""
     row = _EMPTY.copy()
     row[_COST], row[_KIND_COSTS] = nanousd, kind_costs
     return row
 
 
 def duration_counts(durations: int) -> list[int]:
-    """Return the calls per bucket of durations that a histogram holds, the last is +Inf."""
+    """Return the calls per bucket of a histogram of durations; the last bucket is +Inf."""
     return [durations // place % _PLACE for place in _CALL_IN]
 
 
 def array(numbers: Iterable[int]) -> str:
-    """Write an array as PostgreSQL does: for a list of thousands that is faster than the driver."""
+    """Format a PostgreSQL array literal, which for thousands of numbers is faster than the driver's adaptation."""
     return f"{{{','.join(map(str, numbers))}}}"

@@ -1,4 +1,4 @@
-"""The service that sends a batch, and what of it is taken."""
+"""The service that sends a batch, and the checks of what it may report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keygauge_keyservice.ledger.plausible import Bounds
 
 @dataclass(frozen=True)
 class Source:
-    """The service that sends a batch, and what it may report; `lines[i]` has the number `first + i` in its spool."""
+    """The service that sends a batch, and its lines; `lines[i]` has the number `first + i` in its spool."""
 
     service: str
     first: int
@@ -21,12 +21,12 @@ class Source:
     bounds: Bounds
 
     def check(self, entries: Iterable[Event | Refusal], known: AbstractSet[str]) -> list[Event | Refusal]:
-        """Replace what the service may not report: usage of keys that it was not told of, and what is not plausible."""
+        """Replace events by a refusal if the service never looked up their key, or their usage is implausible."""
         own = [
             Refusal.KEY_NOT_TOLD if isinstance(entry, Event) and entry.key not in known else entry for entry in entries
         ]
         return list(self.bounds.check(own))
 
     def refused(self, number: int, refusal: Refusal, entry: Event | Refusal) -> aside.Refused:
-        """Return what is kept of an event that is not taken."""
+        """Return the record to keep of a refused event."""
         return number, refusal, aside.key_of(entry), self.lines[number - self.first]

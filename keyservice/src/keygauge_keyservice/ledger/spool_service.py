@@ -1,4 +1,4 @@
-"""Whose spool it is: the service whose token opened it is the only one that may send it."""
+"""Spool ownership: only the service whose token was used first may send a spool."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ RETURNING token_name"""
 
 
 def claim(connection: Connection, spool: str, service: str | None) -> None:
-    """Bind a spool to the service that sends it first; None, the environment's token, may send what is unbound.
+    """Bind a spool to the first service that sends it. None, the environment's token, may send unbound spools only.
 
     Raises:
-        Problem: 403, it is another service's.
+        Problem: 403 if the spool is bound to another service.
     """
     row = connection.execute("/* spool.service */ SELECT token_name FROM spool WHERE id = %s", (spool,)).fetchone()
     bound = row["token_name"] if row else None
     if bound is None and service is not None:
         claimed = connection.execute(_CLAIM, {"spool": spool, "service": service}).fetchone()
-        bound = claimed["token_name"] if claimed else None  # None: another was first
+        bound = claimed["token_name"] if claimed else None  # None: another service was first
     if bound != service:
         raise Problem(403, "spool_of_another", "Another service's token opened this spool.")

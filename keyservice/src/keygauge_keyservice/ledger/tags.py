@@ -1,7 +1,8 @@
-"""Sums by tag, added up with every batch of events that have any: bounded, the rest of a day's tags are one.
+"""Sums by tag, updated with every batch of events; the number of tags is bounded.
 
-On each UTC day an account has so many pairs of key and tag of its own; what comes when they are full counts for
-`OTHER`. A job makes room: it keeps the half with the most calls and adds the others up. So no total ever falls.
+Per UTC day, an account can have up to `MOST` pairs of key and tag; further pairs are added to the tag `OTHER`. When a
+day is full, a job keeps the pairs with the most calls, `MOST` / 2 of them, and adds the others to `OTHER`. Totals never
+decrease.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.ledger.rollup import BUCKET_S, Group, Sums, array, group_of
 from keygauge_keyservice.pricing.cost import Cost
 
-MOST = 10_000  # pairs of key and tag of an account and day; batches that are taken at once may each add theirs
+MOST = 10_000  # pairs of key and tag per account and day; concurrent batches may exceed it
 LENGTHS_S = (DAY_S, BUCKET_S)
 
 Day: TypeAlias = tuple[str, int]
@@ -30,7 +31,7 @@ Pair: TypeAlias = tuple[str, str]
 Row: TypeAlias = tuple[str, int, int, str, str]
 """A row's key: account, length, bucket (unix seconds), key, tag."""
 
-# A day's pairs are either being added to, by any number of batches, or being put together and rewritten, by one.
+# Batches that add pairs hold this lock in shared mode; folding and rewriting hold it exclusively.
 _SHARE = (
     "/* usage_tag.share */ SELECT pg_advisory_xact_lock_shared(%s, hashtext(account_id)) "
     "FROM unnest(%s::text[]) AS account_id"
@@ -88,13 +89,13 @@ _LOOKED_BACK = timedelta(days=2)
 
 
 def group_of_tag(event: Event) -> Group:
-    """Return the group that an event's tag is summed in: the tag stands in place of the model, the route is open."""
+    """Return the group for an event's tag: the tag takes the place of the model, and the route is empty."""
     bucket_s, account, key, _, _, status = group_of(event)
     return (bucket_s, account, key, "", event.tag or "", status)
 
 
 def write(connection: Connection, groups: Mapping[Group, Sequence[int]]) -> None:
-    """Add sums by tag; what is new on a full day counts for `OTHER`."""
+    """Add sums by tag; new pairs on a full day are added to `OTHER`."""
     if not groups:
         return
     pairs = _pairs(groups)
@@ -112,9 +113,9 @@ def write(connection: Connection, groups: Mapping[Group, Sequence[int]]) -> None
 
 
 def fold(connection: Connection, now: datetime, *, most: int = MOST) -> int:
-    """Make room on days that are full: the half with the most calls stays; return how many days that were.
+    """Fold days that are full, keeping the half of the pairs with the most calls; return the number of such days.
 
-    The connection commits each statement by itself.
+    The connection must be in autocommit mode.
     """
     full = connection.execute(_FULL, (now - _LOOKED_BACK, OTHER, most)).fetchall()
     for row in full:
@@ -127,7 +128,7 @@ def fold(connection: Connection, now: datetime, *, most: int = MOST) -> int:
 
 
 def has_any(connection: Connection, account: str, day: datetime | None = None) -> bool:
-    """Return whether an account has calls with tags, ever or on a UTC day."""
+    """Return whether an account has calls with tags, on a UTC day or (None) at all."""
     row = connection.execute(
         "/* usage_tag.find */ SELECT FROM usage_tag WHERE account_id = %(account)s AND length_s = 86400 "
         "AND (%(day)s::timestamptz IS NULL OR bucket = %(day)s) LIMIT 1",
@@ -139,9 +140,9 @@ def has_any(connection: Connection, account: str, day: datetime | None = None) -
 def rewrite(
     connection: Connection, account: str, day: datetime, read: Callable[[], Iterable[tuple[Event, Cost | None]]]
 ) -> None:
-    """Sum an account's UTC day up again, by its calls that have tags, in the caller's transaction.
+    """Recompute the sums of an account's UTC day from its calls with tags, in the caller's transaction.
 
-    They are `read` once no batch adds to it any more.
+    `read` is called when the lock is held, so that no batch is adding to the sums.
     """
     connection.execute(_LOCK, (_LOCK_ID, account))
     sums = Sums(group_of_tag)
@@ -156,7 +157,7 @@ def rewrite(
 
 
 def _pairs(groups: Mapping[Group, Sequence[int]]) -> dict[Day, Counter[Pair]]:
-    """Return how many calls each pair has, by day."""
+    """Return the number of calls per pair, by day."""
     pairs: defaultdict[Day, Counter[Pair]] = defaultdict(Counter)
     for (bucket_s, account, key, _, tag, _), row in groups.items():
         pairs[account, bucket_s - bucket_s % DAY_S][key, tag] += row[0]
@@ -164,7 +165,7 @@ def _pairs(groups: Mapping[Group, Sequence[int]]) -> dict[Day, Counter[Pair]]:
 
 
 def _keep(connection: Connection, pairs: Mapping[Day, Counter[Pair]]) -> dict[Day, set[Pair]]:
-    """Return the pairs that are kept apart: those that are already, and of new ones the busiest while there is room."""
+    """Return the pairs with their own sums: existing ones, and the busiest new ones while there is room."""
     columns = [list(column) for column in zip(*_rows(pairs), strict=True)]
     kept: defaultdict[Day, set[Pair]] = defaultdict(set)
     for row in connection.execute(_KNOWN, columns):

@@ -1,4 +1,4 @@
-"""What models cost: own prices first, then the public list.
+"""Model prices: own prices take precedence over the public price list.
 
 May import `accounts`, `journal`.
 """

@@ -1,4 +1,4 @@
-"""What a call costs, and the kind of function that tells it."""
+"""The cost of a call, and the type of functions that compute it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keygauge_keyservice.pricing.priced import Priced
 
 
 class Cost(NamedTuple):
-    """The cost of one call, the version of the price that made it, and its kinds as `kind_costs` packs them."""
+    """The cost of one call, the price version used, and the costs of its kinds as packed by `kind_costs`."""
 
     nanousd: int
     price_version: str
@@ -18,7 +18,7 @@ class Cost(NamedTuple):
 
     @classmethod
     def of_kinds(cls, costs: Sequence[int], price_version: str) -> Self:
-        """Make it of what each kind costs, in the order of `keygauge.kinds.CHARGED`."""
+        """Build a cost from the costs of each kind, in the order of `keygauge.kinds.CHARGED`."""
         return cls(sum(costs), price_version, pack(costs))
 
 
@@ -26,5 +26,5 @@ Price: TypeAlias = Callable[[Priced], Cost | None]
 
 
 def is_metered(event: Priced) -> bool:
-    """Return whether anything is known that a call used."""
+    """Return whether any usage of a call is known."""
     return event.input_tokens is not None or event.output_tokens is not None or bool(event.details)

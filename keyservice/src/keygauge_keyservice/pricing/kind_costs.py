@@ -1,7 +1,7 @@
-"""What each kind of use costs, as one whole number that the ledger keeps beside a cost and adds up as it adds costs.
+"""The costs of each kind of use packed into one integer, which the ledger stores and sums like the cost itself.
 
-It has twenty decimal digits for each kind of `keygauge.kinds.CHARGED` but the first, the second kind's last; the first,
-plain input, is what these leave of the cost. Kinds that cost nothing are zeros, which take no room at its front.
+It has twenty decimal digits for each kind of `keygauge.kinds.CHARGED` except the first; the second kind has the lowest
+digits. The first kind, plain input, is the rest of the cost. Leading zeros take no space.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from keygauge.kinds import CHARGED
 
-_PLACE = 10**20  # more than a sum of costs can be; PostgreSQL keeps four digits in two bytes, so zeros between are few
+_PLACE = 10**20  # more than any sum of costs; PostgreSQL packs four digits into two bytes, so zeros take little space
 
 
 def pack(costs: Sequence[int]) -> int:
-    """Write the costs of one call, in the order of `CHARGED`, as one number."""
+    """Pack the costs of one call, in the order of `CHARGED`, into one number."""
     packed = 0
     for cost in reversed(costs[1:]):
         packed = packed * _PLACE + cost
@@ -22,7 +22,7 @@ def pack(costs: Sequence[int]) -> int:
 
 
 def unpack(cost_nanousd: int, packed: int) -> dict[str, int]:
-    """Return the kinds that a cost is made of, in the order of `CHARGED`; they add up to it."""
+    """Return the non-zero costs by kind, in the order of `CHARGED`; they add up to the total cost."""
     rest, costs = cost_nanousd, {CHARGED[0]: 0}
     for kind in CHARGED[1:]:
         if not packed:

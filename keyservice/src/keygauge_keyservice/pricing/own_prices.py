@@ -1,4 +1,4 @@
-"""Own prices: per model, and per provider and account where that is wanted, from a moment on."""
+"""Own prices: per model and, optionally, per provider and account, valid from a given time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keygauge_keyservice.journal import audit, change_feed
 
 @dataclass(frozen=True, kw_only=True)
 class OwnPrice:
-    """A model's rates from a moment on; None is any provider, or every account."""
+    """A model's rates from `valid_from` on; None means any provider, or every account."""
 
     id: int
     model: str
@@ -29,7 +29,7 @@ class OwnPrice:
 
     @property
     def version(self) -> str:
-        """Name it as the ledger's events do."""
+        """The `price_version` of events priced with it."""
         return f"own {self.id}"
 
 
@@ -43,10 +43,10 @@ def set_price(
     account_id: str | None = None,
     actor: str,
 ) -> OwnPrice:
-    """Add a price; it holds for calls from `valid_from` on that are priced after this, and for re-rated ones.
+    """Add a price; it applies to calls from `valid_from` on that are priced or re-rated from now on.
 
     Raises:
-        Problem: 404, there is no such account.
+        Problem: 404 if there is no such account.
     """
     if account_id is not None:
         accounts.require(connection, account_id)
@@ -67,7 +67,7 @@ def set_price(
             connection, account_id=account_id, actor=actor, action="price.set", subject=str(own.id), after=after
         )
         if account_id is not None:
-            change_feed.record_account(connection, account_id)  # its keys have a tariff now
+            change_feed.record_account(connection, account_id)  # its keys now use a tariff
     return own
 
 
@@ -79,7 +79,7 @@ def list_prices(
     after: int | None = None,
     limit: int | None = None,
 ) -> list[OwnPrice]:
-    """List own prices, of a model or account, by model, the newest first: those after one, at most so many."""
+    """Return a page of own prices by model, newest first; `after` is the last id of the previous page."""
     rows = connection.execute(
         "/* prices.list */ SELECT price.* FROM price LEFT JOIN price AS last ON last.id = %(after)s "
         "WHERE (%(model)s::text IS NULL OR price.model = lower(%(model)s)) "
@@ -94,7 +94,7 @@ def list_prices(
 
 
 def find_state(connection: Connection) -> tuple[int, int]:
-    """Return what changes with every price: how many there are, and the newest one's id."""
+    """Return the number of own prices and the newest id, which change with every new or deleted price."""
     row = connection.execute(
         "/* prices.state */ SELECT count(*) AS count, coalesce(max(id), 0) AS newest FROM price"
     ).fetchone()

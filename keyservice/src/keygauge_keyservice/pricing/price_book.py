@@ -1,4 +1,4 @@
-"""All prices: the own ones first, then the public list."""
+"""All prices: own prices, then the public price list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PriceBook:
-    """Prices calls; `refresh` before a batch, so that an own price set anywhere holds for it."""
+    """A pricing function for calls; call `refresh` before each batch to pick up new own prices."""
 
     def __init__(self, public: PublicPrices) -> None:
         self.public = public
@@ -28,20 +28,20 @@ class PriceBook:
         self._own: dict[str, list[OwnPrice]] = {}
 
     def refresh(self, connection: Connection) -> None:
-        """Read the own prices where they changed."""
-        with connection.pipeline(), connection.transaction():  # fewer waits
+        """Load the own prices if they have changed."""
+        with connection.pipeline(), connection.transaction():  # fewer round trips
             state = own_prices.find_state(connection)
             if state == self._state:
                 return
             own: dict[str, list[OwnPrice]] = {}
             for price in own_prices.list_prices(connection):
                 own.setdefault(price.model, []).append(price)
-        # Whose comes first: an account's own, then a provider's, then the latest.
+        # By precedence: prices for one account first, then those for one provider, then the latest.
         self._own = {model: sorted(listed, key=_rank, reverse=True) for model, listed in own.items()}
         self._state = state
 
     def __call__(self, event: Priced) -> Cost | None:
-        """Price one call; None when the model or its tokens are not known."""
+        """Return the cost of a call; None if its model, its usage or its price is unknown."""
         if self._own and event.model is not None and is_metered(event):
             own = self.find_own(event.account, event.provider, event.model, event.time_us)
             if own is not None:
@@ -51,39 +51,39 @@ class PriceBook:
 
     @property
     def state(self) -> str:
-        """Name what the prices rest on: it changes whenever one of them may have."""
+        """A version of all prices, which changes whenever one of them may have changed."""
         count, newest = self._state
         return f"{count}.{newest}.{self.public.version}"
 
     def find_own(self, account_id: str | None, provider: str | None, model: str, time_us: int) -> OwnPrice | None:
-        """Return the own price that holds for a call, or None."""
+        """Return the own price that applies to a call, or None."""
         moment = _EPOCH + timedelta(microseconds=time_us)
         return next((price for price in self._own_of(account_id, provider, model) if price.valid_from <= moment), None)
 
     def find_tiers(
         self, account_id: str | None, provider: str | None, model: str, time_us: int
     ) -> tuple[str, Sequence[Rates]] | None:
-        """Return the version and the rates of a model for an account at a moment; None where they are not known."""
+        """Return the version and the rates of a model for an account at a time; None if they are unknown."""
         if own := self.find_own(account_id, provider, model, time_us):
             return own.version, own.tiers
         tiers = self.public.tiers_at(provider, model, time_us)
         return (self.public.version, tiers) if tiers else None
 
     def changes(self, account_id: str | None, provider: str | None, model: str, days: Sequence[date]) -> set[datetime]:
-        """Return the moments at which a model's rates for an account may change; those of other days may lack."""
+        """Return the times at which a model's rates for an account may change; complete only for the given days."""
         own = {price.valid_from for price in self._own_of(account_id, provider, model)}
         return own | set(self.public.changes(provider, model, days))
 
     def _own_of(self, account_id: str | None, provider: str | None, model: str) -> list[OwnPrice]:
-        """Return those that may hold; one for a single provider too, where nobody knows yet who will answer."""
+        """Return the own prices that may apply; if the provider is unknown, prices for one provider are a fallback."""
         name = provider.lower() if provider else None
         listed = [price for price in self._own.get(model.lower(), ()) if price.account_id in {None, account_id}]
         return [price for price in listed if price.provider in {None, name}] or ([] if name else listed)
 
 
 def load() -> PriceBook:
-    """Make the book of all prices; the public list takes a while to load, which most commands need not wait for."""
-    from keygauge_keyservice.pricing.public_prices import PublicPrices  # noqa: PLC0415 - as above
+    """Return the book of all prices."""
+    from keygauge_keyservice.pricing.public_prices import PublicPrices  # noqa: PLC0415 - slow, and few commands need it
 
     return PriceBook(PublicPrices())
 

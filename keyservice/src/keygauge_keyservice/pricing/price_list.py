@@ -1,4 +1,4 @@
-"""The prices in force: own ones before the public list."""
+"""The list of prices: own prices first, then the public price list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Source = Literal["own", "public"]
 
 @dataclass(frozen=True)
 class Entry:
-    """What a model costs; None is any provider, every account, since ever."""
+    """The price of a model; None means any provider, every account, or always valid."""
 
     source: Source
     version: str
@@ -41,9 +41,9 @@ def find(
     has_past: bool = False,
     now: datetime | None = None,
 ) -> list[Entry]:
-    """Return the prices of the models whose name contains a text, by model, own ones first.
+    """Return the prices of the models whose name contains `model`, by model, own prices first.
 
-    `account_id`: those that hold for this account; None: everyone's.
+    With `account_id`, only prices that apply to this account. `has_past` includes superseded own prices.
     """
     now = now or datetime.now(UTC)
     mine = own_prices.list_prices(connection) if source != "public" else []
@@ -61,7 +61,7 @@ def _own(price: OwnPrice) -> Entry:
 
 
 def _in_force(mine: Iterable[OwnPrice], now: datetime) -> Iterable[OwnPrice]:
-    """Leave out what a later price has taken over from; they come newest first."""
+    """Yield prices that are in force or in the future, from a list with the newest first."""
     begun = set()
     for price in mine:
         of_whom = price.model, price.provider, price.account_id

@@ -1,4 +1,4 @@
-"""A model's rates as replicas get them: plain numbers, with the moments from which they hold."""
+"""A model's rates in the format for replicas: plain numbers, with the times from which they apply."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from keygauge.protocol import PriceName
 from keygauge_keyservice.pricing.price_book import PriceBook
 
-BEFORE = timedelta(hours=2)  # how old a call may be that a replica prices
-AHEAD = timedelta(hours=24)  # a replica asks again before these are over
+BEFORE = timedelta(hours=2)  # the maximum age of a call that a replica prices
+AHEAD = timedelta(hours=24)  # replicas request the rates again before this time has passed
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def price_steps(book: PriceBook, name: PriceName, *, now: datetime | None = None) -> list[list[Any]]:
-    """Return `[from_us, version, tiers]` by time, the first for all before too; none where no price is known.
+    """Return `[from_us, version, tiers]` by time; the first step applies to earlier times too. Empty without a price.
 
-    Each tier is [above, input, output, cache_read, cache_write, reasoning, request, {kind: rate}]. A step without tiers
-    has no price.
+    Each tier is [above, input, output, cache_read, cache_write, reasoning, request, {kind: rate}]. In a step without
+    tiers, there is no price.
     """
     now = now or datetime.now(UTC)
     first, last = now - BEFORE, now + AHEAD
@@ -38,5 +38,5 @@ def price_steps(book: PriceBook, name: PriceName, *, now: datetime | None = None
 
 
 def answer(book: PriceBook, names: Sequence[PriceName]) -> list[list[list[Any]]]:
-    """Return the steps of each model named, in their order."""
+    """Return the steps of each name, in order."""
     return [price_steps(book, name) for name in names]

@@ -1,4 +1,4 @@
-"""Prices as requests, forms and command lines give them; those that make no sense are refused."""
+"""Parsing and validation of prices in requests, forms and command lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keygauge_keyservice.values.field_types import Name, Text, Time
 from keygauge_keyservice.values.money import parse_usd
 
 RATE_MAX = 10**12  # nano-USD per million tokens: 1,000 dollars; a call of 10^9 tokens still fits a bigint
-REQUEST_RATE_MAX = 10**17  # nano-USD per million calls: 100 dollars a call
+REQUEST_RATE_MAX = 10**17  # nano-USD per million calls: 100 dollars per call
 TIERS_MAX = 10
 ABOVE_MAX = 10**9
 _MILLION = 10**6
@@ -46,7 +46,7 @@ class PriceTier(_Kinds, omit_defaults=True):
     request: _Piece | None = None
 
     def rates(self) -> Rates:
-        """Return all rates; a kind of token without one of its own costs what the kind it belongs to costs."""
+        """Return all rates; a kind of token without its own rate gets the rate of the kind it is part of."""
         given, made = self.input or 0, self.output or 0
         own = {kind: getattr(self, kind) for kind in PART_OF}
         return Rates(
@@ -62,12 +62,12 @@ class PriceTier(_Kinds, omit_defaults=True):
 
 
 class PriceTerms(Struct):
-    """What a price is made of: a tier for the smallest calls, and larger ones."""
+    """The tiers of a price: one for the smallest calls, and optional ones for larger calls."""
 
     tiers: Annotated[list[PriceTier], Meta(min_length=1, max_length=TIERS_MAX)]
 
     def faults(self) -> Iterator[FieldError]:
-        """Say which tiers do not fit each other."""
+        """Yield errors of the combination of tiers."""
         sizes = sorted(-1 if tier.above is None else tier.above for tier in self.tiers)
         if len(set(sizes)) < len(sizes):
             yield FieldError("tiers", "same_size", gettext("must not have two tiers with the same `above`"))
@@ -77,13 +77,13 @@ class PriceTerms(Struct):
             )
 
     def rates(self) -> list[Rates]:
-        """Return the tiers by size; the smallest holds for every call that no larger one takes."""
+        """Return the tiers, smallest first; the first applies to all calls that are too small for the others."""
         first, *others = sorted((tier.rates() for tier in self.tiers), key=lambda rates: rates.above)
         return [replace(first, above=-1), *others]
 
 
 class NewPrice(PriceTerms, kw_only=True):
-    """A price to be set: of any provider, for all accounts and from now on, where nothing else is said."""
+    """A price to add; by default for any provider and all accounts, from now on."""
 
     model: Name
     provider: Text | None = None
@@ -92,22 +92,22 @@ class NewPrice(PriceTerms, kw_only=True):
 
 
 def parse_tiers(texts: list[str]) -> list[Rates]:
-    """Read `[ABOVE:]KIND=USD,…` texts: US dollars per million of a kind, or each of `request` and `BY_ONE`.
+    """Parse `[ABOVE:]KIND=USD,…` texts: US dollars per million of a kind, or per unit of `request` and `BY_ONE`.
 
     Raises:
-        Problem: 422, with what is wrong.
+        Problem: 422 if a text is invalid.
     """
     return read(PriceTerms, {"tiers": [_document(text) for text in texts]}).rates()
 
 
 def describe_details(rates: Rates) -> str:
-    """Write the rates of other kinds in US dollars: each of `BY_ONE`, else per million."""
+    """Format the rates of other kinds in US dollars: per unit of `BY_ONE`, otherwise per million."""
     rates_by_kind = [(kind, Decimal(rates.details[kind])) for kind in PART_OF if kind in rates.details]
     return ", ".join(f"{kind} {plain(rate.scaleb(-15 if kind in BY_ONE else -9))}" for kind, rate in rates_by_kind)
 
 
 def plain(number: Decimal) -> str:
-    """Write a number without an exponent and without zeros at its end."""
+    """Format a number without exponent and trailing zeros."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -1,4 +1,4 @@
-"""Prices in words: US dollars per million tokens, or each."""
+"""Prices as text, in US dollars per million tokens or per unit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from keygauge.kinds import BY_ONE
 
 _BY_ONE = BY_ONE | {"request"}
-_IMPLIED = {"cache_read": "input", "cache_write": "input", "reasoning": "output"}  # told where they differ
+_IMPLIED = {"cache_read": "input", "cache_write": "input", "reasoning": "output"}  # written only if different
 
 
 def write_tiers(tiers: Sequence[Mapping[str, Any]]) -> str:
-    """Write tiers as `--tier` takes them, each on a line of its own: 200000:input=5,output=20."""
+    """Format tiers in the syntax of `--tier`, one per line: 200000:input=5,output=20."""
     return "\n".join(map(_write_tier, tiers))
 
 

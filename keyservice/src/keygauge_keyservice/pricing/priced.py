@@ -1,4 +1,4 @@
-"""What a price needs to know of a call, whoever describes it."""
+"""The protocol for calls that can be priced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keygauge.pricing.rates import Counts
 
 
 class Priced(Counts, Protocol):
-    """A call that can be priced: whose it is, when, and what it used; None is "not known"."""
+    """A call that can be priced: account, time, model and usage; None means unknown."""
 
     @property
     def account(self) -> str: ...  # noqa: D102 - named by the class

@@ -1,6 +1,6 @@
-"""The public price list of genai-prices, reduced to rates.
+"""The public price list of genai-prices, converted to rates.
 
-A model that is not in the list has no cost, which is not a cost of 0.
+The cost of a model that is not in the list is unknown, not 0.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from keygauge_keyservice.pricing.public_models import find_model
 
 _NANOUSD = 10**9
 _MILLION = 10**6
-_MODELS_MAX = 4096  # remembered pairs of provider and model, unknown ones included
+_MODELS_MAX = 4096  # cached pairs of provider and model, including unknown ones
 
 
 Constraint: TypeAlias = StartDateConstraint | TimeOfDateConstraint
 Schedule: TypeAlias = Sequence[tuple[Constraint | None, Sequence[Rates]]]
-"""A model's prices: when they hold (None is always) and the rates by input size, both with the preferred one last."""
+"""A model's prices: a constraint (None: always) and rates by input size. The last match in each sequence applies."""
 
 
 class PublicPrices:
-    """The price list of genai-prices, each model resolved once."""
+    """The price list of genai-prices, with a cache of resolved models."""
 
     def __init__(self, *, models_max: int = _MODELS_MAX) -> None:
-        get_snapshot()  # takes a while the first time: now, not while a heartbeat waits for it
+        get_snapshot()  # slow the first time, so not during a heartbeat
         self.version = f"genai-prices {version('genai-prices')}"
-        # Not genai-prices' own look-up: its caches keep every name ever asked for.
+        # Not genai-prices' own lookup, whose caches grow without bound.
         self._find = lru_cache(models_max)(_find_schedule)
 
     def __call__(self, event: Priced) -> Cost | None:
-        """Price one call; None when the model or its tokens are not known."""
+        """Return the cost of a call; None if its model, its usage or its price is unknown."""
         if event.model is None or not is_metered(event):
             return None
         tiers = self.tiers_at(event.provider, event.model, event.time_us)
@@ -55,7 +55,7 @@ class PublicPrices:
         return None if costs is None else Cost.of_kinds(costs, self.version)
 
     def tiers_at(self, provider: str | None, model: str, time_us: int) -> Sequence[Rates]:
-        """Return a model's rates at a moment by input size, smallest first; none where they are not known."""
+        """Return a model's rates at a time by input size, smallest first; empty if they are unknown."""
         schedule = self._find(provider, model)
         if len(schedule) <= 1:
             return schedule[0][1] if schedule else ()
@@ -65,14 +65,14 @@ class PublicPrices:
         )
 
     def models_at(self, time_us: int) -> Iterator[tuple[str, str, Sequence[Rates]]]:
-        """Yield the provider, the name and the rates at a moment of each model that is sold by the token."""
+        """Yield the provider, name and rates at a time of each model that has rates."""
         for provider in get_snapshot().providers:
             for model in provider.models:
                 if tiers := self.tiers_at(provider.id, model.id, time_us):
                     yield provider.id, model.id, tiers
 
     def changes(self, provider: str | None, model: str, days: Sequence[date]) -> Iterator[datetime]:
-        """Yield the moments of some UTC days at which a model's rates may change."""
+        """Yield the times at which a model's rates may change: start dates, and times of day on the given UTC days."""
         for constraint, _ in self._find(provider, model):
             if isinstance(constraint, StartDateConstraint):
                 yield datetime.combine(constraint.start_date, time(), UTC)
@@ -96,7 +96,7 @@ def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
 
 
 def _tiers(price: ModelPrice) -> list[Rates]:
-    """Turn a model's prices into rates, smallest input first; none when it is sold by nothing that calls count."""
+    """Convert a model's prices to rates, smallest input first; empty if it has no price for anything we count."""
     if price.input_mtok is None and price.output_mtok is None and not _details(price, -1):
         return []
     starts = {tier.start for value in vars(price).values() if isinstance(value, TieredPrices) for tier in value.tiers}
@@ -104,7 +104,7 @@ def _tiers(price: ModelPrice) -> list[Rates]:
 
 
 def _rates(price: ModelPrice, above: int) -> Rates:
-    # A kind of token without a price of its own costs what the kind it belongs to costs.
+    # A kind of token without its own price gets the price of the kind it is part of.
     input_rate, output_rate = _rate(price.input_mtok, above, 0), _rate(price.output_mtok, above, 0)
     return Rates(
         above=above,
@@ -118,7 +118,7 @@ def _rates(price: ModelPrice, above: int) -> Rates:
     )
 
 
-_DETAILS: Sequence[tuple[str, str, Fraction]] = (  # kind, its name in the list, and how many of that are a million
+_DETAILS: Sequence[tuple[str, str, Fraction]] = (  # kind, field in the list, factor to convert to a price per million
     ("input_audio", "input_audio_mtok", Fraction(1)),
     ("input_image", "input_image_mtok", Fraction(1)),
     ("input_video", "input_video_mtok", Fraction(1)),

@@ -1,6 +1,6 @@
-"""What was used: totals, series and parts of any range, the call log, quotas and live rates.
+"""Usage queries: totals, series and breakdowns of any range, the call log, quotas and live rates.
 
-Reads the ledger, never writes.
+Reads the ledger, but never writes to it.
 
 May import `ledger`, `limits`.
 """

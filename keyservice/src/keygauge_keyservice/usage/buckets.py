@@ -1,4 +1,4 @@
-"""Where buckets of local time begin: at the first instant of the hour, date, week or month."""
+"""Start times of buckets in local time: the first instant of each hour, date, week or month."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from keygauge_keyservice.values.time_zone import first_moment
 
 Bucket: TypeAlias = Literal["hour", "day", "week", "month"]
 
-_QUARTER = timedelta(minutes=15)  # clocks are set, and ranges end, on whole ones
+_QUARTER = timedelta(minutes=15)  # clock changes and range ends are multiples of it
 
 
 def starts(start: datetime, end: datetime, bucket: Bucket, zone: tzinfo) -> list[datetime]:
-    """Return when the buckets begin that a range touches; the first may begin before the range."""
+    """Return the start times of the buckets that overlap a range; the first may start before the range."""
     found = _hours(start, end, zone) if bucket == "hour" else _dates(start, end, bucket, zone)
     return list(dict.fromkeys(found))
 
@@ -36,7 +36,7 @@ def _dates(start: datetime, end: datetime, bucket: Bucket, zone: tzinfo) -> Iter
 
 
 def _first_date(day: date, bucket: Bucket) -> date:
-    """Return the first date of the bucket that holds a date."""
+    """Return the first date of the bucket that contains a date."""
     if bucket == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if bucket == "month" else day

@@ -1,4 +1,4 @@
-"""The call log: single calls of an account, newest first, page by page."""
+"""The call log: an account's calls, newest first and paginated."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from keygauge_keyservice.usage.usage import UsageError
 
 PAGE_MAX = 500
 _STREAM_PAGE = 2_000
-_LOOKED_AT_MAX = 100_000  # calls, for one page: what a filter lets through may be rare among millions
-_LOOKED_AT_OF_KEY_MAX = 20_000  # those lie apart on the disk
+_LOOKED_AT_MAX = 100_000  # calls scanned per page, since matches of a filter may be rare among millions
+_LOOKED_AT_OF_KEY_MAX = 20_000  # fewer per page for one key, whose calls are scattered on disk
 _INSTANT = timedelta(microseconds=1)
-_RARE = ("route", "status", "model", "ip", "tag")  # filters without an index of their own
+_RARE = ("route", "status", "model", "ip", "tag")  # filters without an index
 
 _is_status = re.compile(r"[1-9](xx|[0-9]{2})", re.ASCII).fullmatch
 
 
 class CallFilter(TypedDict):
-    """Which calls: those of an account from `start`, before `end`; the rest narrows them further.
+    """A filter for an account's calls from `start` until before `end`; the other fields narrow it further.
 
-    `is_partial`: route, model and tag are parts of those to find, in any case, and ip is the beginning of one.
+    With `is_partial`, route, model and tag are case-insensitive substrings, and ip is a prefix.
     """
 
     account_id: str
@@ -35,7 +35,7 @@ class CallFilter(TypedDict):
     end: datetime
     key_id: NotRequired[str | None]
     route: NotRequired[str | None]
-    status: NotRequired[str | None]  # one, such as 429, or a class, such as 4xx
+    status: NotRequired[str | None]  # a status such as 429, or a class such as 4xx
     model: NotRequired[str | None]
     ip: NotRequired[str | None]
     tag: NotRequired[str | None]
@@ -44,7 +44,7 @@ class CallFilter(TypedDict):
 
 @dataclass(frozen=True)
 class LoggedCall:
-    """One call as the ledger has it; None is "not known"."""
+    """A call in the ledger; None means unknown."""
 
     id: UUID
     time: datetime
@@ -74,25 +74,25 @@ class LoggedCall:
     outcome: str
     limit_name: str | None
     trace_id: str | None
-    details: dict[str, int] | None  # of other kinds of use, by kind
-    requested_model: str | None  # as the request named it; `model` is what it counts for
-    tag: str | None = None  # the end user that its caller named
-    costs_nanousd: dict[str, int] | None = None  # the cost by kind, of those that cost anything
+    details: dict[str, int] | None  # counts of other kinds of use
+    requested_model: str | None  # the model in the request; `model` is the one that is counted
+    tag: str | None = None  # the end user named by the caller
+    costs_nanousd: dict[str, int] | None = None  # non-zero costs by kind
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a page ends: the next one begins with the first call that is older."""
+    """A position in the log; the next page starts with the first older call."""
 
     time: datetime
     id: UUID
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a place from an address.
+        """Parse a position from a URL.
 
         Raises:
-            UsageError: the text was not made by `str`.
+            UsageError: the text is not the `str` of a position.
         """
         time_us, _, id_ = text.partition("-")
         try:
@@ -106,7 +106,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Page:
-    """Calls, newest first; `next` is None on the last page. One before it may hold fewer than asked for, or none."""
+    """Calls, newest first; `next` is None on the last page. Earlier pages may have fewer calls than the limit, or 0."""
 
     calls: list[LoggedCall] = field(repr=False)
     next: Place | None
@@ -131,7 +131,7 @@ AND (%(tag)s::text IS NULL OR tag = %(tag)s OR (%(is_partial)s AND position(lowe
 AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
 AND (%(edge_id)s::uuid IS NULL OR (time, id) >= (%(edge_time)s::timestamptz, %(edge_id)s))
 ORDER BY time DESC, id DESC
-LIMIT %(limit)s"""  # noqa: S608 - nothing but the columns above is put in
+LIMIT %(limit)s"""  # noqa: S608 - only the columns above are interpolated
 _EDGE = """/* calls.edge */
 SELECT time, id FROM event
 WHERE account_id = %(account_id)s AND time >= %(start)s AND time < %(end)s
@@ -142,19 +142,20 @@ _FIND = f"/* calls.find */ SELECT {_COLUMNS} FROM event WHERE account_id = %s AN
 
 
 def place_of(call: LoggedCall) -> str:
-    """Write where a call is in the log, for addresses."""
+    """Return the position of a call as text, for URLs."""
     return str(Place(call.time, call.id))
 
 
 def find_page(
     connection: Connection, *, after: Place | None = None, limit: int = 50, **selected: Unpack[CallFilter]
 ) -> Page:
-    """Return a page of the selected calls; one costs the same however far back it lies, and however rare they are.
+    """Return a page of the selected calls.
 
-    A filter looks at so many calls for one page; the next page goes on from there.
+    The cost of a page is bounded, however far back it is and however rare matches are: with a filter, a page scans a
+    limited number of calls, and the next page continues from there.
 
     Raises:
-        UsageError: the status is neither a status nor a class of them.
+        UsageError: the status is neither a status nor a status class.
     """
     values = _parameters(selected, after, limit + 1)
     edge = _find_edge(connection, values) if any(selected.get(name) is not None for name in _RARE) else None
@@ -166,14 +167,14 @@ def find_page(
 
 
 def _find_edge(connection: Connection, values: dict[str, Any]) -> Place | None:
-    """Return the last call that a page looks at, None where it can look at all of the range."""
+    """Return the position of the last call that a page may scan; None if it can scan the whole range."""
     most = _LOOKED_AT_OF_KEY_MAX if values["key_id"] else _LOOKED_AT_MAX
     row = connection.execute(_EDGE, values | {"looked_at_max": most - 1}, prepare=False).fetchone()
     return Place(row["time"], row["id"]) if row else None
 
 
 def find(connection: Connection, account_id: str, place: Place) -> LoggedCall | None:
-    """Return one call of an account by its place, or None."""
+    """Return an account's call by its position, or None."""
     row = connection.execute(_FIND, (account_id, place.time, place.id), prepare=False).fetchone()
     return None if row is None else _call(row)
 
@@ -184,7 +185,7 @@ def _call(row: dict[str, Any]) -> LoggedCall:
 
 
 def read_all(connect: Connect, **selected: Unpack[CallFilter]) -> Iterator[LoggedCall]:
-    """Yield all selected calls in constant memory, holding no connection while the reader takes its time."""
+    """Yield all selected calls in constant memory, without holding a connection while the consumer is busy."""
     after: Place | None = None
     while True:
         with connect() as connection:
@@ -209,7 +210,7 @@ def _parameters(selected: CallFilter, after: Place | None, limit: int) -> dict[s
         **selected,
         "status_from": int(status.replace("x", "0")) if status else None,
         "status_to": int(status.replace("x", "9")) if status else None,
-        # The index is entered and left by one bound of time each: the tighter one, or it is read from the range's end.
+        # PostgreSQL scans the index from one upper bound: pass the tighter one, or it would start at the range's end.
         "end": min(selected["end"], after.time + _INSTANT) if after else selected["end"],
         "edge_time": None,
         "edge_id": None,

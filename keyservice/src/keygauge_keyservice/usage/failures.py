@@ -1,4 +1,4 @@
-"""Failed calls that belong together: the same status, error, key and address within an hour."""
+"""Groups of failed calls with the same status, error, key and IP address in the last hour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keygauge_keyservice.database import Connection
 
 SPAN = timedelta(hours=1)
 _CALLS_MIN, _SHOWN_MAX = 3, 5
-_LOOKED_AT_MAX = 20_000  # the newest calls
+_LOOKED_AT_MAX = 20_000  # newest calls scanned
 
 _FIND = """/* calls.failures */
 SELECT status, error, ip, key_id, count(*) AS calls FROM (
@@ -23,7 +23,7 @@ ORDER BY calls DESC, status, ip, key_id LIMIT %(most)s"""
 
 @dataclass(frozen=True)
 class Failures:
-    """So many failed calls of one kind."""
+    """A group of failed calls, and its size."""
 
     status: int
     error: str | None
@@ -33,7 +33,7 @@ class Failures:
 
 
 def find_failures(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[Failures]:
-    """Return what failed most often in the last hour of an account, as far as its newest calls tell."""
+    """Return an account's most frequent failures in the last hour, among its newest calls."""
     now = now or datetime.now(UTC)
     values = {
         "account_id": account_id,

@@ -1,4 +1,4 @@
-"""The kinds of use, as people call them, and how much there was of those beyond the tokens of every call."""
+"""Titles of the kinds of use, and counts of those beyond the usual token counts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ORDER BY 4 DESC, 3""")
 def find_kinds(
     connection: Connection, question: Question, spans: Sequence[tuple[datetime, datetime]]
 ) -> dict[tuple[int, Names], dict[str, int]]:
-    """Return the counts by kind, of each span (its index) and group that has any; the largest come first."""
+    """Return the counts by kind for each span (its index) and group that has any, largest first."""
     covers = list(chain.from_iterable(((n, cover) for cover in cut(*span, LENGTHS_S)) for n, span in enumerate(spans)))
     names = [COLUMNS[name] for name in question.group_by]
     query = _FIND.format(names=sql.SQL(", ").join(names), first=names[0] if names else sql.NULL)
@@ -88,17 +88,17 @@ def find_kinds(
 
 
 def is_token(kind: str) -> bool:
-    """Tell whether a kind is a part of input or output."""
+    """Return whether a kind is measured in tokens, as input, output or a part of them."""
     return kind != "request" and (kind in _COMMON or PART_OF.get(kind) is not None)
 
 
 def title(kind: str) -> str:
-    """Name a kind for people; one that a newer replica tells has no other name."""
+    """Return the title of a kind; for an unknown kind, from a newer replica, the kind itself."""
     known = _COMMON.get(kind) or TITLES.get(kind)
     return gettext(known) if known else kind
 
 
 def titled(details: Mapping[str, int]) -> list[tuple[str, str, int]]:
-    """Return kinds with their titles and counts, in the order of their titles; one that is not known by its name."""
+    """Return (kind, title, count) in the order of `TITLES`; unknown kinds come last, with their name as title."""
     known = [(kind, gettext(title), details[kind]) for kind, title in TITLES.items() if kind in details]
     return known + [(kind, kind, count) for kind, count in details.items() if kind not in TITLES]

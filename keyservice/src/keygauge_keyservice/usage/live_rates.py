@@ -1,6 +1,6 @@
-"""How fast an account or a key calls right now, against its rates, and its open streams.
+"""The current request rates of an account or key, compared with its rate limits, and its open streams.
 
-The rates are from the ledger, so some seconds behind; the streams from the last heartbeats.
+The rates come from the ledger and lag by some seconds; the streams come from the last heartbeats.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.definitions import CountedUnit
 
 _MINUTE_S = 60
-_EVENTS_MAX = 200_000  # looked at for one rate
+_EVENTS_MAX = 200_000  # scanned per rate
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate that holds for the account or the key, and what the ledger counts in its last window."""
+    """A rate limit of the account or key, and the usage in its last window according to the ledger."""
 
     name: str
     unit: CountedUnit
     amount: int
     window_s: int
     used: int
-    route: str | None = None  # it counts this route template's calls only
-    model: str | None = None  # … this model's only
-    tool: str | None = None  # none: the ledger does not know of tools
-    dry_run: bool = False  # it refuses nobody
-    unit_name: str | None = None  # what people call a weighted unit
+    route: str | None = None  # counts only calls of this route template
+    model: str | None = None  # counts only calls of this model
+    tool: str | None = None  # always None: the ledger does not record tools
+    dry_run: bool = False  # refuses no calls
+    unit_name: str | None = None  # the display name of a weighted unit
 
 
 @dataclass(frozen=True)
 class Streams:
-    """The open streams, when the oldest of them began, and the messages sent on them so far."""
+    """The number of open streams, the start of the oldest one, and the messages sent on them so far."""
 
     open: int
     oldest_at: datetime | None
@@ -47,7 +47,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class LiveRates:
-    """The last minute's calls that no limit refused, their tokens, the rates that count them, and open streams."""
+    """The last minute's calls that no limit refused, their tokens, the rate limits, and open streams."""
 
     requests_per_minute: int
     tokens_per_minute: int
@@ -55,7 +55,7 @@ class LiveRates:
     streams: Streams
 
 
-# Of an account: the plan's rates that count all of it. Of a key: the plan's rates for each key, and its own.
+# For an account, the plan's account-wide rates; for a key, the plan's rates per key and the key's own rates.
 _RATES = """/* pace.rates */
 SELECT plan_limit.name, unit, amount, window_s, route, model, dry_run, unit_name, weights FROM plan_limit
 WHERE window_s IS NOT NULL AND NOT per_tag AND tool IS NULL AND CASE WHEN %(key_id)s::text IS NULL
@@ -92,7 +92,7 @@ AND account_id = %(account_id)s AND (%(key_id)s::text IS NULL OR key.id = %(key_
 def find_pace(
     connection: Connection, account_id: str, *, key_id: str | None = None, now: datetime | None = None
 ) -> LiveRates:
-    """Count the latest calls of an account, or of one of its keys."""
+    """Return the live rates of an account, or of one of its keys."""
     whose = {"account_id": account_id, "key_id": key_id, "now": now or datetime.now(UTC)}
     limits = connection.execute(_RATES, whose).fetchall()
     weights_of = [limit.pop("weights") for limit in limits]
@@ -135,7 +135,7 @@ def _count(
 
 
 def _start(pattern: str | None) -> str | None:
-    """Return what routes or models begin with that are meant by a pattern; None: it is a whole name."""
+    """Return the prefix of a pattern that ends with `*`; None if it is an exact name."""
     return pattern[:-1] if pattern is not None and pattern.endswith("*") else None
 
 

@@ -1,4 +1,4 @@
-"""The queries behind usage: sums over time covers, from usage aggregates where they hold them, else from roll-ups."""
+"""The usage queries: sums over time covers, from usage aggregates if possible, otherwise from roll-ups."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from keygauge_keyservice.usage.time_cover import TimeCover
 Grouping: TypeAlias = Literal["account", "key", "route", "model", "status", "tag"]
 Source: TypeAlias = Literal["usage_aggregate", "rollup", "usage_tag"]
 Names: TypeAlias = tuple[str, ...]
-"""A group: an account, key, route, model or class of status for each dimension that is asked for."""
+"""A group: a name (account, key, route, model, status class or tag) per requested dimension."""
 Sums: TypeAlias = dict[str, Any]
 """The columns of a usage sum by name."""
 
-_PAIR = 2  # of dimensions: a usage aggregate holds no more
+_PAIR = 2  # the maximum number of dimensions of a usage aggregate
 
 _FILTERS = ("key", "route", "model")
-_STATUS = "status"  # the smallest usage aggregate: what is asked for without groups adds up its few rows
+_STATUS = "status"  # the breakdown with the fewest rows, used for totals
 COLUMNS = {
     "account": sql.SQL("account_id"),
     "key": sql.SQL("key_id"),
@@ -52,8 +52,8 @@ _ROLLUP_SUMS = sql.SQL(", ").join(
     ]
     + _NUMBERS
 )
-# Each bucket is found by an index, and its first moment tells whose span it is part of. A join on ranges would read all
-# buckets for each range, and a LATERAL for each span is beyond Citus.
+# Each bucket is found by an index, and its start determines its span. A join on ranges would read all buckets for each
+# range, and Citus does not support a LATERAL join per span.
 _QUERY = sql.SQL(
     """/* {title} */
     SELECT span AS number, ARRAY[{names}]::text[] AS names, {sums}
@@ -71,7 +71,7 @@ _FROM_AGGREGATE = sql.SQL(
 )
 _SAME_AGGREGATE = sql.SQL("bucket = first AND length_s = part_length_s")
 _SAME_ROLLUP = sql.SQL("bucket = first")
-_TOGETHER = 400  # buckets of different lengths that one statement asks for: more are read faster length by length
+_TOGETHER = 400  # buckets of different lengths per statement; more are read faster with one statement per length
 _FROM_ROLLUP = sql.SQL(
     "half_day = ANY(%(half_days)s::timestamptz[]) AND (%(key)s::text IS NULL OR key_id = %(key)s) "
     "AND (%(route)s::text IS NULL OR route = %(route)s) "
@@ -91,9 +91,9 @@ SOURCES: dict[Source, sql.SQL] = {"usage_aggregate": _FROM_AGGREGATE, "rollup": 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Whose calls, narrowed to a key, a route and a model where they are given, and told apart by what.
+    """A usage query: an account (None: all), filters, and the dimensions to group by.
 
-    `only` keeps some groups of the first dimension that they are told apart by.
+    `only` keeps these groups of the first dimension.
     """
 
     account_id: str | None
@@ -106,12 +106,12 @@ class Question:
 
     @cached_property
     def filters(self) -> dict[str, str]:
-        """The dimensions that are narrowed down, and to what."""
+        """The filtered dimensions and their values."""
         return {name: value for name in _FILTERS if (value := getattr(self, name)) is not None}
 
     @cached_property
     def cut(self) -> tuple[str | None, str] | None:
-        """The breakdown that holds the answer: by its second dimension within its first; None where none does."""
+        """The breakdown that answers this query: the second dimension within the first; None if there is none."""
         parts = [name for name in DIMENSIONS if name in self.group_by and name not in self.filters]
         names = [*self.filters, *parts]
         if len(self.filters) > 1 or len(names) > _PAIR:
@@ -122,12 +122,12 @@ class Question:
 
     @property
     def is_by_tag(self) -> bool:
-        """Whether it is answered by the sums by tag, which have accounts and keys beside."""
+        """Whether the sums by tag answer this query; besides tags, they have only accounts and keys."""
         return self.tag is not None or "tag" in self.group_by
 
     @cached_property
     def untagged(self) -> Question | None:
-        """The same of all calls, of which those with a tag are taken away; None where no tag is no group."""
+        """The query for all calls, from which tagged calls are subtracted; None if untagged calls are not a group."""
         if "tag" not in self.group_by or self.tag is not None:
             return None
         only = self.only
@@ -138,13 +138,13 @@ class Question:
         return replace(self, group_by=tuple(name for name in self.group_by if name != "tag"), only=only)
 
     def name_untagged(self, names: Names) -> Names:
-        """Name a group of calls without a tag."""
+        """Return the names of a group of calls without a tag."""
         place = self.group_by.index("tag")
         return (*names[:place], "", *names[place:])
 
     @property
     def lengths_s(self) -> tuple[int, ...]:
-        """The lengths of the buckets that answer it: of usage aggregates, or of roll-ups where that takes two."""
+        """The lengths of the buckets to use: those of usage aggregates or sums by tag, or else of roll-ups."""
         if self.is_by_tag:
             lengths_s = self.untagged.lengths_s if self.untagged else LENGTHS_S
             return tuple(length_s for length_s in tags.LENGTHS_S if length_s in lengths_s)
@@ -155,7 +155,7 @@ class Question:
         return (DAY_S, BUCKET_S) if self.account_id is not None else (BUCKET_S,)
 
     def source_of(self, time_cover: TimeCover) -> Source:
-        """Return what holds the answer: a usage aggregate by one dimension in most lengths, within another in days."""
+        """Return the table to query; aggregates by one dimension exist in most lengths, by two only per day."""
         if self.is_by_tag:
             return "usage_tag"
         if self.cut is None:
@@ -167,37 +167,37 @@ class Question:
 
 @dataclass(frozen=True)
 class Buckets:
-    """The buckets of time covers: of each its span, first moment (unix seconds), length and sign."""
+    """The buckets of time covers, as (span, start in unix seconds, length, sign)."""
 
     rows: Sequence[tuple[int, int, int, int]]
 
     @property
     def lengths_s(self) -> set[int]:
-        """Their lengths."""
+        """The lengths of the buckets."""
         return {length_s for _, _, length_s, _ in self.rows}
 
     @cached_property
     def moments(self) -> list[datetime]:
-        """Their first moments in order."""
+        """The start times in order."""
         return [_moment(first_s) for first_s in sorted({first_s for _, first_s, _, _ in self.rows})]
 
     @property
     def half_days(self) -> list[datetime]:
-        """The halves of UTC days that they are in, by which roll-ups are found."""
+        """The UTC half days that contain the buckets, by which roll-ups are indexed."""
         return [
             _moment(first_s) for first_s in sorted({first_s - first_s % PACKED_S for _, first_s, _, _ in self.rows})
         ]
 
     @property
     def are_in_row(self) -> bool:
-        """Whether they follow each other without a gap."""
+        """Whether the buckets have one length and no gaps."""
         lengths_s, moments = self.lengths_s, self.moments
         if len(lengths_s) > 1:
             return False
         return moments[-1] - moments[0] == timedelta(seconds=min(lengths_s)) * (len(moments) - 1)
 
     def by_length(self) -> list[Buckets]:
-        """Return what one statement each asks for: all, or those of one length."""
+        """Split the buckets into one part per statement: all together, or one part per length."""
         if len(self.rows) <= _TOGETHER:
             return [self] if self.rows else []
         return [Buckets([row for row in self.rows if row[2] == length_s]) for length_s in sorted(self.lengths_s)]
@@ -206,9 +206,9 @@ class Buckets:
 def find_sums(
     connection: Connection, question: Question, time_covers: Sequence[tuple[int, TimeCover]]
 ) -> Iterator[tuple[int, Names, Sums]]:
-    """Yield sums by the number of a span, whose time covers these are, and by group; a pair of them may come twice.
+    """Yield sums by span (its number in `time_covers`) and group; the same pair may be yielded more than once.
 
-    What has no tag is all there is, less what has one: read in this order it is never negative.
+    Calls without a tag are all calls minus those with one; reading in this order ensures that they are never negative.
     """
     if question.untagged is not None:
         for number, names, sums in _find_in(connection, question.untagged, "usage_tag", time_covers):
@@ -231,7 +231,7 @@ def _find_in(
 
 
 def buckets_of(part: Sequence[tuple[int, TimeCover]]) -> Buckets:
-    """Return the buckets of time covers with the numbers of their spans."""
+    """Return the buckets of numbered time covers."""
     return Buckets(
         [
             (number, first_s, time_cover.length_s, time_cover.sign)
@@ -246,13 +246,13 @@ def _moment(time_s: int) -> datetime:
 
 
 def merge(sums: Sums, other: Mapping[str, Any]) -> None:
-    """Add other sums to these."""
+    """Add `other` to `sums` in place."""
     for name in ALL_SUMS:
         sums[name] += other[name]
 
 
 def negative(sums: Sums) -> Sums:
-    """Return sums that take these away."""
+    """Return the negated sums."""
     return {name: -sums[name] for name in ALL_SUMS}
 
 
@@ -263,7 +263,7 @@ def _write(question: Question, source: Source, when: sql.SQL) -> sql.Composed:
 
 
 def table_of(question: Question, source: Source) -> dict[str, sql.Composable]:
-    """Return the parts of a statement that differ between the tables, by their names in it."""
+    """Return the parts of a statement that depend on the table."""
     columns = COLUMNS
     if source == "usage_aggregate":
         inside, part = question.cut or (None, _STATUS)
@@ -281,7 +281,7 @@ def table_of(question: Question, source: Source) -> dict[str, sql.Composable]:
 
 
 def parameters_of(question: Question) -> dict[str, Any]:
-    """Return what a question gives to every statement."""
+    """Return the statement parameters of a query."""
     inside, name = question.cut or (None, "")
     return {
         "account_id": question.account_id,
@@ -296,7 +296,7 @@ def parameters_of(question: Question) -> dict[str, Any]:
 
 
 def bucket_parameters(buckets: Buckets) -> dict[str, Any]:
-    """Return what the buckets give to one."""
+    """Return the statement parameters of buckets."""
     spans, firsts, lengths_s, signs = (list(column) for column in zip(*buckets.rows, strict=True))
     return {
         "spans": spans,

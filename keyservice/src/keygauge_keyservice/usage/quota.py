@@ -1,4 +1,4 @@
-"""How much of its budgets an account has used in the current period of each."""
+"""The usage of an account's quotas and budgets in their current periods."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ _NOUNS: dict[CountedUnit, str] = {
 
 @dataclass(frozen=True)
 class Quota:
-    """One budget of an account, or of one of its keys, in its current period."""
+    """A quota or budget of an account, or of one of its keys, in its current period."""
 
     name: str
     unit: CountedUnit
     period: Period
-    key_id: str | None  # None: it counts the whole account
+    key_id: str | None  # None: counts the whole account
     amount: int
-    used: int  # settled, reserved by calls under way, or burnt
-    reserved: int  # held by replicas for calls to come: not used
-    counted: int  # what the ledger has of them in the period: calls that no limit refused, their tokens or their cost;
-    # as used where it counts a tool's, which the ledger does not know
+    used: int  # settled, reserved by calls in progress, or forfeited
+    reserved: int  # leased to replicas for future calls; not part of `used`
+    counted: int  # according to the ledger: calls in the period that no limit refused, or their tokens or cost;
+    # the same as `used` for a tool's quota, since the ledger does not record tools
     starts_at: datetime
     resets_at: datetime | None  # None: never
-    anchor: date | None = None  # a day on which a period begins
-    zone: str | None = None  # whose days periods begin with; None: UTC's
-    credit_nanousd: int | None = None  # a budget of cost that people see in credits: what one is worth
-    route: str | None = None  # it counts this route template's calls only
-    model: str | None = None  # … this model's only
-    tool: str | None = None  # … by JSON-RPC of this tool only
-    dry_run: bool = False  # it refuses nobody
-    unit_name: str | None = None  # what people call a weighted unit
+    anchor: date | None = None  # a day on which a period starts
+    zone: str | None = None  # the time zone of periods; None: UTC
+    credit_nanousd: int | None = None  # for a budget shown in credits: the value of one credit
+    route: str | None = None  # counts only calls of this route template
+    model: str | None = None  # counts only calls of this model
+    tool: str | None = None  # counts only JSON-RPC calls of this tool
+    dry_run: bool = False  # refuses no calls
+    unit_name: str | None = None  # the display name of a weighted unit
 
     @property
     def when(self) -> str:
-        """The current period in words, after what was used: this month, since 15 Nov, in total."""
+        """The current period as text: this month, since 15 Nov, in total."""
         if self.anchor is not None:
             since = self.starts_at.astimezone(time_zone.find(self.zone) or UTC)
             return f"since {since:%-d %b}"
@@ -70,7 +70,7 @@ class Quota:
 
     @property
     def noun(self) -> str:
-        """What people call it: request quota, budget."""
+        """The display name of this kind of quota: request quota, budget."""
         if self.credit_nanousd:
             return gettext("credit budget")
         if self.unit_name:
@@ -79,7 +79,7 @@ class Quota:
 
     @property
     def remaining(self) -> int:
-        """What nobody has used."""
+        """The unused amount."""
         return max(0, self.amount - self.used)
 
 
@@ -93,7 +93,7 @@ SELECT {_COLUMNS}, NULL AS key_id
 FROM account JOIN plan_limit ON plan_limit.plan_id = account.plan_id
     AND period IS NOT NULL AND NOT per_tag AND subject = 'account'
 LEFT JOIN limit_state AS state ON state.id = plan_limit.id || ':' || account.id
-WHERE account.id = %(account_id)s ORDER BY plan_limit.name"""  # noqa: S608 - nothing but the columns above is put in
+WHERE account.id = %(account_id)s ORDER BY plan_limit.name"""  # noqa: S608 - only the columns above are interpolated
 _OF_KEYS = f"""/* quota.of_keys */
 SELECT {_COLUMNS}, key.id AS key_id
 FROM account JOIN key ON key.account_id = account.id AND key.status <> 'deleted'
@@ -103,7 +103,7 @@ LEFT JOIN limit_state AS state ON state.id = plan_limit.id || ':' || key.id
 WHERE account.id = %(account_id)s AND key.id = ANY(%(keys)s) ORDER BY plan_limit.name, key.id"""  # noqa: S608 - as above
 _KEYS = """/* quota.keys */
 SELECT id FROM key WHERE account_id = %(account_id)s AND status <> 'deleted' ORDER BY created_at, id LIMIT %(most)s"""
-# From the side of the states, which have one row for each key that has used any: by the account's index.
+# Starts from limit_state, which has a row per key with usage, by the account's index.
 _NEAR = f"""/* quota.near */
 SELECT {_COLUMNS}, key.id AS key_id
 FROM limit_state AS state
@@ -116,16 +116,17 @@ JOIN key ON key.id = split_part(state.id, ':', 2) AND key.account_id = state.acc
 WHERE state.account_id = %(account_id)s
 ORDER BY cells[1] / amount::float8 DESC, key.id LIMIT %(most)s"""  # noqa: S608 - as above
 _NOTHING = UsageSums()
-KEYS_MAX = 500  # whose budgets are listed
-_KEYS_APART = 50  # … of which the routes or models are told apart at once
+KEYS_MAX = 500  # keys whose quotas are listed
+_KEYS_APART = 50  # keys per query if it also groups by route or model
 
 
 def find_quotas(
     connection: Connection, account_id: str, *, key_id: str | None = None, now: datetime | None = None
 ) -> list[Quota]:
-    """List an account's budgets by name, those of single keys by key, the keys' own ones too.
+    """Return an account's quotas by name and key, including those of its keys.
 
-    With `key_id`, of the keys' only that one's; without, of more than `KEYS_MAX` keys the fullest ones.
+    With `key_id`, only that key's quotas are added to the account's; without it, and with more than `KEYS_MAX` keys,
+    only the fullest ones.
     """
     now = now or datetime.now(UTC)
     of_account = find_of_account(connection, account_id, now=now)
@@ -138,20 +139,20 @@ def find_quotas(
 
 
 def _keys(connection: Connection, account_id: str) -> list[str]:
-    """Return the oldest keys of an account, one more than are looked at."""
+    """Return up to `KEYS_MAX` + 1 keys of an account, oldest first."""
     values = {"account_id": account_id, "most": KEYS_MAX + 1}
     return [row["id"] for row in connection.execute(_KEYS, values)]
 
 
 def find_of_account(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[Quota]:
-    """List the budgets that count all of an account by name."""
+    """Return the account-wide quotas by name."""
     now = now or datetime.now(UTC)
     rows = connection.execute(_OF_ACCOUNT, {"account_id": account_id, "now": now}).fetchall()
     return _quotas(connection, account_id, rows, now)
 
 
 def find_of_key(connection: Connection, account_id: str, key_id: str, *, now: datetime | None = None) -> list[Quota]:
-    """List the budgets of one key by name: the plan's for each key, and its own."""
+    """Return the quotas of one key by name: those of the plan that count per key, and its own."""
     return _of_keys(connection, account_id, [key_id], now or datetime.now(UTC))
 
 
@@ -163,7 +164,7 @@ def _of_keys(connection: Connection, account_id: str, keys: Sequence[str], now: 
 def find_near(
     connection: Connection, account_id: str, *, share: float, most: int, now: datetime | None = None
 ) -> list[Quota]:
-    """List budgets of single keys of which a share is used, the fullest first: so many at most."""
+    """Return up to `most` quotas of single keys of which at least a share is used, fullest first."""
     now = now or datetime.now(UTC)
     values = {"account_id": account_id, "now": now, "share": share, "most": most}
     found = _quotas(connection, account_id, connection.execute(_NEAR, values).fetchall(), now)
@@ -177,7 +178,7 @@ def _quotas(connection: Connection, account_id: str, rows: Sequence[Mapping[str,
 
 
 class _Counts:
-    """What the ledger has of the current periods: one question for all keys, however many have a budget."""
+    """The ledger's sums for the current periods, with one query for all keys."""
 
     def __init__(self, connection: Connection, account_id: str, now: datetime, key_ids: Sequence[str]) -> None:
         self._connection = connection
@@ -187,7 +188,7 @@ class _Counts:
         self._found: dict[tuple[Any, ...], dict[str | None, UsageSums]] = {}
 
     def of(self, row: Mapping[str, Any]) -> UsageSums:
-        """Return the sums of what a limit counts."""
+        """Return the sums that a limit counts."""
         is_of_keys = row["key_id"] is not None
         measure = (_periods(row), row["route"], row["model"])
         if (*measure, is_of_keys) not in self._found:
@@ -197,7 +198,7 @@ class _Counts:
     def _find(
         self, periods: Periods, route: str | None, model: str | None, *, is_of_keys: bool
     ) -> dict[str | None, UsageSums]:
-        """Return the sums by key, or under None those of the account."""
+        """Return the sums by key; those of the account under None."""
         start, end = _around(periods, self._now)
         end = end or self._now
         measure: dict[Grouping, str | None] = {"route": route, "model": model}
@@ -221,7 +222,7 @@ class _Counts:
         return {key_id: _added(parts) for key_id, parts in found.items()}
 
     def _groups_of_keys(self, dimensions: int) -> Iterator[Sequence[str]]:
-        """Yield the keys that are asked for at once: fewer where their routes or models are told apart."""
+        """Yield the keys in groups per query; groups are smaller if the query also groups by route or model."""
         most = KEYS_MAX if dimensions == 1 else _KEYS_APART
         for first in range(0, len(self._key_ids), most):
             yield self._key_ids[first : first + most]
@@ -253,7 +254,7 @@ def _periods(row: Mapping[str, Any]) -> Periods:
 
 
 def _around(periods: Periods, now: datetime) -> tuple[datetime, datetime | None]:
-    """Return when the period of a moment begins, and when the next one does, if any."""
+    """Return the start of the period that contains a time, and the start of the next one, if any."""
     start, end = (datetime.fromtimestamp(second, UTC) for second in periods.around(int(now.timestamp())))
     return start, None if periods.period == "lifetime" else end
 

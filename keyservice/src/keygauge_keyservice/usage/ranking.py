@@ -1,4 +1,4 @@
-"""Which groups have the most of something: added up and sorted by PostgreSQL, which hands over those alone."""
+"""Rankings: the groups with the highest sums, computed by PostgreSQL so that only those are transferred."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CLIENT_ERRORS_OF_ROLLUP = sql.SQL("CASE status_class WHEN 4 THEN requests - lim
 
 @dataclass(frozen=True)
 class Ranking:
-    """The first groups in order, and how many groups there are."""
+    """The names of the first groups in order, and the total number of groups."""
 
     names: Sequence[str]
     groups: int
@@ -51,11 +51,11 @@ def find_ranking(
     most: int,
     least: int = 0,
 ) -> Ranking:
-    """Return so many groups that have the most of something, those with less than `least` left out."""
+    """Return the first `most` groups by a sum, without those below `least`."""
     values = query.parameters_of(question) | {"most": most, "least": least}
     values["all_lengths"] = sorted({cover.length_s for cover in time_covers})
     sources = []
-    if (untagged := question.untagged) is not None:  # all there is, less what has a tag
+    if (untagged := question.untagged) is not None:  # all calls minus those with a tag
         values |= query.parameters_of(untagged)
         sources += [_source(untagged, order, source, name=_NO_TAG) for source in _sources(untagged, time_covers)]
         sources.append(_source(untagged, order, "usage_tag", name=_NO_TAG, sign=_LESS))
@@ -69,7 +69,7 @@ def find_ranking(
 
 
 def _sources(question: Question, time_covers: Sequence[TimeCover]) -> dict[Source, list[TimeCover]]:
-    """Return the tables that hold the answer, each with its part of the time."""
+    """Return the tables to query, each with its time covers."""
     parts = {
         source: [cover for cover in time_covers if question.source_of(cover) == source] for source in query.SOURCES
     }

@@ -1,4 +1,4 @@
-"""What calls add up to, and the figures that follow from the sums."""
+"""Sums over calls, and figures derived from them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NO_DURATIONS = (0,) * (len(DURATION_BUCKETS_S) + 1)
 
 @dataclass(frozen=True, kw_only=True)
 class UsageSums:
-    """Sums over calls; a call whose tokens or cost are not known adds nothing to those."""
+    """Sums over calls; unknown tokens and costs count as 0."""
 
     requests: int = 0
-    limited: int = 0  # refused by a rate or a quota
-    client_errors: int = 0  # the other answers of 400 to 499
-    server_errors: int = 0  # answers of 500 to 599
-    input_tokens: int = 0  # cached ones included
-    output_tokens: int = 0  # reasoning included
+    limited: int = 0  # refused by a rate limit or quota
+    client_errors: int = 0  # other responses with status 400 to 499
+    server_errors: int = 0  # responses with status 500 to 599
+    input_tokens: int = 0  # including cached tokens
+    output_tokens: int = 0  # including reasoning tokens
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
@@ -38,18 +38,18 @@ class UsageSums:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], **others: Any) -> Self:
-        """Read the sums from a row of the roll-ups that names them alike."""
+        """Build the sums from a row with columns of the same names."""
         sums = {name.name: row[name.name] for name in fields(UsageSums) if name.name != "duration_counts"}
         return cls(**{**sums, "duration_counts": tuple(duration_counts(row["durations"])), **others})
 
     @property
     def tokens(self) -> int:
-        """Input and output together."""
+        """Input plus output tokens."""
         return self.input_tokens + self.output_tokens
 
     @property
     def tokens_per_request(self) -> float | None:
-        """Tokens of an average call; None without calls."""
+        """Average tokens per call; None without calls."""
         return self.tokens / self.requests if self.requests else None
 
     @property
@@ -59,38 +59,38 @@ class UsageSums:
 
     @property
     def is_unpriced(self) -> bool:
-        """Whether tokens were used that no price is known for: the cost is not zero, but unknown."""
+        """Whether there is usage but no known price, so that the cost is unknown rather than zero."""
         return self.tokens > 0 and self.cost_nanousd == 0
 
     @property
     def error_rate(self) -> float | None:
-        """Share of calls that failed on the server's side; None without calls."""
+        """Share of calls with a server error; None without calls."""
         return self.server_errors / self.requests if self.requests else None
 
     @property
     def average_duration_s(self) -> float | None:
-        """Time of an average call; None without calls."""
+        """Average duration of a call; None without calls."""
         return self.duration_us / _US / self.requests if self.requests else None
 
     @property
     def p50_s(self) -> float | None:
-        """The median of the calls' times."""
+        """The median duration."""
         return self.percentile_s(0.5)
 
     @property
     def p95_s(self) -> float | None:
-        """The time that 95 % of the calls stayed within."""
+        """The 95th percentile of durations."""
         return self.percentile_s(0.95)
 
     @property
     def p99_s(self) -> float | None:
-        """The time that 99 % of the calls stayed within."""
+        """The 99th percentile of durations."""
         return self.percentile_s(0.99)
 
     def percentile_s(self, share: float) -> float | None:
-        """Estimate the time within which a share (0 to 1) of the calls were answered, as Prometheus does.
+        """Estimate the duration within which a share (0 to 1) of the calls finished, as Prometheus does.
 
-        Linear inside a bucket; beyond the last bound it is that bound. None without calls.
+        Linear interpolation within a bucket; the last bound for durations beyond it. None without calls.
         """
         if not self.requests:
             return None
@@ -104,7 +104,7 @@ class UsageSums:
 
 @dataclass(frozen=True)
 class KindUse:
-    """How much of a kind was used, in tokens, pieces or requests, and what it cost."""
+    """The quantity used of a kind, in tokens, pieces or requests, and its cost."""
 
     count: int
     cost_nanousd: int
@@ -112,25 +112,25 @@ class KindUse:
 
 @dataclass(frozen=True, kw_only=True)
 class DetailedSums(UsageSums):
-    """Sums with the counts of other kinds of use, by kind; those that there are."""
+    """Sums with the counts of other kinds of use, by kind."""
 
     details: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def kinds(self) -> dict[str, KindUse]:
-        """What was used by kind, in the order of `CHARGED`: no token is counted twice, the costs add up to the whole.
+        """The use by kind, in the order of `CHARGED`; no token is counted twice, and the costs add up to the total.
 
-        Requests are told where they cost something, or nothing else is known to have been used.
+        Requests are included only if they have a cost or no other use is known.
         """
         counts, costs = self._counts(), unpack(self.cost_nanousd, self.kind_costs)
         if "request" in costs or not any(counts.values()):
             counts["request"] = self.requests
-        kinds = [*CHARGED, *(counts.keys() - set(CHARGED))]  # a newer replica may tell others
+        kinds = [*CHARGED, *(counts.keys() - set(CHARGED))]  # newer replicas may report other kinds
         uses = ((kind, KindUse(counts.get(kind, 0), costs.get(kind, 0))) for kind in kinds)
         return {kind: use for kind, use in uses if use.count or use.cost_nanousd}
 
     def cost_of(self, kind: str) -> int:
-        """What one kind cost."""
+        """Return the cost of one kind."""
         return unpack(self.cost_nanousd, self.kind_costs).get(kind, 0)
 
     def _counts(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A range of time as few buckets of different lengths, some added, some taken away."""
+"""Covering a time range with few buckets of different lengths, some added and some subtracted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class TimeCover:
-    """Buckets of one length, from the first moment, before the last (unix seconds); the sign -1 takes them away."""
+    """Buckets of one length from `first_s` to before `last_s` (unix seconds); with sign -1 they are subtracted."""
 
     first_s: int
     last_s: int
@@ -18,20 +18,21 @@ class TimeCover:
 
     @property
     def first(self) -> datetime:
-        """The first moment."""
+        """The start."""
         return datetime.fromtimestamp(self.first_s, UTC)
 
     @property
     def last(self) -> datetime:
-        """The first moment after it."""
+        """The end (exclusive)."""
         return datetime.fromtimestamp(self.last_s, UTC)
 
 
 def cut(start: datetime, end: datetime, lengths_s: Sequence[int]) -> list[TimeCover]:
-    """Cut a range into buckets of these lengths, longest first, so that few of them add up to it.
+    """Cover a range with few buckets of these lengths (longest first).
 
-    The range must be whole buckets of the last length. The long ones lie between the boundaries next to its ends; what
-    they miss is added in shorter ones, what they have too much is taken away: sums are whole numbers, that is exact.
+    The range must consist of whole buckets of the last length. Long buckets fill the space between the boundaries
+    nearest to its ends; shorter buckets then add what is missing and subtract the excess. Sums are integers, so this is
+    exact.
     """
     return _cut(int(start.timestamp()), int(end.timestamp()), lengths_s)
 
@@ -43,7 +44,7 @@ def _cut(start: int, end: int, lengths: Sequence[int]) -> list[TimeCover]:
     if not shorter:
         return [TimeCover(start, end, length)]
     first, last = _nearest(start, length), _nearest(end, length)
-    if last - first <= length:  # one at most: without it, it may be fewer
+    if last - first <= length:  # at most one long bucket: fewer may be needed without it
         without = _cut(start, end, shorter)
         if first >= last:
             return without
@@ -57,7 +58,7 @@ def _around(start: int, end: int, first: int, last: int, lengths: Sequence[int])
 
 
 def _between(start: int, end: int, lengths: Sequence[int]) -> list[TimeCover]:
-    """Cover the way from one moment to another; backwards it is taken away."""
+    """Cover the range between two times; if the end is before the start, subtract it."""
     if start <= end:
         return _cut(start, end, lengths)
     return [replace(time_cover, sign=-time_cover.sign) for time_cover in _cut(end, start, lengths)]

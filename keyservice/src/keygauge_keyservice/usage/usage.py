@@ -1,4 +1,4 @@
-"""Usage over time, by group and in total, from the roll-ups only: as fast for millions of calls as for thousands."""
+"""Usage totals, series and breakdowns from roll-ups and aggregates, as fast for millions of calls as for thousands."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from keygauge_keyservice.usage.time_cover import cut
 from keygauge_keyservice.values import time_zone
 
 GroupBy: TypeAlias = Grouping | Sequence[Grouping]
-"""One dimension, or several."""
+"""One or more dimensions."""
 
 POINTS_MAX = 20_000
-_GROUPS_MAX = 1_000_000  # of a file
+_GROUPS_MAX = 1_000_000  # in a file
 RANGE_MAX = timedelta(days=3660)
 _YEAR_MIN, _YEAR_MAX = 2000, 2999
 _BUCKET_LENGTHS = {
@@ -40,16 +40,16 @@ _BUCKET_LENGTHS = {
 
 
 class UsageError(Problem):
-    """A question that usage cannot answer; the message says what to change in which field."""
+    """An invalid usage query; the message names the field and what to change."""
 
     def __init__(self, field: str, detail: str, code: str = "wrong") -> None:
         super().__init__(422, "invalid", told_field(field, detail), errors=[FieldError(field, code, detail)])
 
 
 class Selection(TypedDict):
-    """Which calls: those of an account (None: of all) from `start`, before `end`; the rest narrows them further.
+    """A filter for calls of an account (None: all) from `start` until before `end`; the other fields narrow it further.
 
-    A range that does not fall on quarters of an hour (UTC) is widened to them.
+    The range is widened to whole quarters of an hour in UTC.
     """
 
     account_id: str | None
@@ -63,57 +63,57 @@ class Selection(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Totals(DetailedSums):
-    """The sums over a range; `start` and `end` are the range used."""
+    """The sums over a range; `start` and `end` are the widened range."""
 
     start: datetime
     end: datetime
 
     @property
     def requests_per_minute(self) -> float:
-        """Average over the whole range, calm hours included."""
+        """The average over the whole range."""
         return self.requests / ((self.end - self.start) / timedelta(minutes=1))
 
     @property
     def tokens_per_minute(self) -> float:
-        """Average over the whole range, calm hours included."""
+        """The average over the whole range."""
         return self.tokens / ((self.end - self.start) / timedelta(minutes=1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point(DetailedSums):
-    """The sums of one bucket of time, and of one group where they are asked for; `start` may lie before the range."""
+    """The sums of one time bucket and, if grouped, of one group; `start` may be before the range."""
 
     start: datetime
     names: Names = ()
 
     @property
     def group(self) -> str | None:
-        """The group's name where they are told apart by one dimension."""
+        """The group's name if there is exactly one dimension."""
         return self.names[0] if len(self.names) == 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part(DetailedSums):
-    """The sums of one group: the names of an account, key, route or model ("" for none), or 2xx to 5xx."""
+    """The sums of one group; names are of accounts, keys, routes, models or tags ("" for none), or 2xx to 5xx."""
 
     names: Names
 
     @property
     def group(self) -> str:
-        """The group's name by the first dimension, mostly the only one."""
+        """The group's name in the first dimension, which is usually the only one."""
         return self.names[0]
 
 
 @dataclass(frozen=True)
 class Top:
-    """The groups that have the most of something, in that order, and how many groups there are."""
+    """The groups with the highest sums, in order, and the total number of groups."""
 
     parts: Sequence[Part]
     groups: int
 
 
 def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
-    """Add up all selected calls."""
+    """Return the sums of all selected calls."""
     start, end = quarters(selection["start"], selection["end"])
     found = _add_up(connection, selection, [(start, end)], group_by=())
     sums = found.get((0, ()))
@@ -129,12 +129,12 @@ def breakdown(
     only: Sequence[str] | None = None,
     **selection: Unpack[Selection],
 ) -> list[Part]:
-    """Add up the selected calls by group, those with the most calls first.
+    """Return the sums of the selected calls by group, those with the most calls first.
 
     `only` keeps these groups of the first dimension.
 
     Raises:
-        UsageError: the groups are too many.
+        UsageError: there are too many groups.
     """
     span = quarters(selection["start"], selection["end"])
     found = _add_up(connection, selection, [span], group_by=_dimensions(by), only=only)
@@ -160,9 +160,9 @@ def top(
     least: int = 0,
     **selection: Unpack[Selection],
 ) -> Top:
-    """Add up the selected calls of the groups that have the most of something: as fast for very many groups.
+    """Return the `most` groups with the highest sums; fast even with very many groups.
 
-    Groups with less than `least` of it are left out and not counted.
+    Groups with less than `least` are left out and not counted.
     """
     found = _rank(connection, selection, by, order=order, most=most, least=least)
     parts = {part.group: part for part in breakdown(connection, by=by, only=found.names, **selection)}
@@ -170,7 +170,7 @@ def top(
 
 
 def rank(connection: Connection, *, by: Grouping, **selection: Unpack[Selection]) -> Sequence[str]:
-    """Return the names of all groups, those with the most calls first: for files, which have them all."""
+    """Return the names of all groups, those with the most calls first; for files, which contain all groups."""
     return _rank(connection, selection, by, most=_GROUPS_MAX).names
 
 
@@ -183,12 +183,12 @@ def series(
     only: Sequence[str] | None = None,
     **selection: Unpack[Selection],
 ) -> list[Point]:
-    """Add up the selected calls by bucket of local time, and by group: one point for each pair, empty ones too.
+    """Return the sums of the selected calls by bucket of local time and group.
 
-    `only` keeps these groups of the first dimension.
+    There is a point for each pair, even if empty. `only` keeps these groups of the first dimension.
 
     Raises:
-        UsageError: there is no such time zone, or the points would be too many.
+        UsageError: there is no such time zone, or there would be too many points.
     """
     start, end = quarters(selection["start"], selection["end"])
     _bound_points(start, end, bucket, groups=1)
@@ -217,7 +217,7 @@ def quarters(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     """Widen a range to whole quarters of an hour in UTC.
 
     Raises:
-        UsageError: a time has no offset, or the range is empty.
+        UsageError: a time has no offset, or the range is empty or too long.
     """
     if start.tzinfo is None or end.tzinfo is None:
         raise UsageError("from", gettext("both ends of the range need a UTC offset"))
@@ -253,7 +253,7 @@ def _add_up(
     group_by: tuple[Grouping, ...],
     only: Sequence[str] | None = None,
 ) -> dict[tuple[int, Names], Sums]:
-    """Return the sums by span (its index) and group; a group without a call in a span is left out."""
+    """Return the sums by span (its index) and group, without groups that have no calls in a span."""
     question = _question(connection, selection, group_by, only)
     time_covers = [
         (number, time_cover) for number, span in enumerate(spans) for time_cover in cut(*span, question.lengths_s)
@@ -287,7 +287,7 @@ def _question(
     connection: Connection, selection: Selection, group_by: tuple[Grouping, ...], only: Sequence[str] | None = None
 ) -> Question:
     account_id, key_id = selection["account_id"], selection.get("key_id")
-    if account_id is None and key_id is not None:  # all sums are found by their account
+    if account_id is None and key_id is not None:  # sums are indexed by account
         account_id = _account_of(connection, key_id)
     question = Question(
         account_id=account_id,
@@ -312,7 +312,7 @@ def _account_of(connection: Connection, key_id: str) -> str | None:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Say what to ask instead of a question that takes too long."""
+    """Convert a query timeout into an error that suggests a smaller query."""
     try:
         yield
     except psycopg.errors.QueryCanceled as error:
