@@ -49,7 +49,7 @@ class Settings:
     admin_token_is_new: bool = False  # just generated: show it once
     trace_url: str | None = None  # URL of a trace, with a {trace_id} placeholder
     api_url: str = "https://api.example.com/"  # a URL of the metered API for the portal's curl examples
-    public_url: str | None = None  # the portal's public URL, used for links and redirects whatever the Host header is
+    public_url: str | None = None  # the portal's public URL, used for links and redirects instead of the Host header
     oidc: Provider | None = None  # identity provider for signing in to the portal, in addition to passwords
     read_only: bool = False  # pages and reports from a standby; all writes are refused
     bounds: Bounds = field(default_factory=Bounds)  # for the usage that services report

@@ -1,4 +1,4 @@
--- Roles that may do what they must and nothing else. A superuser runs this in KeyGauge's database, before the first migration:
+-- Roles with least privileges. A superuser runs this in KeyGauge's database, before the first migration:
 --     keygauge migrate --show-roles | psql -d keygauge
 -- It is safe to run again. No role has a password yet: give each one ("\password keygauge_serve" in psql), or a certificate.
 --     keygauge_migrate  owns the tables: `keygauge migrate`
@@ -28,11 +28,11 @@ BEGIN
     GRANT USAGE, CREATE ON SCHEMA public TO keygauge_migrate;
     GRANT USAGE ON SCHEMA public TO keygauge_serve;
 
-    -- What there is already, and what migrations are yet to make.
+    -- Existing objects, and those that migrations will create.
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO keygauge_serve;
     GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO keygauge_serve;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO keygauge_serve;
-    GRANT keygauge_migrate TO CURRENT_USER;  -- where a provider's administrator is no superuser
+    GRANT keygauge_migrate TO CURRENT_USER;  -- if a provider's administrator is not a superuser
     ALTER DEFAULT PRIVILEGES FOR ROLE keygauge_migrate IN SCHEMA public
         GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO keygauge_serve;
     ALTER DEFAULT PRIVILEGES FOR ROLE keygauge_migrate IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO keygauge_serve;

@@ -1,5 +1,5 @@
-"""The key service's part of the command `keygauge`: one module per noun, each called by an entry point of its name.
+"""The key service's `keygauge` subcommands: one module per noun, each called by an entry point of the same name.
 
-Nouns of the API are clients of it, of a key service at an address or of the database at hand. What makes sense on the
-database alone (serve, migrate, ledger, re-rating, passwords) has a connection.
+Nouns of the API are API clients, either of a remote key service or of the local database. Commands that only make sense
+on the database (serve, migrate, ledger, re-rating, passwords) open a connection.
 """

@@ -57,7 +57,7 @@ def _create(*, api: Api, output: Output, name: str, plan: str) -> None:
     examples=("keygauge accounts update Acme --plan pro", "keygauge accounts update Acme --name 'Acme Ltd'"),
 )
 @click.argument("account", metavar="ID|NAME")
-@click.option("--name", help="Another name.")
+@click.option("--name", help="The new name.")
 @click.option("--plan", metavar="ID|NAME", help="The new plan, effective at once for all keys.")
 def _update(*, api: Api, output: Output, account: str, name: str | None, plan: str | None) -> None:
     """Move an account to another plan, or rename it."""

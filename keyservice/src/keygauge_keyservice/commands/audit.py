@@ -29,7 +29,7 @@ def _codes(values: Document) -> dict[str, str]:
 
 
 def _words(values: Document) -> dict[str, str]:
-    from keygauge_keyservice.portal import audit_text  # noqa: PLC0415 - of all commands only this one needs the portal
+    from keygauge_keyservice.portal import audit_text  # noqa: PLC0415 - only this command needs the portal
 
     return {change.name or "Text": "; ".join(change.lines) for change in audit_text.changes(values)}
 

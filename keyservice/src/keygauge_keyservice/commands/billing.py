@@ -1,4 +1,4 @@
-"""`keygauge billing`: show the current period, list invoices, close months that are over."""
+"""`keygauge billing`: show the current period, list invoices, close past months."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`keygauge calls`: list single calls, or follow them as they come."""
+"""`keygauge calls`: list calls, or follow them live."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _tail(*, api: Api, output: Output, **chosen: str | None) -> None:
 
 
 def _follow(api: Api, query: dict[str, Any], *, wait: Callable[[float], None]) -> Iterator[Document]:
-    """Yield calls as they appear; those that a replica told late are among them for a minute."""
+    """Yield calls as they appear; late reports from replicas are included for up to a minute."""
     seen: set[str] = set()
     started = datetime.now(UTC)
     while True:

@@ -1,4 +1,4 @@
-"""`keygauge init`: a plan, an account, a key and the line to add, as a starting point for a service that exists."""
+"""`keygauge init`: set up a plan, an account and a key for an existing service, and show the line to add to it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def init(folder: Path, account: str | None, service_url: str) -> None:
 
 
 def _account(connection: Connection, name: str) -> accounts.Account:
-    """Return the account of a name, or make it, with its plan."""
+    """Return the account with a name; create it, and its plan, if it does not exist."""
     for account in accounts.list_accounts(connection):
         if account.name == name:
             return account
@@ -79,10 +79,10 @@ def _account(connection: Connection, name: str) -> accounts.Account:
 
 
 def _write(file: Path, service_url: str, service_token: str, key: str) -> None:
-    """Write the file, which only this user may read.
+    """Write the settings file, readable by this user only.
 
     Raises:
-        CommandError: it cannot be written; nothing is left in the database then.
+        CommandError: it cannot be written; the transaction is then rolled back.
     """
     values = {"KEYGAUGE_SERVICE_URL": service_url, "KEYGAUGE_SERVICE_TOKEN": service_token, "API_KEY": key}
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())

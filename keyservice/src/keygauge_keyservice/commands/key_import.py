@@ -116,10 +116,10 @@ def _with_account(row: Mapping[str, Any], account: str | None) -> dict[str, Any]
 
 
 def _rows(file: Path, form: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read a file's rows, each with where it is.
+    """Yield a file's rows, each with its position for messages.
 
     Raises:
-        CommandError: it cannot be read as what it should be.
+        CommandError: the file cannot be read in its format.
     """
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")

@@ -25,7 +25,7 @@ from keygauge_keyservice.commands.terminal.options import (
 )
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, moment, time
 
-_ID_LENGTH = 12  # of an account
+_ID_LENGTH = 12  # characters in an account's id
 
 _RESTRICTIONS = {
     "models": "Allowed models, e.g. gpt-4o-mini,claude-*",
@@ -151,7 +151,7 @@ def _create(
 
 
 def _account_and_name(account: str | None, names: tuple[str, ...]) -> tuple[str, str]:
-    """Separate account and name; old scripts, from before `--account`, pass the account's id first."""
+    """Separate account and name; scripts older than `--account` pass the account's id first."""
     match account, names:
         case str(), (name,):
             return account, name
@@ -171,7 +171,7 @@ def _account_and_name(account: str | None, names: tuple[str, ...]) -> tuple[str,
 )
 @click.argument("key", metavar="ID|NAME")
 @account_option(required=False, text="The key's account, if the name is not unique.")
-@click.option("--name", help="Another name.")
+@click.option("--name", help="The new name.")
 @click.option("--expires-at", type=Moment(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
 @click.option("--no-expiry", is_flag=True, help="Remove the expiry date.")
 @_term_options
@@ -253,7 +253,7 @@ def _delete(*, api: Api, output: Output, key: str, account: str | None, yes: boo
 
 
 def _terms(given: dict[str, Any]) -> Document:
-    """Return the terms that are given, as the API takes them."""
+    """Return the given terms in the API's format."""
     terms = {name: given[name] for name in (*_RESTRICTIONS, "app", "rotate_every_days") if given[name] is not None}
     for name in _RESTRICTIONS.keys() & terms.keys():
         terms[name] = [part.strip() for part in terms[name].split(",") if part.strip()]
@@ -277,7 +277,7 @@ def _show_token(output: Output, document: Document, key: Document) -> None:
         output.document(document)
         return
     output.note(f"Key {key['name']} ({key['id']}): copy it now, it is not shown again.")
-    click.echo(document["token"])  # alone, so that a shell can take it
+    click.echo(document["token"])  # alone, so that a shell can capture it
 
 
 def _with_limits(api: Api, key: Document) -> Document:

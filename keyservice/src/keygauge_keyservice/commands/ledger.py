@@ -1,4 +1,4 @@
-"""`keygauge ledger`: drop what is past its retention, compare its parts, and take what was set aside."""
+"""`keygauge ledger`: delete expired calls, compare the ledger's parts, and accept events that were set aside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits on the command line: how plans and keys are given them, and how they are shown."""
+"""Limits on the command line: how they are given for plans and keys, and how they are shown."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _HELP = (
 
 
 def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--limit`."""
+    """Add the `--limit` option."""
     return click.option(
         "--limit", "limits", multiple=True, metavar="NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION...]", help=_HELP
     )(function)
 
 
 def limit_documents(texts: Sequence[str], *, subject: str | None = None) -> list[Document]:
-    """Read the limits given, as the API takes them.
+    """Parse limits into the API's format.
 
     Raises:
-        CommandError: one makes no sense.
+        CommandError: a limit is invalid.
     """
     documents = []
     for text in texts:
@@ -52,7 +52,7 @@ def limit_documents(texts: Sequence[str], *, subject: str | None = None) -> list
 
 
 def write_limit(limit: Document) -> str:
-    """Write a limit as people read it: rpm: 600 request / 1m."""
+    """Format a limit for people: rpm: 600 request / 1m."""
     amount = f"{limit['amount']:,}"
     unit = limit["unit"]
     if unit == "nanousd":
@@ -73,5 +73,5 @@ def write_limit(limit: Document) -> str:
 
 
 def write_limits(limits: Sequence[Document]) -> str:
-    """Write limits, each on a line of its own."""
+    """Format limits, one per line."""
     return "\n".join(map(write_limit, limits))

@@ -79,7 +79,7 @@ def _invite(*, api: Api, output: Output, email: str, account: str, role: str) ->
 @account_option()
 @click.option("--role", type=_ROLES, required=True, help="The member's new role.")
 def _update(*, api: Api, output: Output, member: str, account: str, role: str) -> None:
-    """Give a member another role."""
+    """Change a member's role."""
     account_id, found = _find(api, account, member)
     changed = api.patch("accounts", account_id, "members", str(found["id"]), body={"role": role})
     output.item(changed, _COLUMNS)
@@ -113,8 +113,8 @@ def _generate_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--generate",
         is_flag=True,
-        help="Generate the password and print it once, alone on standard output. Without this option, it is asked "
-        "for, or read from standard input if that is not a terminal.",
+        help="Generate the password and print it once, alone on standard output. Without this option, it is "
+        "prompted for, or read from standard input if that is not a terminal.",
     )(function)
 
 
@@ -174,4 +174,4 @@ def _password(*, generate: bool) -> str:
 def _show(password: str, *, generate: bool) -> None:
     if generate:
         click.echo("This is the password: copy it now, it is not shown again.", err=True)
-        click.echo(password)  # alone, so that a shell can take it
+        click.echo(password)  # alone, so that a shell can capture it

@@ -1,4 +1,4 @@
-"""`keygauge migrate`: bring the database to this version's tables, or tell what is missing."""
+"""`keygauge migrate`: migrate the database to this version, or list pending migrations."""
 
 from __future__ import annotations
 

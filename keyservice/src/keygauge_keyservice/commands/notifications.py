@@ -88,9 +88,9 @@ def _update(*, api: Api, output: Output, notification: str, account: str, events
 @click.argument("notification", metavar="ID")
 @account_option()
 def _rotate(*, api: Api, output: Output, notification: str, account: str) -> None:
-    """Give a webhook another signing secret. For 24 hours it is signed with the old one too.
+    """Rotate a webhook's signing secret. For 24 hours it is signed with the old one too.
 
-    The secret is printed this once, alone on standard output.
+    The secret is printed once, alone on standard output.
     """
     _print_issued(output, api.post(*_path(api, account, notification), "rotate"))
 

@@ -1,4 +1,4 @@
-"""`keygauge plans`: list, show, create, update."""
+"""`keygauge plans`: list, show, create, update, delete."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _create(
     ),
 )
 @click.argument("plan", metavar="ID|NAME")
-@click.option("--name", help="Another name.")
+@click.option("--name", help="The new name.")
 @limit_options
 @click.option("--no-limits", is_flag=True, help="Remove all limits.")
 @click.option("--price", type=Money(), help="Price per month; past months keep theirs.")

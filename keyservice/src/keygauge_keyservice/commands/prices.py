@@ -1,4 +1,4 @@
-"""`keygauge prices`: list what models cost, set own prices, and re-rate what is in the ledger."""
+"""`keygauge prices`: list models' prices, set own prices, and re-rate calls in the ledger."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _create(
     account: str | None,
     valid_from: str | None,
 ) -> None:
-    """Set the price of a model, as named in answers, from a moment on."""
+    """Set a model's price from a given time on; name the model as in responses."""
     with told_plainly():
         rates = [rate.to_json() for rate in parse_tiers(list(tiers))]
     body: Document = {

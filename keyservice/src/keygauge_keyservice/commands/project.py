@@ -1,4 +1,4 @@
-"""The project in a folder: which framework serves it, in which file, and the line that meters it."""
+"""Detection of a folder's web framework, the file that creates its app, and the line that meters it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FILES_MAX = 2_000
-_SIZE_MAX = 1 << 20  # of a file that is looked at, in bytes
+_SIZE_MAX = 1 << 20  # bytes; larger files are skipped
 _DEPTH_MAX = 4
 _SKIPPED = {"node_modules", "site-packages", "tests", "test", "docs", "build", "dist", "venv", "env"}
 
 
 @dataclass(frozen=True)
 class Framework:
-    """A framework, how its apps are made, and how one is metered: `{app}` is the app's name."""
+    """A framework, how its apps are created, and how to meter one; `{app}` is the app's name."""
 
     name: str
-    made: str  # an expression for the line that makes an app
+    made: str  # a regular expression for the call that creates an app
     kind: str  # asgi or wsgi
     line: str
     start: str
 
     @property
     def imported(self) -> str:
-        """Return the import that the line needs."""
+        """Return the import that `line` needs."""
         return f"from keygauge.{self.kind} import KeyGaugeMiddleware"
 
 
 @dataclass(frozen=True)
 class Project:
-    """An app that was found; one that a function makes has no name for a server."""
+    """An app that was found; servers cannot import one that is created in a function."""
 
     framework: Framework
     file: Path
@@ -40,11 +40,11 @@ class Project:
 
     @property
     def line(self) -> str:
-        """Return the line that meters it."""
+        """Return the line that meters the app."""
         return self.framework.line.format(app=self.app)
 
     def start(self, folder: Path) -> str:
-        """Return the command that serves it."""
+        """Return the command that serves the app."""
         if not self.is_importable:
             return "# the command that you start it with"
         module = ".".join(self.file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
@@ -70,7 +70,7 @@ FRAMEWORKS = (
 
 
 def find(folder: Path) -> Project | None:
-    """Return the first app in a folder by the order of frameworks, then of files nearest to its top."""
+    """Return the first app in a folder, in the order of frameworks, then of files nearest to the top."""
     texts = dict(_sources(folder))
     for framework in FRAMEWORKS:
         made = re.compile(rf"^([ \t]*)([A-Za-z_]\w*)(?:\s*:[^=\n]+)?\s*=\s*{framework.made}", re.MULTILINE)
@@ -94,7 +94,7 @@ def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Give the Python files, those nearest to the top first."""
+    """Yield the Python files, nearest to the top first."""
     level = [folder]
     for _ in range(_DEPTH_MAX):
         below: list[Path] = []

@@ -1,4 +1,4 @@
-"""`keygauge serve`: the key service in production form."""
+"""`keygauge serve`: run the key service in production."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.serving.supervisor import Group, StartError, Supervisor
 
-_THREADS = 8  # no more than the pool has connections
+_THREADS = 8  # at most the size of the connection pool
 _BACKLOG = 2048
 _COUNT_MAX = 64
-_FIRST_INHERITED = 3  # systemd's socket activation, sd_listen_fds(3)
+_FIRST_INHERITED = 3  # for systemd's socket activation, see sd_listen_fds(3)
 
 
 class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
@@ -57,7 +57,7 @@ class _Count(click.ParamType):  # type: ignore[type-arg]  # generic since Click 
     name = "count"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return how many."""
+        """Return the count."""
         text = str(value)
         if not (text.isascii() and text.isdigit() and 0 < int(text) <= _COUNT_MAX):
             self.fail(f"use 1 to {_COUNT_MAX}", param, ctx)
@@ -120,7 +120,7 @@ def _serve(
     with told_plainly():
         config.retention_days()
         config.notice_worker()
-        given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
+        given = Settings.from_environment()  # starts the embedded database here, once, if no other is configured
         with database.connect(given.database_url) as connection:
             if read_only:
                 _require_tables(connection)
@@ -128,13 +128,13 @@ def _serve(
                 database.migrate(connection)
                 pepper_check.check(connection, given.peppers)
     if given.admin_token_is_new:
-        shown = f": {given.admin_token}" if show_admin_token else ""  # logs are read by many
+        shown = f": {given.admin_token}" if show_admin_token else ""  # logs are widely readable
         print(f"A new admin token is in {config.data_directory() / 'admin_token'}{shown}", file=sys.stderr)  # noqa: T201
     environ = os.environ | {"KEYGAUGE_DATABASE_URL": given.database_url}
     if read_only:
         environ["KEYGAUGE_READ_ONLY"] = "1"
     with _passing_directory() as directory:
-        environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # workers count in files: each scrape sees the sum of all
+        environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # workers write metrics to files; scrapes sum over them
         groups = _groups(listener, private, directory, workers=workers, threads=threads)
         try:
             Supervisor(
@@ -156,7 +156,7 @@ def _require_tables(connection: Connection) -> None:
 def _groups(
     public: socket.socket, private: socket.socket | None, directory: Path, *, workers: int, threads: int
 ) -> list[Group]:
-    """Say which processes listen where: those of replicas hand on the rest, or have an address of their own."""
+    """Return which processes listen where: the replicas' forward other requests, or have their own address."""
     if private:
         return [Group("replicas", workers, threads, [private]), Group("pages", workers, threads, [public])]
     path = directory / "pages.sock"
@@ -167,27 +167,27 @@ def _groups(
 
 
 def _database_watch() -> Callable[[], None]:
-    """Return what starts the embedded PostgreSQL anew where it was killed; nothing where it is another's."""
+    """Return a function that restarts the embedded PostgreSQL if it was killed; no-op for an external database."""
     if os.environ.get("KEYGAUGE_DATABASE_URL"):
         return lambda: None
     return embedded.Watch(config.embedded_directory()).look
 
 
 def _inherited() -> socket.socket | None:
-    """Return the socket that systemd hands over, if it does."""
+    """Return the socket that systemd passes, if any."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or not os.environ.get("LISTEN_FDS"):
         return None
     return socket.socket(fileno=_FIRST_INHERITED)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Open a socket; this comes first, so that a taken port changes nothing.
+    """Open a listening socket; this is done first, so that a port in use changes nothing.
 
     Raises:
-        CommandError: the address cannot be listened at.
+        CommandError: the address cannot be opened.
     """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not count
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT do not block the port
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)
@@ -203,7 +203,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def _passing_directory() -> Iterator[Path]:
-    """Make a directory that only this user can enter, for as long as the service runs."""
+    """Yield a temporary directory that only this user can access; delete it afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="keygauge-"))
     try:
         yield directory
@@ -212,6 +212,6 @@ def _passing_directory() -> Iterator[Path]:
 
 
 def _forget(directory: Path, pid: int) -> None:
-    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - it looks for the variable
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - it reads the environment variable on import
 
     mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]  # it ships no types

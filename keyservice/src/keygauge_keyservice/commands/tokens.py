@@ -44,7 +44,7 @@ def _list(
     sort: str,
     most: int | None,
 ) -> None:
-    """List tokens, including ended ones."""
+    """List tokens, including revoked and expired ones."""
     chosen = {"account": account_id(api, account), "kind": kind, "name": name, "sort": sort}
     found = api.all("tokens", field="tokens", most=most, status="valid" if is_valid else None, **chosen)
     output.items("tokens", found, _COLUMNS)
@@ -77,9 +77,9 @@ def _list(
 def _create(
     *, api: Api, output: Output, name: str, kind: str, scope: str | None, account: str | None, expires_at: str | None
 ) -> None:
-    """Create a token. It is printed this once, alone on standard output.
+    """Create a token. It is printed once, alone on standard output.
 
-    NAME is the service, or who or what acts; many tokens may share it, such as two in a rotation.
+    NAME is the service or the actor; several tokens may share it, such as two during a rotation.
     """
     if expires_at and moment(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
         raise CommandError(f"--expires-at {expires_at} is in the past: the token could never be used")
@@ -89,7 +89,7 @@ def _create(
         output.document(made)
         return
     output.note(f"Token {made['name']} ({made['id']}): copy it now, it is not shown again.")
-    click.echo(made["secret"])  # alone, so that a shell can take it
+    click.echo(made["secret"])  # alone, so that a shell can capture it
 
 
 @verb(tokens, "delete", examples=("keygauge tokens delete 3kTMd8Zr0aBc",))

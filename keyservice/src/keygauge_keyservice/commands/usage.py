@@ -1,4 +1,4 @@
-"""`keygauge usage`: what was used, by model, key, route, status or account, and what is left of the quotas."""
+"""`keygauge usage`: usage by model, key, route, status or account, and remaining quotas."""
 
 from __future__ import annotations
 
@@ -119,13 +119,13 @@ def _show_quotas(output: Output, quotas: Sequence[Document]) -> None:
 
 
 def _resets(quota: Document) -> str:
-    """Write when a quota resets, in UTC: a date, and a time where that is not midnight."""
+    """Format a quota's reset time in UTC: a date, and the time unless it is midnight."""
     moment = (quota["resets_at"] or "never")[:16].replace("T", " ")
     return moment.removesuffix(" 00:00")
 
 
 def _name(quota: Document) -> str:
-    """Name a quota with what it counts, and whether it refuses nobody."""
+    """Format a quota's name with what it counts, and whether it is a dry run."""
     scopes = [quota[scope] for scope in ("route", "model", "tool") if quota[scope]]
     return " ".join([quota["name"], *(f"({scope} only)" for scope in scopes), *["(dry run)"] * quota["dry_run"]])
 

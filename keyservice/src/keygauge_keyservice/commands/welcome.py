@@ -1,4 +1,4 @@
-"""What `keygauge serve` tells once it answers: the portal's address, the first sign-in, and what to do next."""
+"""The messages of `keygauge serve` when it is ready: the portal's URL, the first sign-in, and the next step."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from keygauge_keyservice.commands.connection.session import ACTOR
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection
 
-_FIRST = "operator@localhost"  # who signs in first, where nobody can yet
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - no address is bound here
+_FIRST = "operator@localhost"  # the first operator
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing is bound here
 
 
 def tell(given: Settings, *, host: str, port: int) -> None:
-    """Write to stderr; a link that signs in is written to a terminal only, as logs are read by many."""
+    """Print to stderr; a sign-in link is only printed to a terminal, as logs are widely readable."""
     portal = given.public_url or f"http://{_ANYWHERE.get(host) or (f'[{host}]' if ':' in host else host)}:{port}"
     lines = [("Portal", portal)]
     with suppress(*database.UNAVAILABLE), database.connect(given.database_url) as connection:

@@ -1,4 +1,4 @@
-"""The portal's stylesheet and scripts, each under an address that changes with its content."""
+"""The portal's stylesheet and scripts, each at a URL that changes with its content."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Asset:
 
 @blueprint.get("/assets/<version>/<name>")
 def read(version: str, name: str) -> Response:
-    """Answer with a file; it may be kept for a year where the version is the file's own."""
+    """Return a file; it may be cached for a year if the URL has its current version."""
     if name not in _FILES:
         abort(404)
     asset = _load(name)
@@ -48,7 +48,7 @@ def read(version: str, name: str) -> Response:
 
 
 def address(name: str) -> str:
-    """Return a file's address."""
+    """Return a file's URL."""
     return url_for("portal.assets.read", version=_load(name).version, name=name)
 
 

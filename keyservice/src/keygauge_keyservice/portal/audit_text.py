@@ -1,4 +1,4 @@
-"""The audit record in words: what was done, and what it changed; CSV and JSON keep the codes."""
+"""The audit log in words: actions and what they changed; CSV and JSON keep the codes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ _NAMES = {
     "tiers": mark("Per million tokens"),
     "valid_from": mark("Valid from"),
 }
-_CODED = {"environment", "form", "kind", "kinds", "role", "scope", "status"}  # whose values have words
+_CODED = {"environment", "form", "kind", "kinds", "role", "scope", "status"}  # names whose values have labels
 _WORDS = {
     **members.ROLE_NAMES,
     "account": mark("Account"),
@@ -129,19 +129,19 @@ _RATES = {"input": mark("input"), "output": mark("output"), "cache_read": mark("
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that an action changed: what it is called, and its lines."""
+    """One value that an action changed: its label and its lines."""
 
     name: str
     lines: list[str]
 
 
 def action(code: str) -> str:
-    """Say what an action did; one that has no words yet says its code."""
+    """Return an action's label, or its code if it has none yet."""
     return gettext(_ACTIONS[code]) if code in _ACTIONS else code
 
 
 def changes(values: Mapping[str, Any] | None) -> list[Change]:
-    """Say what stood somewhere before or after an action."""
+    """Return the labelled values from before or after an action."""
     return [Change(_name(name), _lines(name, value)) for name, value in (values or {}).items()]
 
 

@@ -1,4 +1,4 @@
-"""The checks before every page: who is signed in, and whether a form comes from our own page."""
+"""Checks before every page: the session, and whether a form comes from our own page."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _PUBLIC = frozenset(
         *("portal.single_sign_on.begin", "portal.single_sign_on.finish"),
     )
 )
-_OPERATORS = "portal.operator"  # the blueprint of pages that only operators see
-_EVERYONES = frozenset(("portal.sign_in", "portal.password"))  # … of pages that are about no account
+_OPERATORS = "portal.operator"  # the blueprint of pages for operators only
+_EVERYONES = frozenset(("portal.sign_in", "portal.password"))  # blueprints of pages that concern no account
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 def install(portal: Blueprint) -> None:
-    """Check every request to the portal's pages."""
+    """Check every request to the portal."""
     portal.before_request(_admit)
 
 
@@ -47,15 +47,15 @@ def current_member() -> Member:
 
 
 def current_account_id() -> str:
-    """Return the account that all queries are confined to: the member's own, or the one an operator views."""
+    """Return the account that all queries are confined to: the member's own, or the one that an operator views."""
     return cast("str", current_member().account_id)
 
 
 def require_change() -> Member:
-    """Return the current member, who must be allowed to make changes.
+    """Return the current member, who must have permission to make changes.
 
     Raises:
-        Problem: 403, a viewer changes nothing.
+        Problem: 403 for viewers.
     """
     member = current_member()
     if not member.may_change:
@@ -66,10 +66,10 @@ def require_change() -> Member:
 
 
 def require_manager() -> Member:
-    """Return the current member, who must be allowed to manage members.
+    """Return the current member, who must have permission to manage members.
 
     Raises:
-        Problem: 403, only owners do that.
+        Problem: 403 for anyone but owners.
     """
     member = current_member()
     if not member.may_manage:
@@ -78,7 +78,7 @@ def require_manager() -> Member:
 
 
 def signed_in() -> Session | None:
-    """Return the current member's session, or None on pages that require none."""
+    """Return the current member's session, or None on pages that do not require one."""
     return cast("Session | None", g.get("session"))
 
 
@@ -121,7 +121,7 @@ def _admit() -> BaseResponse | None:
 
 
 def _confine(member: Member) -> BaseResponse | None:
-    """Keep members out of the operators' pages, and operators who look at no account out of an account's."""
+    """Refuse members on operators' pages, and operators on an account's pages unless they view an account."""
     if request.blueprint == _OPERATORS:
         if not member.is_operator:
             raise Problem(404, "not_found", gettext("This page doesn't exist."))
@@ -138,7 +138,7 @@ def _confine(member: Member) -> BaseResponse | None:
 
 
 def csrf_token(session: Session) -> str:
-    """Write the session's token another way each time, so that compression tells nothing of it."""
+    """Return the session's CSRF token with a new mask each time, so that compression reveals nothing about it."""
     token = session.csrf_token.encode()
     mask = secrets.token_bytes(len(token))
     return (mask + bytes(one ^ other for one, other in zip(mask, token, strict=True))).hex()
@@ -155,16 +155,16 @@ def _is_csrf_token(text: str, session: Session) -> bool:
 
 
 def _is_same_origin() -> bool:
-    """Return whether a form was sent by one of our pages, as far as the browser says; programs say nothing."""
+    """Return whether a form was sent from one of our pages; clients that send neither header are accepted."""
     fetch_site = request.headers.get("Sec-Fetch-Site")
-    if fetch_site is not None:  # browsers set it over https and on localhost, also behind a proxy that changes Host
+    if fetch_site is not None:  # browsers set it over https and on localhost, even if a proxy changes Host
         return fetch_site in {"same-origin", "none"}
     origin = request.headers.get("Origin")
     return origin is None or urlsplit(origin).netloc == cookies.public_host()
 
 
 def is_from_our_page() -> bool:
-    """Return whether a link was followed on one of our pages, so that its reader wanted it; in doubt it was not."""
+    """Return whether a link was followed from one of our pages, that is, intentionally; False if in doubt."""
     fetch_site = request.headers.get("Sec-Fetch-Site")
     if fetch_site is not None:
         return fetch_site == "same-origin"

@@ -1,4 +1,4 @@
-"""The portal's cookies: for this very host alone where pages travel encrypted, and signed where they say something."""
+"""The portal's cookies: bound to this host over https, and signed if they contain data."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PURPOSE = hashlib.sha256(b"keygauge: signed cookies").digest()
 
 
 def give(response: Response, name: str, value: str, *, max_age_s: int) -> None:
-    """Set a cookie that no script reads; over https browsers take it from this host alone (RFC 6265bis, 4.1.3.2)."""
+    """Set a cookie that scripts cannot read; over https it is bound to this host (RFC 6265bis, 4.1.3.2)."""
     response.set_cookie(
         _full(name), value, max_age=max_age_s, httponly=True, samesite="Lax", secure=is_encrypted(), path="/"
     )
 
 
 def read(name: str) -> str:
-    """Return a cookie's value, or nothing."""
+    """Return a cookie's value, or an empty string."""
     return request.cookies.get(_full(name), "")
 
 
@@ -36,14 +36,14 @@ def take(response: Response, name: str) -> None:
 
 
 def signer(purpose: str) -> URLSafeTimedSerializer:
-    """Return a signer for one purpose; its key is derived from the newest pepper, which all processes share."""
+    """Return a signer for one purpose; its key is derived from the newest pepper, so all processes share it."""
     peppers = services().settings.peppers
     key = peppers.hash(_PURPOSE, peppers.newest)
     return URLSafeTimedSerializer(key, salt=purpose, signer_kwargs={"digest_method": hashlib.sha256})
 
 
 def known_device(email: str) -> str | None:
-    """Return this browser's name, where the address was used to sign in with it before."""
+    """Return this browser's id if it has signed in with this e-mail address before."""
     try:
         device: Any = signer("device").loads(read(_DEVICE), max_age=_DEVICE_S)
     except BadData:
@@ -52,13 +52,13 @@ def known_device(email: str) -> str | None:
 
 
 def remember_device(response: Response, email: str) -> None:
-    """Let this browser be known to an address that has signed in."""
+    """Remember this browser as known for an e-mail address that has signed in."""
     device = {"device": known_device(email) or secrets.token_hex(16), "email": _hashed(email)}
     give(response, _DEVICE, signer("device").dumps(device), max_age_s=_DEVICE_S)
 
 
 def is_encrypted() -> bool:
-    """Return whether browsers see this page over https, as the public address says where there is one."""
+    """Return whether browsers use https, according to the public URL if set."""
     public = services().settings.public_url
     return urlsplit(public).scheme == "https" if public else request.is_secure
 
@@ -70,7 +70,7 @@ def public_host() -> str:
 
 
 def public_link(endpoint: str, **values: Any) -> str:
-    """Return a page's address for people elsewhere: of the configured service, whatever host the request names."""
+    """Return a page's absolute URL for use elsewhere, with the configured public URL instead of the request's host."""
     public = services().settings.public_url
     return public.rstrip("/") + url_for(endpoint, **values) if public else url_for(endpoint, _external=True, **values)
 

@@ -1,4 +1,4 @@
-"""The range of time a page shows, as its address says it: a preset or two dates, in the reader's time zone."""
+"""The time range of a page, from its URL: a preset or two dates, in the reader's time zone."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _LENGTH_MAX = 10 * 366 * _DAY
 
 @dataclass(frozen=True)
 class DateRange:
-    """From a moment to before another; `preset` is None where two dates were given."""
+    """A time range, `end` excluded; `preset` is None for custom dates."""
 
     start: datetime
     end: datetime
     preset: str | None = None
-    error: str | None = None  # why the dates given are not what is shown
+    error: str | None = None  # why the given dates are not shown
     zone: ZoneInfo = _ZONE_DEFAULT
 
     @property
     def bucket(self) -> Bucket:
-        """Return the width of the charts' bars, which follows the range's length."""
+        """Return the default width of the charts' bars for the range's length."""
         length = self.end - self.start
         if length <= _HOURLY_MAX:
             return "hour"
@@ -57,22 +57,22 @@ class DateRange:
 
     @property
     def first_day(self) -> date:
-        """Return the first day that is shown, at least in part."""
+        """Return the first day that is at least partly shown."""
         return self.start.astimezone(self.zone).date()
 
     @property
     def last_moment(self) -> datetime:
-        """Return the last moment that is shown."""
+        """Return the last instant that is shown."""
         return self.end - timedelta(microseconds=1)
 
     @property
     def last_day(self) -> date:
-        """Return the last day that is shown, at least in part."""
+        """Return the last day that is at least partly shown."""
         return self.last_moment.astimezone(self.zone).date()
 
     @property
     def query(self) -> dict[str, str]:
-        """Return the range as parts of an address."""
+        """Return the range as URL parameters."""
         if self.preset:
             return {"range": self.preset}
         ends = [moment.astimezone(self.zone) for moment in (self.start, self.end)]
@@ -81,7 +81,7 @@ class DateRange:
         return {"from": self.first_day.isoformat(), "to": self.last_day.isoformat()}
 
     def previous(self, *, now: datetime) -> DateRange:
-        """Return the period to compare with: as much of the one before as has passed of this one."""
+        """Return the period to compare with: the one before, up to the same elapsed time."""
         passed = min(self.end, max(now, self.start + _HOUR)) - self.start
         if self.preset in {"this-month", "last-month"}:
             start = _month(self.start.astimezone(self.zone), -1)
@@ -91,9 +91,9 @@ class DateRange:
 
 
 def read(arguments: Mapping[str, str], *, now: datetime, zone: ZoneInfo = _ZONE_DEFAULT) -> DateRange:
-    """Read a range from an address; what is wrong there is told and the default shown instead."""
+    """Read a range from URL parameters; if invalid, return the default range with an error."""
     preset = arguments.get("range", "")
-    if preset in PRESETS:  # a form sends its dates beside it
+    if preset in PRESETS:  # forms send their dates as well
         return of_preset(preset, now=now, zone=zone)
     if "from" in arguments or "to" in arguments:
         return _custom(arguments.get("from", ""), arguments.get("to", ""), now, zone)
@@ -101,7 +101,7 @@ def read(arguments: Mapping[str, str], *, now: datetime, zone: ZoneInfo = _ZONE_
 
 
 def of_preset(preset: str, *, now: datetime, zone: ZoneInfo = _ZONE_DEFAULT) -> DateRange:
-    """Return a preset's range: whole hours, days or months of the zone, the current one included."""
+    """Return a preset's range: whole hours, days or months in the zone, including the current one."""
     local = now.astimezone(zone)
     if preset == "24h":
         end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + _HOUR
@@ -118,7 +118,7 @@ def of_preset(preset: str, *, now: datetime, zone: ZoneInfo = _ZONE_DEFAULT) -> 
 
 def _custom(first: str, last: str, now: datetime, zone: ZoneInfo) -> DateRange:
     try:
-        if "T" in first:  # a bar's moments: the second is the first one that is not in it
+        if "T" in first:  # times of a chart's bar, the second exclusive
             start, end = (
                 datetime.strptime(text, _MINUTE).replace(tzinfo=zone).astimezone(UTC) for text in (first, last)
             )
@@ -140,6 +140,6 @@ def _fallback(error: str, now: datetime, zone: ZoneInfo) -> DateRange:
 
 
 def _month(local: datetime, number: int) -> datetime:
-    """Return the first moment of the month that is so many after a moment's."""
+    """Return the start of the month that is `number` months after a local time."""
     year, month = divmod(local.year * 12 + local.month - 1 + number, 12)
     return first_moment(date(year, month + 1, 1), local.tzinfo)  # type: ignore[arg-type]  # a zone

@@ -1,4 +1,4 @@
-"""Errors as pages: what went wrong and how to fix it, without internals."""
+"""Error pages: what went wrong and how to fix it, without internals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TITLES = {
 
 
 def install(portal: Blueprint) -> None:
-    """Answer every error of the portal's pages with a page."""
+    """Show every error of the portal as a page."""
     portal.register_error_handler(Problem, _of_problem)
     portal.register_error_handler(HTTPException, _of_http)
     portal.register_error_handler(UsageError, _of_usage)
@@ -58,23 +58,23 @@ def _of_problem(error: Problem) -> tuple[str, int]:
 
 
 def _of_usage(error: UsageError) -> tuple[str, int]:
-    """Return what to ask instead of what is too much."""
+    """Show a query's error, whose message says how to correct it."""
     text = str(error)
     return _page(422, f"{text[:1].upper()}{text[1:]}.")
 
 
 def _of_http(error: HTTPException) -> tuple[str, int] | Response:
-    if error.response is not None or error.code is None:  # a redirect, or an answer made by hand
+    if error.response is not None or error.code is None:  # a redirect, or a custom response
         return error.get_response()
     return _page(error.code, gettext(of_framework(error.code)[1]))
 
 
 def _of_unmatched(error: HTTPException) -> Response:
-    """Answer for an address that is no page and no operation: a browser gets a page, a program problem+json."""
+    """Return the error for an unknown address: a page for browsers, problem+json for programs."""
     wanted = request.accept_mimetypes
     if request.path.startswith("/v1/") or wanted["text/html"] <= wanted["application/json"]:
         return of_http(error)
-    with suppress(*UNAVAILABLE):  # the page is as well without the links of those who are signed in
+    with suppress(*UNAVAILABLE):  # without the database, omit the navigation for signed-in members
         g.session = auth.find_session()
     languages.choose()
     status = error.code or 404

@@ -1,4 +1,4 @@
-"""Numbers, money and times as people read them."""
+"""Formatting of numbers, money and times for people."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _UNIT_NAMES = {
 }
 
 
-_SKELETONS = {  # of the same patterns, in the order that a language has
+_SKELETONS = {  # CLDR skeletons for the same patterns, whose order depends on the language
     "EEE": "E",
     "d MMM": "MMMd",
     "MMM yyyy": "yMMM",
@@ -42,7 +42,7 @@ _SKELETONS = {  # of the same patterns, in the order that a language has
     "d MMM yyyy": "yMMMd",
     "MMMM yyyy": "yMMMM",
 }
-_STRFTIME = {  # of the patterns that charts use, for English, where they cost a tenth
+_STRFTIME = {  # for English, charts' patterns at a tenth of the cost
     "HH:mm": "%H:%M",
     "EEE HH:mm": "%a %H:%M",
     "d MMM": "%-d %b",
@@ -56,10 +56,10 @@ _STRFTIME = {  # of the patterns that charts use, for English, where they cost a
 
 
 class LimitAmount(Protocol):
-    """How much of what a limit allows."""
+    """An amount that a limit allows."""
 
     @property
-    def amount(self) -> int: ...  # noqa: D102 - as of limits
+    def amount(self) -> int: ...  # noqa: D102 - as in limits
     @property
     def unit(self) -> str: ...  # noqa: D102
     @property
@@ -69,14 +69,14 @@ class LimitAmount(Protocol):
 
 
 def count(number: int) -> str:
-    """Write all digits: 8,750."""
+    """Format an integer with all digits: 8,750."""
     return f"{number:,}" if reader.is_english() else format_decimal(number, locale=reader.locale())
 
 
 def short(number: float) -> str:
-    """Write three digits at most and a unit: 950, 1.2k, 35M."""
+    """Format a number with at most three digits and a suffix: 950, 1.2k, 35M."""
     for unit in _UNITS:
-        if abs(number) < 999.5 or unit == _UNITS[-1]:  # noqa: PLR2004 - from here on it is written 1k
+        if abs(number) < 999.5 or unit == _UNITS[-1]:  # noqa: PLR2004 - larger ones round to 1k
             break
         number /= _THOUSAND
     digits = f"{number:.1f}" if abs(number) < 99.95 and unit else f"{number:.0f}"  # noqa: PLR2004 - three digits
@@ -84,7 +84,7 @@ def short(number: float) -> str:
 
 
 def money(nanousd: int) -> str:
-    """Write US dollars rounded half to even: to cents, to hundredths of a cent below one dollar."""
+    """Format US dollars rounded half to even: to cents, or to hundredths of a cent below one dollar."""
     dollars = Decimal(nanousd).scaleb(-9)
     if 0 < abs(dollars) < _MINIMUM:
         return "< $0.0001"
@@ -92,25 +92,25 @@ def money(nanousd: int) -> str:
 
 
 def cents(nanousd: int) -> str:
-    """Write what is billed, in US dollars rounded half to even to cents: $0.07."""
+    """Format a billed amount in US dollars, rounded half to even to cents: $0.07."""
     return _dollars(Decimal(nanousd).scaleb(-9), _CENT)
 
 
 def price(nanousd: int | Decimal) -> str:
-    """Write a price in US dollars with all digits it has, two decimals at least: $2.50, $0.075."""
+    """Format a price in US dollars with all its digits, at least two decimals: $2.50, $0.075."""
     dollars = Decimal(nanousd).scaleb(-9)
     return _dollars(dollars, _exact_step(dollars))
 
 
 def cents_of(amounts: Sequence[int]) -> list[str]:
-    """Write nano-USD in cents that add up to their sum in cents: what is rounded, half to even, is the sum so far."""
+    """Format nano-USD amounts in cents that add up to their total in cents: running sums are rounded half to even."""
     sums = [0, *accumulate(amounts)]
     rounded = [Decimal(nanousd).scaleb(-9).quantize(_CENT, ROUND_HALF_EVEN) for nanousd in sums]
     return [_dollars(up_to - before, _CENT) for before, up_to in pairwise(rounded)]
 
 
 def _exact_step(dollars: Decimal) -> Decimal:
-    """Return the last digit that an amount has, a cent at most."""
+    """Return the value of an amount's last digit, at most a cent."""
     return min(_CENT, Decimal(1).scaleb(int(dollars.normalize().as_tuple().exponent)))
 
 
@@ -124,7 +124,7 @@ def _dollars(dollars: Decimal, step: Decimal) -> str:
 
 
 def _strftime(local: datetime, pattern: str) -> str:
-    """Write a moment in English, on the reader's clock."""
+    """Format a time in English, with the reader's 12- or 24-hour clock."""
     return local.strftime(
         pattern.replace("%H:%M:%S", "%-I:%M:%S %p").replace("%H:%M", "%-I:%M %p") if reader.is_12h() else pattern
     )
@@ -135,14 +135,14 @@ def _localise(digits: str) -> str:
 
 
 def credits_of(nanousd: int, worth_nanousd: int) -> str:
-    """Write money in credits, to a hundredth of one: 4,321.5."""
+    """Format nano-USD in credits, to a hundredth of a credit: 4,321.5."""
     amount = (Decimal(nanousd) / worth_nanousd).quantize(_CENT, ROUND_HALF_EVEN)
     digits = f"{amount:,}".removesuffix("0").removesuffix(".0")
     return digits if reader.is_english() else format_decimal(amount, locale=reader.locale())
 
 
 def dollars(nanousd: int) -> str:
-    """Write a round amount beside an axis, with the digits it has: $0.05, $1.50, $20k."""
+    """Format a round amount for an axis, with the digits it has: $0.05, $1.50, $20k."""
     amount = Decimal(nanousd).scaleb(-9)
     if amount >= _THOUSAND:
         return f"${short(float(amount))}"
@@ -150,21 +150,21 @@ def dollars(nanousd: int) -> str:
 
 
 def amount(number: int, unit: str, credit_nanousd: int | None = None) -> str:
-    """Write an amount of a limit's unit without the unit's name, money with its sign: 20,000 or $25.00."""
+    """Format an amount of a limit's unit without the unit's name; money has its sign: 20,000 or $25.00."""
     if credit_nanousd:
         return credits_of(number, credit_nanousd)
     return money(number) if unit == "nanousd" else count(number)
 
 
 def unit_name(unit: str, credit_nanousd: int | None = None, name: str | None = None) -> str:
-    """Name a limit's unit beside an amount; nothing beside money."""
+    """Return the name of a limit's unit, to follow an amount; empty for money."""
     return name or (
         "" if unit == "nanousd" and not credit_nanousd else gettext(_UNIT_NAMES["credit" if credit_nanousd else unit])
     )
 
 
 def amount_of(limit: LimitAmount) -> str:
-    """Write an amount with its unit: 600 requests, 1 concurrent request, $20.00."""
+    """Format an amount with its unit: 600 requests, 1 concurrent request, $20.00."""
     number = amount(limit.amount, limit.unit, limit.credit_nanousd)
     if limit.unit_name or limit.credit_nanousd or limit.unit == "nanousd":
         return f"{number} {unit_name(limit.unit, limit.credit_nanousd, limit.unit_name)}".strip()
@@ -181,7 +181,7 @@ def amount_of(limit: LimitAmount) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """Write a share as percent: 12.5%."""
+    """Format a share as a percentage: 12.5%."""
     if not whole:
         return "-"
     percent = 100 * part / whole
@@ -191,14 +191,14 @@ def share(part: int, whole: int) -> str:
 
 
 def duration(duration_us: float) -> str:
-    """Write a time span: 340 ms, 1.2 s."""
+    """Format a latency: 340 ms, 1.2 s."""
     if duration_us < _SECOND_US:
         return f"{duration_us / 1000:.0f} ms"
     return f"{_localise(f'{duration_us / _SECOND_US:.1f}')} s"
 
 
 def span(seconds: int) -> str:
-    """Write a length of time in its greatest whole unit: 1 day, 36 hours, 90 minutes."""
+    """Format a duration in its largest whole unit: 1 day, 36 hours, 90 minutes."""
     if seconds >= _DAY_S and seconds % _DAY_S == 0:
         return ngettext("%(num)s day", "%(num)s days", seconds // _DAY_S)
     if seconds >= _HOUR_S and seconds % _HOUR_S == 0:
@@ -209,7 +209,7 @@ def span(seconds: int) -> str:
 
 
 def change(now: float, before: float) -> str:
-    """Write how a number compares with the one before: +12%, -3%, nothing where there was none."""
+    """Format a change from the previous number: +12%, -3%, empty if that was zero."""
     if not before:
         return ""
     percent = round(100 * (now - before) / before)
@@ -217,14 +217,14 @@ def change(now: float, before: float) -> str:
 
 
 def zone_name(moment: datetime, zone: ZoneInfo | None = None) -> str:
-    """Name the zone at a moment: UTC, CET, UTC+05:45."""
+    """Return the zone's name at a time: UTC, CET, UTC+05:45."""
     local = moment.astimezone(zone or reader.zone())
     name = local.strftime("%Z")
     return name if name.isalpha() else f"UTC{local.isoformat()[-6:]}"
 
 
 def time_label(moment: datetime, pattern: str, zone: ZoneInfo | None = None) -> str:
-    """Write a moment by a pattern of Unicode's: EEE d MMM yyyy, HH:mm."""
+    """Format a time by a Unicode (CLDR) pattern: EEE d MMM yyyy, HH:mm."""
     local = moment.astimezone(zone or reader.zone())
     if reader.is_english():
         return _strftime(local, _STRFTIME[pattern])
@@ -236,19 +236,19 @@ def time_label(moment: datetime, pattern: str, zone: ZoneInfo | None = None) -> 
 
 
 def day(moment: datetime) -> str:
-    """Write a day: 21 Nov 2026."""
+    """Format a day: 21 Nov 2026."""
     local = moment.astimezone(reader.zone())
     return f"{local:%-d %b %Y}" if reader.is_english() else format_date(local, "medium", reader.locale())
 
 
 def utc_day(moment: datetime) -> str:
-    """Write a day of a billing period, which is UTC's: 21 Nov 2026."""
+    """Format a day of a billing period, which is in UTC: 21 Nov 2026."""
     utc = moment.astimezone(UTC)
     return f"{utc:%-d %b %Y}" if reader.is_english() else format_date(utc, "medium", reader.locale())
 
 
 def clock(moment: datetime) -> str:
-    """Write a moment with its zone: 21 Nov 2026, 02:35 UTC."""
+    """Format a time with its zone: 21 Nov 2026, 02:35 UTC."""
     local = moment.astimezone(reader.zone())
     if reader.is_english():
         return f"{_strftime(local, '%-d %b %Y, %H:%M')} {zone_name(moment)}"
@@ -256,7 +256,7 @@ def clock(moment: datetime) -> str:
 
 
 def _time(local: datetime, minutes: str) -> str:
-    """Write a time of day in another language than English: what follows the hour is a pattern such as `:mm`."""
+    """Format a time of day in languages other than English; `minutes` is the pattern after the hour, such as `:mm`."""
     is_12h = reader.is_12h()
     return format_time(
         local, f"{'h' if is_12h else 'HH'}{minutes}{' a' if is_12h else ''}", local.tzinfo, reader.locale()
@@ -264,17 +264,17 @@ def _time(local: datetime, minutes: str) -> str:
 
 
 def date_text(value: date) -> str:
-    """Write a date that belongs to no zone: 21 Nov 2026."""
+    """Format a date without a time zone: 21 Nov 2026."""
     return f"{value:%-d %b %Y}" if reader.is_english() else format_date(value, "medium", reader.locale())
 
 
 def month(first: date) -> str:
-    """Write a month: November 2026."""
+    """Format a month: November 2026."""
     return f"{first:%B %Y}" if reader.is_english() else format_skeleton("yMMMM", first, locale=reader.locale())
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """Write how long ago a moment was: 3 minutes ago."""
+    """Format how long ago a time was: 3 minutes ago."""
     seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
     if seconds >= _DAY_S:
         return ngettext("%(num)s day ago", "%(num)s days ago", seconds // _DAY_S)
@@ -286,14 +286,14 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 
 
 def host(address: str) -> str:
-    """Return the host of a web address, whose path may hold a secret."""
+    """Return the host of a URL, whose path may contain a secret."""
     return urlsplit(address).hostname or address
 
 
 def install(portal: Blueprint) -> None:
-    """Give the templates these filters, the assets' addresses, the session and the chosen theme."""
+    """Provide templates with these filters, the assets' URLs, the session and the chosen theme."""
     portal.record_once(_add_filters)
-    portal.app_context_processor(_context)  # for the page of an unknown address too
+    portal.app_context_processor(_context)  # also for the page of an unknown address
 
 
 def _add_filters(state: BlueprintSetupState) -> None:
@@ -301,7 +301,7 @@ def _add_filters(state: BlueprintSetupState) -> None:
     amounts, times = (count, short, money, cents, price, duration), (day, month, utc_day, clock, ago, time_label)
     filters = {function.__name__: function for function in (*amounts, *times, zone_name, host)}
     state.app.jinja_env.filters.update(filters)
-    state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros see no context
+    state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros have no access to the context
 
 
 def _context() -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The security headers of every answer of the portal."""
+"""The security headers of the portal's responses."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
-    "Referrer-Policy": "same-origin",  # not no-referrer: the guard reads the Origin of posts
+    "Referrer-Policy": "same-origin",  # not no-referrer: auth.py checks the Origin of forms
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
 
 
 def install(portal: Blueprint) -> None:
-    """Add the headers after every request of the portal."""
+    """Add the headers to every response of the portal."""
     portal.after_request(add)
 
 
 def add(response: Response) -> Response:
-    """Add the headers to one answer."""
+    """Add the headers to a response."""
     response.headers.update(_HEADERS)
-    response.headers.setdefault("Cache-Control", "no-store")  # a shared computer's back button shows nothing
+    response.headers.setdefault("Cache-Control", "no-store")  # the back button on a shared computer shows nothing
     if cookies.is_encrypted():
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     return response

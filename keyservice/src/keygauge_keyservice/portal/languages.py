@@ -1,4 +1,4 @@
-"""The portal's languages: English, and each that has a file of translations."""
+"""The portal's languages: English, and each one with a translation file."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _EXTENSION = "keygauge_languages"
 
 
 def install(portal: Blueprint) -> None:
-    """Write the portal's pages in their readers' languages, and all other answers in English."""
+    """Render the portal's pages in their readers' languages, and all other responses in English."""
     portal.record_once(_install)
 
 
 def names() -> list[str]:
-    """Return the languages there are."""
+    """Return the available languages."""
     return [reader.ENGLISH, *_translations()]
 
 
 def choose() -> None:
-    """Write what follows in the language of whoever reads this page."""
+    """Set the language of this thread's texts to the reader's."""
     texts.choose(_translations().get(reader.language(names()), texts.ENGLISH))
 
 
 @cache
 def read(file: Path) -> Translations:
-    """Read a file of translations."""
+    """Read a translation file."""
     with file.open("rb") as source:
         catalogue = read_po(source, locale=file.parent.parent.name, abort_invalid=True)
     compiled = BytesIO()
@@ -54,12 +54,12 @@ def _install(state: BlueprintSetupState) -> None:
     app.teardown_request(_end)
     app.jinja_env.policies["ext.i18n.trimmed"] = True
     app.jinja_env.add_extension("jinja2.ext.i18n")
-    app.jinja_env.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined]  # the extension's
+    app.jinja_env.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined]  # from the extension
     app.jinja_env.globals["_"] = _text
 
 
 def _begin(endpoint: str | None, _values: dict[str, object] | None) -> None:
-    """Choose the language of a request; before a member is known, the browser says it."""
+    """Set the request's language; until the member is known, the browser's."""
     if endpoint and endpoint.startswith("portal."):
         choose()
     else:
@@ -67,7 +67,7 @@ def _begin(endpoint: str | None, _values: dict[str, object] | None) -> None:
 
 
 def _end(_error: BaseException | None) -> None:
-    """Let no language outlive its request, whose thread goes on."""
+    """Reset the language after the request, as the thread handles others."""
     texts.choose(texts.ENGLISH)
 
 
@@ -77,12 +77,12 @@ def _translations() -> dict[str, NullTranslations]:
 
 
 def _gettext(message: str) -> Markup:
-    """Translate for a template, which would trust the text: translations hold no HTML."""
+    """Translate and escape a message; templates would otherwise trust HTML in translations."""
     return escape(texts.translations().gettext(message))
 
 
 def _text(message: str, /, **values: object) -> Markup:
-    """Write a message as the extension does, in a third of the time: tables have one in each cell."""
+    """Translate a message like the extension does, in a third of the time: tables do so in every cell."""
     text = _gettext(message)
     return text % values if values or "%" in text else text
 

@@ -11,7 +11,7 @@ from keygauge_keyservice.values import time_zone
 
 SPANS_S = {1: mark("second"), 60: mark("minute"), 3600: mark("hour"), 86400: mark("day")}
 _PERIODS = {
-    "hour": mark("clock hour"),  # not any hour, as a rate
+    "hour": mark("clock hour"),  # not a rolling hour, unlike a rate
     "day": mark("day"),
     "week": mark("week"),
     "month": mark("month"),
@@ -21,12 +21,12 @@ _PERIODS = {
 
 
 def describe(limit: Limit, *, is_own: bool = False) -> str:
-    """Write a limit with what it is confined to: 20,000 requests per month, model gpt-4o only."""
+    """Describe a limit and its scope: 20,000 requests per month, model gpt-4o only."""
     return (_of_tags(limit, _rate(limit)) if is_own else rate(limit)) + only(limit)
 
 
 def only(limit: Limit | Quota | Rate) -> str:
-    """Write what a limit is confined to, and that it refuses nobody: , model gpt-4o only (dry run)."""
+    """Describe a limit's scope and whether it is a dry run: , model gpt-4o only (dry run)."""
     scopes = [
         *([gettext("endpoint %(name)s", name=limit.route)] if limit.route else []),
         *([gettext("model %(name)s", name=limit.model)] if limit.model else []),
@@ -37,7 +37,7 @@ def only(limit: Limit | Quota | Rate) -> str:
 
 
 def rate(limit: Limit) -> str:
-    """Write a limit: 600 requests per minute, 1 concurrent request, $20.00 per month."""
+    """Describe a limit: 600 requests per minute, 1 concurrent request, $20.00 per month."""
     text = _rate(limit)
     return _of_tags(limit, gettext("%(limit)s, per key", limit=text) if limit.subject == "key" else text)
 
@@ -47,7 +47,7 @@ def _of_tags(limit: Limit, text: str) -> str:
 
 
 def when(quota: Quota) -> str:
-    """Name a quota's current period, after what was used: this month, since 15 Nov, in total."""
+    """Describe a quota's current period, to follow an amount used: this month, since 15 Nov, in total."""
     if quota.anchor is None:
         return quota.when
     day = formatting.time_label(quota.starts_at, "d MMM", time_zone.find(quota.zone) or reader.UTC_ZONE)
@@ -55,7 +55,7 @@ def when(quota: Quota) -> str:
 
 
 def window(window_s: int) -> str:
-    """Name the window of a rate, after "per": minute, 90 seconds."""
+    """Describe a rate's window, to follow "per": minute, 90 seconds."""
     return (
         gettext(SPANS_S[window_s]) if window_s in SPANS_S else ngettext("%(num)s second", "%(num)s seconds", window_s)
     )

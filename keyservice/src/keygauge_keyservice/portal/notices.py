@@ -1,4 +1,4 @@
-"""What needs attention, for the overview, and where to look."""
+"""What needs attention in an account, for the overview, with links."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from keygauge_keyservice.usage.usage import Part
 
 _EXPIRES_SOON = timedelta(days=EXPIRES_SOON_DAYS)
 _UNUSED = timedelta(days=UNUSED_DAYS)
-_AGEING_MAX = 500  # keys that are looked at: those that expire first
-_NEAR_MAX, _WRONG_MAX = 100, 100  # … whose quotas are fullest, and that have most client errors
-_ERRORS_MIN, _ERRORS_SHARE = 20, 0.1  # of a key's calls in a day: a program that repeats its mistake
+_AGEING_MAX = 500  # keys considered, first to expire first
+_NEAR_MAX, _WRONG_MAX = 100, 100  # keys with the fullest quotas, and with the most client errors
+_ERRORS_MIN, _ERRORS_SHARE = 20, 0.1  # of a key's calls in a day: signs of a program that repeats its mistake
 
 
 Kind = Literal["quota", "spike", "new_address", "client_errors", "expired", "expires", "rotation_due", "unused"]
@@ -34,28 +34,28 @@ Kind = Literal["quota", "spike", "new_address", "client_errors", "expired", "exp
 
 @dataclass(frozen=True)
 class Remark:
-    """Something that needs attention, and where to look."""
+    """Something that needs attention, with a link."""
 
     kind: Kind
-    key_id: str | None  # None: it is about the account
+    key_id: str | None  # None: it concerns the whole account
     text: str
     address: str
-    state: str = ""  # what makes it another one than before, such as a period
+    state: str = ""  # distinguishes it from earlier ones, such as a period
 
     @property
     def name(self) -> str:
-        """What it is dismissed by."""
+        """Return the name under which it is dismissed."""
         return f"{self.kind}:{self.key_id or ''}:{self.state}"
 
 
 def find(connection: Connection, account_id: str, *, now: datetime) -> list[Remark]:
-    """Look for all that needs attention, the most urgent first."""
+    """Return everything that needs attention, most urgent first."""
     quotas = quota.find_of_account(connection, account_id, now=now)
     return find_with(connection, account_id, quotas, now=now)
 
 
 def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], *, now: datetime) -> list[Remark]:
-    """Look for it where the quotas that count all of the account are known."""
+    """Return the same if the quotas of the whole account are already known."""
     since = now - timedelta(days=1)
     day = usage.top(
         connection,
@@ -85,7 +85,7 @@ def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], 
 
 
 def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark]:
-    """Remark on quotas and budgets that run out, the account's and its keys'."""
+    """Yield remarks on quotas and budgets that are running out, of the account and its keys."""
     for one in quotas:
         if one.amount and not one.dry_run and one.used >= QUOTA_NEAR * one.amount:
             words = {
@@ -125,7 +125,7 @@ def of_spikes(spiking: Sequence[Spike], *, now: datetime) -> Iterator[Remark]:
 
 
 def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
-    """Remark on keys that are used from where they were not before."""
+    """Yield remarks on keys used from new addresses."""
     for one in fresh:
         yield Remark(
             "new_address",
@@ -143,7 +143,7 @@ def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
 
 
 def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Remark]:
-    """Remark on keys whose programs repeat calls that are answered with 400 to 499."""
+    """Yield remarks on keys with many client errors (400 to 499)."""
     for part in day:
         wrong = part.client_errors
         if part.group in names and wrong >= _ERRORS_SHARE * part.requests:
@@ -163,7 +163,7 @@ def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Remark]:
 
 
 def of_keys(listed: Sequence[Key], *, now: datetime) -> Iterator[Remark]:
-    """Remark on keys that expired or will, are to be rotated, or lie unused."""
+    """Yield remarks on keys that have expired or will soon, are due for rotation, or are unused."""
     for key in listed:
         address = url_for("portal.key.show", key_id=key.id)
         for kind, text in _of_key(key, now):

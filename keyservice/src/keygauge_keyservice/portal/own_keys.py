@@ -1,4 +1,4 @@
-"""The keys of the account that is shown: found by id, named, and chosen by typing a label."""
+"""Lookup of the viewed account's keys by id, name or label, and their names."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.texts import gettext
 
-OFFERED_MAX = 100  # more are searched for while a name is typed, or found by name or id
+OFFERED_MAX = 100  # more are found by typing a name or id
 
 _match_label = re.compile(r"(.+) \(kg_(?:live|test)_([0-9A-Za-z]{4})…\)", re.DOTALL).fullmatch
 
 
 def require_own(connection: Connection, key_id: str) -> Key:
-    """Return a key of the member's account, deleted ones too.
+    """Return a key of the member's account, even a deleted one.
 
     Raises:
-        Problem: 404, there is no such key here; another account's looks the same.
+        Problem: 404 if there is no such key, or it belongs to another account.
     """
     key = keys.find(connection, key_id) if key_id.isalnum() else None
     if key is None or key.account_id != auth.current_account_id():
@@ -31,10 +31,10 @@ def require_own(connection: Connection, key_id: str) -> Key:
 
 
 def require_chosen(connection: Connection, text: str) -> Key:
-    """Return the key that somebody means by an id, a name or a label.
+    """Return the key with an id, name or label.
 
     Raises:
-        Problem: 404, there is no such key here.
+        Problem: 404 if the account has no such key.
     """
     account_id, key = auth.current_account_id(), keys.find(connection, text) if text.isalnum() else None
     if key is None or key.account_id != account_id:
@@ -47,12 +47,12 @@ def require_chosen(connection: Connection, text: str) -> Key:
 
 
 def offered(connection: Connection) -> list[Key]:
-    """Return the keys that a page offers to choose from, the oldest first."""
+    """Return the keys that a page offers for selection, oldest first."""
     return keys.list_keys(connection, auth.current_account_id(), limit=OFFERED_MAX)
 
 
 def names(connection: Connection, key_ids: Collection[str], *, account_id: str | None = None) -> dict[str, str]:
-    """Return the keys' names by id, deleted keys' too; `account_id` where no request says it any more."""
+    """Return keys' names by id, including deleted keys; pass `account_id` outside a request."""
     found = keys.find_many(connection, account_id or auth.current_account_id(), set(key_ids))
     return {
         key.id: gettext("%(key)s (deleted)", key=key.name) if key.status == "deleted" else key.name for key in found
@@ -60,7 +60,7 @@ def names(connection: Connection, key_ids: Collection[str], *, account_id: str |
 
 
 def labels(listed: Sequence[Key]) -> dict[str, str]:
-    """Return the keys' labels by id: the name, with the key's beginning where several have it."""
+    """Return keys' labels by id: the name, with the start of the key if several share the name."""
     times = Counter(key.name for key in listed)
     return {
         key.id: key.name if times[key.name] == 1 else f"{key.name} (kg_{key.environment}_{key.id[:4]}…)"

@@ -14,7 +14,7 @@ _MILLION = 1_000_000
 
 
 def other_rates(rates: Rates) -> str:
-    """Write the rates of kinds of use beyond the usual tokens: Web searches: $0.01 each; Images: $0.04 each."""
+    """Describe the rates of kinds of use other than tokens: Web searches: $0.01 each; Images: $0.04 each."""
     return "; ".join(_rate(kind, title, rate) for kind, title, rate in kinds.titled(rates.details))
 
 

@@ -1,6 +1,6 @@
-"""Whoever reads a page: the time zone and format of numbers and times, and the language of texts.
+"""The reader's preferences: time zone, number and time formats, and language.
 
-A member's own choice comes first, then the browser's: its languages, and the zone that a script keeps in a cookie.
+A member's own choice takes precedence over the browser's: its languages, and the zone that a script stores in a cookie.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NO_PREFERENCES = Preferences(None, None)
 
 
 def zone() -> ZoneInfo:
-    """Return the reader's time zone, UTC where nothing is known of it."""
+    """Return the reader's time zone, UTC if unknown."""
     if not has_request_context():
         return UTC_ZONE
     if "zone" not in g:
@@ -45,7 +45,7 @@ def zone() -> ZoneInfo:
 
 
 def locale() -> Locale:
-    """Return the locale of the reader's numbers and times, English where the browser asks for none we know."""
+    """Return the locale for numbers and times; English if the browser accepts none of ours."""
     if not has_request_context():
         return parse_locale(ENGLISH)
     if "locale" not in g:
@@ -55,7 +55,7 @@ def locale() -> Locale:
 
 
 def language(known: Collection[str]) -> str:
-    """Return the language of texts, English where neither the member nor the browser asks for one of those known."""
+    """Return the language for texts; English if neither the member nor the browser chose a known one."""
     chosen = _preferences().language or ""
     if chosen in known:
         return chosen
@@ -63,12 +63,12 @@ def language(known: Collection[str]) -> str:
 
 
 def is_english() -> bool:
-    """Tell whether numbers and times are written in the plain English way, which needs no tables."""
+    """Return whether numbers and times use the plain English format, which needs no locale data."""
     return str(locale()) == ENGLISH
 
 
 def is_12h() -> bool:
-    """Tell whether the reader's clock counts to twelve: by choice, else as the format has it."""
+    """Return whether the reader uses a 12-hour clock: by choice, else by the locale."""
     hours = _preferences().hours if has_request_context() else None
     if hours is not None:
         return hours == _HALF_DAY_H
@@ -93,13 +93,13 @@ def _preferences() -> Preferences:
 
 
 def _of_language() -> str | None:
-    """Return the format of a language that was chosen without one."""
+    """Return the locale of the chosen language if no format was chosen."""
     chosen = _preferences().language
     return chosen if chosen in FORMATS else None
 
 
 def _of_browser(known: Collection[str]) -> str:
-    """Return the first that the browser asks for, or the language it is a country's form of."""
+    """Return the browser's first known language or, for a regional one, its base language."""
     wanted = [name.replace("-", "_") for name, _ in request.accept_languages]
     for name in wanted:
         for one in (name, name.partition("_")[0]):

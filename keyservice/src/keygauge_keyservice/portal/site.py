@@ -1,4 +1,4 @@
-"""All pages of the portal in one blueprint."""
+"""The portal's blueprint with all pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from keygauge_keyservice.portal.tables import key_table, member_table, status, u
 
 
 def create_portal() -> Blueprint:
-    """Make the blueprint of all pages."""
+    """Create the blueprint with all pages."""
     portal = Blueprint("portal", __name__, template_folder="templates")
     for page in (
         sign_in,
@@ -48,7 +48,7 @@ def create_portal() -> Blueprint:
         tokens,
         notifications,
         status,
-        operator_prices,  # … and all of the operator's pages
+        operator_prices,  # registers all operator pages
         own_settings,
         assets,
     ):

@@ -1,4 +1,4 @@
-"""The figures of a usage view: totals, groups and points over time, and the same for the period before."""
+"""The data of a usage view: totals, groups and points over time, and the same for the previous period."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from keygauge_keyservice.usage.ranking import Order
 from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.usage.usage import Part, Point, Selection, Top, Totals
 
-CHARTED_MAX = 5  # groups with a colour of their own
-_ROWS_MAX = 20  # of the breakdown; the export has them all
-_ORDERS: Mapping[str, Order] = {"tokens": "tokens", "cost": "cost", "credits": "cost"}  # of groups, by metric
+CHARTED_MAX = 5  # groups with their own colour
+_ROWS_MAX = 20  # rows of the breakdown; exports have all
+_ORDERS: Mapping[str, Order] = {"tokens": "tokens", "cost": "cost", "credits": "cost"}  # order of groups by metric
 _FILTER_OF = {"key": "key", "model": "model", "endpoint": "route", "tag": "tag"}
-_NEXT = {"key": "model", "model": "key", "endpoint": "key", "tag": "key"}  # how a group that is clicked is broken down
+_NEXT = {"key": "model", "model": "key", "endpoint": "key", "tag": "key"}  # grouping of the view that a group links to
 
 
 @dataclass(frozen=True)
 class Row:
-    """One group of the breakdown, the same group in the period before, and the address of a view of it alone."""
+    """A group of the breakdown, the same group in the previous period, and the URL of its own view."""
 
     group: str
     name: str
@@ -38,21 +38,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a view shows. `by` is what the breakdown groups by, `charted` are the groups that the chart shows apart."""
+    """The data of a view; `by` is the breakdown's grouping, `charted` are the groups shown separately in the chart."""
 
     by: str
     totals: Totals
     earlier: Totals
     rows: Sequence[Row]
     rows_beyond: int
-    unpriced: Sequence[str]  # models, where the breakdown is by model
+    unpriced: Sequence[str]  # models, if the breakdown is by model
     points: Sequence[Point]
     charted: Sequence[Row]
     charted_points: Sequence[Point]
 
 
 def read(connection: Connection, view: View, now: datetime) -> Figures:
-    """Read the figures of a view."""
+    """Return the data of a view."""
     selection = select(view)
     previous, before = view.shown.previous(now=now), selection.copy()
     before["start"], before["end"] = previous.start, previous.end

@@ -1,4 +1,4 @@
-"""What a usage page or file shows: the range, metric, groups, bars and filters that its address asks for."""
+"""The view of a usage page or file, from its URL: the range, metric, groups, bars and filters."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ NOUNS = {
     "tag": mark("tag"),
     "kind": mark("kind"),
 }
-_OF_TAG = ("key", "tag")  # what calls with a tag are told apart by
-KIND = "kind"  # of use: no dimension of calls, one call has several
-KIND_METRICS = ("tokens", "cost", "credits")  # that kinds add up to
+_OF_TAG = ("key", "tag")  # groupings and filters available for tags
+KIND = "kind"  # kind of use; not a dimension of calls, as one call has several
+KIND_METRICS = ("tokens", "cost", "credits")  # metrics that kinds add up to
 CHARTS = {"bars": mark("Bars"), "area": mark("Area"), "table": mark("Table")}
 FILTERS = ("key", "model", "route", "tag")  # not "endpoint", which is an argument of url_for
 _TEXT_LENGTH_MAX = 200
@@ -53,7 +53,7 @@ _TEXT_LENGTH_MAX = 200
 
 @dataclass(frozen=True)
 class View:
-    """What the address asks for; parts that make no sense count as absent."""
+    """The view that a URL requests; invalid parameters count as absent."""
 
     shown: DateRange
     metric: str
@@ -61,12 +61,12 @@ class View:
     bucket: Bucket
     chart: str
     filters: Mapping[str, str]
-    key: Key | None  # of the filters
-    groupings: Collection[str]  # that there are
+    key: Key | None  # the key to filter by
+    groupings: Collection[str]  # available groupings
 
     @property
     def query(self) -> dict[str, str]:
-        """Return the view as parts of an address, without what is the default."""
+        """Return the view as URL parameters, without defaults."""
         chosen = {"metric": self.metric, "group": self.group, "chart": self.chart}
         defaults = {"metric": "requests", "group": "none", "chart": "bars"}
         parts = {name: value for name, value in chosen.items() if value != defaults[name]}
@@ -75,16 +75,16 @@ class View:
         return self.shown.query | dict(self.filters) | parts
 
     def address(self, **changes: str | None) -> str:
-        """Return the address of this view with some parts changed, or dropped where they are None."""
+        """Return the URL of this view with some parameters changed, or removed if None."""
         parts = {name: value for name, value in {**self.query, **changes}.items() if value is not None}
         return f"{url_for('portal.usage.show')}?{urlencode(parts)}"
 
 
 def read_view(connection: Connection, now: datetime) -> View:
-    """Read what the address asks for; keys are given by id, name or label.
+    """Read the view from the request; keys are given by id, name or label.
 
     Raises:
-        Problem: 404, there is no such key here.
+        Problem: 404 if the account has no such key.
     """
     given = request.args
     shown = date_range.read(given, now=now, zone=reader.zone())
@@ -116,7 +116,7 @@ def read_view(connection: Connection, now: datetime) -> View:
 
 
 def select(view: View) -> Selection:
-    """Return the calls that a view counts."""
+    """Return the selection of calls that a view counts."""
     selection = Selection(account_id=auth.current_account_id(), start=view.shown.start, end=view.shown.end)
     if view.key:
         selection["key_id"] = view.key.id

@@ -1,1 +1,1 @@
-"""How a command reaches the key service: over HTTP, or on its database in this process."""
+"""How commands reach the key service: over HTTP, or in this process on its database."""

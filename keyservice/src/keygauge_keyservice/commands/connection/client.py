@@ -1,4 +1,4 @@
-"""The HTTP API as commands call it: of a key service at an address, or of the database at hand, in this process."""
+"""A client of the HTTP API, either of a remote key service or in this process on the local database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNAUTHORIZED, _REDIRECTS, _NO_SUCCESS = 401, range(300, 400), 300
 
 
 class ApiError(CommandError):
-    """The key service refused; the message is in the words of the command line."""
+    """The key service refused a request; the message uses the command line's terms."""
 
     def __init__(self, status: int, problem: Document, body: Document | None) -> None:
         super().__init__(explain(problem, body))
@@ -28,33 +28,33 @@ class ApiError(CommandError):
 
 
 class Api:
-    """`api.get("accounts", id, plan="pro")` asks for /v1/accounts/id?plan=pro and returns the document."""
+    """An API client: `api.get("accounts", id, plan="pro")` returns the document of /v1/accounts/id?plan=pro."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
 
     def get(self, *path: str, **query: object) -> Document:
-        """Read."""
+        """Read a resource."""
         return self._call("GET", path, query)
 
     def post(self, *path: str, body: Document | None = None) -> Document:
-        """Create."""
+        """Create a resource."""
         return self._call("POST", path, {}, body or {})
 
     def put(self, *path: str, body: Document) -> Document:
-        """Replace."""
+        """Replace a resource."""
         return self._call("PUT", path, {}, body)
 
     def patch(self, *path: str, body: Document) -> Document:
-        """Change."""
+        """Change a resource."""
         return self._call("PATCH", path, {}, body)
 
     def delete(self, *path: str) -> Document:
-        """Delete."""
+        """Delete a resource."""
         return self._call("DELETE", path, {})
 
     def all(self, *path: str, field: str, most: int | None = None, **query: object) -> Iterator[Document]:
-        """Yield the items of a list, page by page, at most so many."""
+        """Yield a list's items, fetched page by page, at most `most`."""
         left, after = most, None
         while left is None or left > 0:
             size = _PAGE_MAX if left is None else min(left, _PAGE_MAX)
@@ -83,7 +83,7 @@ class Api:
 
 @contextmanager
 def connect(url: str | None, token: str | None, *, makes_secrets: bool = False) -> Iterator[Api]:
-    """Give the API at an address; without one that of the database. `makes_secrets`: the peppers are needed."""
+    """Yield a client for a URL or, without one, for the database; `makes_secrets` if the peppers are needed."""
     if url:
         yield Api(_remote(url.rstrip("/"), token))
         return

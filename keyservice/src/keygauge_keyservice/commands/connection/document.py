@@ -1,4 +1,4 @@
-"""What commands and the API exchange."""
+"""Types that commands and the API exchange."""
 
 from __future__ import annotations
 

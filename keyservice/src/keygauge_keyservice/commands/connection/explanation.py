@@ -1,4 +1,4 @@
-"""What the API refused, in the words of the command line."""
+"""Errors of the API in the command line's terms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-# Fields of the API by what they are called here; the others are options of the same name.
+# Names of the API's fields on the command line; all others are options of the same name.
 _WORDS = {
     "": "the request",
     "body": "the request",
@@ -32,7 +32,7 @@ _WORDS = {
     "tiers": "--tier",
     "providers": "--provider",
 }
-_SAID = {  # instead of what the API says of its own fields
+_SAID = {  # replacements for the API's details
     "wrong_window": "must be one such as 60s, 1h, day or month; limits of concurrency have none",
     "unknown_field": "is not known here",
 }
@@ -41,7 +41,7 @@ _amount = re.compile(r"(\d+) nano-USD").sub
 
 
 def explain(problem: dict[str, Any], body: dict[str, Any] | None) -> str:
-    """Write a problem document as one sentence; the wrong items of lists are told as they were given."""
+    """Format a problem document as one sentence; invalid list items are quoted as given."""
     errors = problem.get("errors")
     if not errors:
         return plain(str(problem.get("detail") or "the key service did not say why"))
@@ -52,13 +52,13 @@ def explain(problem: dict[str, Any], body: dict[str, Any] | None) -> str:
 
 
 def explain_term(field: str, code: str, detail: str) -> str:
-    """Write what is wrong with one term of something that was given as a whole, such as a limit."""
+    """Format an error in one term of a combined value, such as a limit."""
     subject = "the window" if code == "wrong_window" else _WORDS.get(field, field)
     return f"{subject} {_SAID.get(code) or plain(detail)}"
 
 
 def plain(detail: str) -> str:
-    """Write dollars for nano-USD, and no word of the wire."""
+    """Replace nano-USD by dollars, and the wire's names by plain words."""
     detail = _amount(lambda found: f"${Decimal(found[1]).scaleb(-9):,f}", detail)
     return detail.replace("credit_nanousd", "a credit's worth").replace("nanousd", "usd")
 

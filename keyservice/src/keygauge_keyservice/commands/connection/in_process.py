@@ -1,4 +1,4 @@
-"""The API on the database at hand: its own Flask app in this process, without a socket."""
+"""The API in this process on the local database: the Flask app without a socket."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.web.context import of_app
 
-_LOCAL = "http://127.0.0.1:8080"  # where `keygauge serve` listens by itself, for links
-_WAIT_S = 30.0  # for a connection: nobody waits but the person at the terminal
+_LOCAL = "http://127.0.0.1:8080"  # default address of `keygauge serve`, for links
+_WAIT_S = 30.0  # to wait for a connection; only the person at the terminal waits
 
 
 @contextmanager
 def serve(*, makes_secrets: bool) -> Iterator[Send]:
-    """Give the API to one command, with an operator's token of this run alone.
+    """Yield the API for one command, with an operator token that is valid for this run only.
 
     Raises:
-        CommandError: there is no database, it lacks tables, or its keys were hashed with another pepper.
+        CommandError: there is no database, migrations are pending, or its keys use another pepper.
     """
     token = secrets.token_urlsafe()
     with told_plainly():

@@ -1,4 +1,4 @@
-"""A connection for one command, with every expected failure told as one line."""
+"""A database connection for a command, with expected failures reported in one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keygauge_keyservice.reading import read
 from keygauge_keyservice.secret import PepperError
 from keygauge_keyservice.values.field_types import Name
 
-ACTOR = "operator"  # whoever may run commands here
+ACTOR = "operator"  # anyone who can run commands here
 
 
 class _Named(Struct):
@@ -27,7 +27,7 @@ class _Named(Struct):
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Turn expected failures into `CommandError`."""
+    """Convert expected failures to `CommandError`."""
     try:
         yield
     except Problem as error:
@@ -43,10 +43,10 @@ def told_plainly() -> Iterator[None]:
 
 @contextmanager
 def connected(*, autocommit: bool = False) -> Iterator[Connection]:
-    """Give a connection in a transaction; with `autocommit`, one on which each step commits by itself.
+    """Yield a connection in a transaction or, with `autocommit`, in autocommit mode.
 
     Raises:
-        CommandError: there is no database, it lacks tables, or what was asked for cannot be done.
+        CommandError: there is no database, migrations are pending, or the operation fails.
     """
     with told_plainly(), database.connect(config.database_url()) as connection:
         require_tables(connection)
@@ -57,17 +57,21 @@ def connected(*, autocommit: bool = False) -> Iterator[Connection]:
 
 
 def require_tables(connection: Connection) -> None:
-    """Refuse a database that is not of this version.
+    """Require that no migrations are pending.
 
     Raises:
-        CommandError: it lacks tables.
+        CommandError: migrations are pending.
     """
     if missing := database.pending(connection):
         raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate'")
 
 
 def checked_name(name: str) -> str:
-    """Return a name that the API would take too."""
+    """Return a name if the API would accept it.
+
+    Raises:
+        CommandError: the name is invalid.
+    """
     with told_plainly():
         return read(_Named, {"name": name}).name
 
@@ -76,7 +80,7 @@ def require_account(connection: Connection, given: str) -> str:
     """Return the id of an account by its id or name.
 
     Raises:
-        CommandError: there is none, or more than one of this name.
+        CommandError: there is no such account, or several have this name.
     """
     if (found := accounts.find(connection, given)) is not None:
         return found.id

@@ -1,1 +1,1 @@
-"""What commands read and write in a terminal: options, names, tables."""
+"""The commands' input and output in a terminal: options, names, tables."""

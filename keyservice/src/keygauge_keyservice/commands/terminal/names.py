@@ -1,4 +1,4 @@
-"""Find what people call by its id or its name."""
+"""Lookup of resources by id or name."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def find_account(api: Api, given: str) -> Document:
 
 
 def account_id(api: Api, given: str | None) -> str | None:
-    """Return the id of an account, where one is given."""
+    """Return an account's id by its id or name, or None if none is given."""
     return None if given is None else str(find_account(api, given)["id"])
 
 
 def find_key(api: Api, given: str, account: str | None) -> Document:
-    """Return a key by its id, its beginning as people paste it, or its name, in an account or in all."""
+    """Return a key by its id, its pasted prefix, or its name, in one account or all."""
     if (pasted := _is_pasted(given)) is not None:
         given = pasted[1]
     of_account = account_id(api, account)
@@ -48,7 +48,7 @@ def find_plan(api: Api, given: str) -> Document:
 
 
 def find_among(noun: str, given: str, items: Sequence[Document], *, name: str = "name") -> Document:
-    """Return the item of a list that has this id or name."""
+    """Return the list item with this id or name."""
     return _only(
         noun,
         given,
@@ -58,7 +58,7 @@ def find_among(noun: str, given: str, items: Sequence[Document], *, name: str = 
 
 
 def confirm(question: str, *, is_sure: bool) -> None:
-    """Ask before something that cannot be taken back; in a script nobody is asked.
+    """Ask for confirmation before an irreversible action; scripts are not asked.
 
     Raises:
         click.Abort: the answer is no.

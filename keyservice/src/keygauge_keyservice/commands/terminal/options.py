@@ -1,4 +1,4 @@
-"""What the verbs of all nouns have in common: where the key service is, how to print, and kinds of values."""
+"""Options and parameter types shared by all verbs: the key service's URL, output, and value types."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _Function = Callable[..., Any]
 def verb(
     noun: Noun, name: str, *, examples: Sequence[str], makes_secrets: bool = False
 ) -> Callable[[_Function], click.Command]:
-    """Make a verb that calls the API: its function gets `api` and `output`, and its own options."""
+    """Create a verb that calls the API; its function receives `api`, `output` and its own options."""
     return lambda function: noun.command(name, examples=examples)(_calling(function, makes_secrets=makes_secrets))
 
 
 def standalone(name: str, *, examples: Sequence[str]) -> Callable[[_Function], click.Command]:
-    """Make a command without verbs that calls the API."""
+    """Create a command without verbs that calls the API."""
     return lambda function: click.command(name, cls=Verb, examples=examples)(_calling(function, makes_secrets=False))
 
 
@@ -50,18 +50,18 @@ def _calling(function: _Function, *, makes_secrets: bool) -> _Function:
         with connect(url, bearer, makes_secrets=makes_secrets) as api:
             return function(api=api, output=Output(form, quiet), **given)
 
-    declared = run.__click_params__  # type: ignore[attr-defined]  # Click's, in reverse
-    declared[:] = [*declared[-4:], *declared[:-4]]  # so that a verb's own options come first
+    declared = run.__click_params__  # type: ignore[attr-defined]  # set by Click, in reverse order
+    declared[:] = [*declared[-4:], *declared[:-4]]  # so that the verb's own options come first
     return run
 
 
 def account_option(*, required: bool = True, text: str = "The account.") -> Callable[[_Function], _Function]:
-    """Add `--account`."""
+    """Add the `--account` option."""
     return click.option("-a", "--account", metavar="ID|NAME", required=required, help=text)
 
 
 def most_option(default: int | None = None) -> Callable[[_Function], _Function]:
-    """Add `--limit` of a list."""
+    """Add the `--limit` option of a list."""
     whose = f"(default: {default})" if default else "(default: all)"
     return click.option(
         "--limit", "most", type=click.IntRange(1), default=default, metavar="N", help=f"How many at most {whose}."
@@ -69,7 +69,7 @@ def most_option(default: int | None = None) -> Callable[[_Function], _Function]:
 
 
 def sort_option(*names: str, default: str) -> Callable[[_Function], _Function]:
-    """Add `--sort` of a list."""
+    """Add the `--sort` option of a list."""
     choices = click.Choice([*names, *(f"-{name}" for name in names)])
     shown = "|".join(names)
     text = "Sort order; prefix with - for descending, as in --sort=-name."
@@ -85,7 +85,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since Click 
         self._sign = -1 if is_past else 1
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return it in UTC, as the API takes it."""
+        """Return the time in UTC, in the API's format."""
         if (seconds := parse_duration(value)) is not None:
             try:
                 return (datetime.now(UTC) + self._sign * timedelta(seconds=seconds)).isoformat()
@@ -107,7 +107,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since Clic
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return seconds."""
+        """Return the duration in seconds."""
         if isinstance(value, int):
             return value
         seconds = parse_duration(value)
@@ -122,7 +122,7 @@ class Money(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8
     name = "usd"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return nano-USD."""
+        """Return the amount in nano-USD."""
         if isinstance(value, int):
             return value
         amount = parse_usd(value)

@@ -1,4 +1,4 @@
-"""What commands print: a table for people, lines with tabs in a pipe, JSON, CSV, or ids alone."""
+"""Output of commands: a table in a terminal, tab-separated lines in a pipe, JSON, CSV, or ids only."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from keygauge_keyservice.commands.connection.document import Document
 
 Form = Literal["table", "json", "csv"]
 
-_UNBOUNDED = 10_000  # columns: a table takes only what it needs
+_UNBOUNDED = 10_000  # columns; a table takes only what it needs
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a list, or a line of what is shown alone: its title, and its value in a document."""
+    """A column of a list, or a line of a single item: its title, and how to read its value from a document."""
 
     title: str
     read: Callable[[Document], object]
@@ -34,22 +34,22 @@ class Column:
 
 
 def column(name: str, title: str | None = None) -> Column:
-    """Take a field as it is; lists are joined."""
+    """Return a column for a plain field; lists are joined."""
     return Column(title or name.replace("_", " "), lambda document: document[name])
 
 
 def number(name: str, title: str | None = None) -> Column:
-    """Take a number."""
+    """Return a column for a number."""
     return Column(title or name.replace("_", " "), lambda document: document[name], is_number=True)
 
 
 def time(name: str, title: str | None = None) -> Column:
-    """Take a time, in UTC."""
+    """Return a column for a time, in UTC."""
     return Column(title or name.removesuffix("_at").replace("_", " "), lambda document: moment(document[name]))
 
 
 def usd(name: str, title: str | None = None) -> Column:
-    """Take an amount of nano-USD, in dollars."""
+    """Return a column for an amount of nano-USD, in dollars."""
     return Column(
         title or name.removesuffix("_nanousd").replace("_", " "),
         lambda document: None if document[name] is None else Decimal(document[name]).scaleb(-9),
@@ -58,13 +58,13 @@ def usd(name: str, title: str | None = None) -> Column:
 
 
 def moment(text: str | None) -> datetime | None:
-    """Return a time of the API's."""
+    """Parse a time from the API."""
     return None if text is None else datetime.fromisoformat(text)
 
 
 @dataclass(frozen=True)
 class Output:
-    """How this command prints."""
+    """How a command prints."""
 
     form: Form = "table"
     is_quiet: bool = False
@@ -72,7 +72,7 @@ class Output:
     def items(
         self, name: str, items: Iterable[Document], columns: Sequence[Column], *, key: str = "id", title: str = ""
     ) -> None:
-        """Print a list; `name` is that of the API's document, `key` the field that --quiet prints."""
+        """Print a list; `name` is its field in the API's document, `key` the field that --quiet prints."""
         if self.is_quiet:
             for item in items:
                 click.echo(item[key])
@@ -84,7 +84,7 @@ class Output:
             self._table(items, columns, title)
 
     def item(self, document: Document, columns: Sequence[Column], *, key: str = "id") -> None:
-        """Print one thing alone, a line for each of its fields."""
+        """Print a single item, one field per line."""
         if self.is_quiet:
             click.echo(document[key])
         elif self.form == "json":
@@ -116,7 +116,7 @@ class Output:
 
     @staticmethod
     def _rows(titles: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[bool], title: str) -> None:
-        """Write cells under titles: in a pipe with tabs between them, one line each."""
+        """Print a table; in a pipe, tab-separated lines."""
         if not sys.stdout.isatty():
             if any(titles):
                 click.echo("\t".join(one.upper() for one in titles))
@@ -137,7 +137,7 @@ def output() -> Console:
 
 
 def text(value: object) -> str:
-    """Write a value as people read it."""
+    """Format a value for people."""
     if value is None or value in ("", [], ()):
         return "-"
     if isinstance(value, bool):
@@ -154,7 +154,7 @@ def text(value: object) -> str:
 
 
 def dollars(amount: Decimal) -> str:
-    """Write an amount of dollars: two digits after the point, or those it has."""
+    """Format dollars with two decimal places, or more if needed."""
     digits = max(2, -int(amount.normalize().as_tuple().exponent))
     return f"{'-' if amount < 0 else ''}${abs(amount):,.{digits}f}"
 

@@ -1,1 +1,1 @@
-"""Charts as SVG, made on the server."""
+"""Charts as SVG, rendered on the server."""

@@ -1,4 +1,4 @@
-"""Charts: SVG made by pygal on the server, with nothing inline that a strict Content-Security-Policy would refuse."""
+"""Charts: SVG rendered by pygal on the server, without inline code that a strict Content-Security-Policy blocks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pygal.style import Style
 
 from keygauge_keyservice.texts import gettext
 
-# pygal hooks into every import of the process, for maps that are not used here, in a way that Python 3.11 warns about.
+# pygal installs an import hook for maps, which are not used here and about which Python 3.11 warns.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
-etree.to_etree()  # where lxml is installed pygal takes that, whose trees are of another kind than those read here
+etree.to_etree()  # pygal would use lxml if installed, whose trees differ from those used here
 
-_STYLE = Style(label_font_size=12, major_label_font_size=12, font_family="sans-serif")  # sizes set the margins
-_STEPS = (1, 2, 5, 10)  # no more digits than the labels show
+_STYLE = Style(label_font_size=12, major_label_font_size=12, font_family="sans-serif")  # font sizes set the margins
+_STEPS = (1, 2, 5, 10)  # so that ticks need no more digits than labels show
 _TOOLTIP_GAP = 5
 _LONG_NUMBER = re.compile(r"\d+\.\d{2,}")
 _NOWHERE = object()
@@ -32,7 +32,7 @@ _NUMBERS = {"d", "x", "y", "width", "height"}
 
 @dataclass(frozen=True)
 class Series:
-    """One colour of a stack; `tone` is a class of the stylesheet."""
+    """One colour of a stack; `tone` is a CSS class."""
 
     name: str
     tone: str
@@ -41,22 +41,22 @@ class Series:
 
 @dataclass(frozen=True)
 class Bars:
-    """Stacked bars over time: a short label under some bars, a full one in every bar's tooltip."""
+    """Stacked bars over time, with short labels under some bars and a full title in every tooltip."""
 
-    name: str  # an id of the page
+    name: str  # unique id on the page
     labels: Sequence[str]
     titles: Sequence[str]
     series: Sequence[Series]
-    write: Callable[[int], str]  # a value, in tooltips
-    write_tick: Callable[[int], str]  # a value, beside the axis
-    links: Sequence[str] = ()  # where each bar leads
+    write: Callable[[int], str]  # formats a value for tooltips
+    write_tick: Callable[[int], str]  # formats a value for the axis
+    links: Sequence[str] = ()  # URL of each bar
     is_area: bool = False
-    is_half: bool = False  # of a page's width, where the screen is wide
+    is_half: bool = False  # half of the page's width on wide screens
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """The canvas of one variant, in CSS pixels; a phone gets its own so that text stays legible."""
+    """The canvas of a variant in CSS pixels; phones get their own so that text stays legible."""
 
     name: str
     width: int
@@ -66,13 +66,13 @@ class _Frame:
 
 
 _WIDE, _HALF = _Frame("wide", 1040, 264, 12), _Frame("wide", 520, 240, 6)
-_NARROW = _Frame("narrow", 360, 220, 4, has_tooltips=False)  # fingers do not hover
-_DETAILED_MAX = 100  # bars whose tooltips have all parts: of more, a page would weigh too much
-_TOUCHED_MAX = 40  # bars of a narrow chart that a finger can tell apart
+_NARROW = _Frame("narrow", 360, 220, 4, has_tooltips=False)  # touch screens cannot hover
+_DETAILED_MAX = 100  # maximum bars with detailed tooltips; more would make the page too large
+_TOUCHED_MAX = 40  # maximum bars of a narrow chart that a finger can select
 
 
 def draw(bars: Bars) -> Markup:
-    """Draw both variants; the stylesheet shows one."""
+    """Render both variants; the stylesheet shows one."""
     return Markup().join(_draw(bars, frame) for frame in (_HALF if bars.is_half else _WIDE, _NARROW))
 
 
@@ -104,14 +104,14 @@ def _draw(bars: Bars, frame: _Frame) -> Markup:
     for series in bars.series:
         chart.add(series.name, series.values)
     drawn = _clean(chart.render_tree(), bars, frame).replace(_PLACE, "".join(chart.columns), 1)
-    return Markup(drawn)  # noqa: S704 - a tree, serialised with its text escaped, and columns that escape theirs
+    return Markup(drawn)  # noqa: S704 - the tree and the columns escape their text
 
 
 class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
-    """Stacked bars, one path a series; the whole column answers the pointer, with all of its values in the tooltip.
+    """Stacked bars with one path per series; each whole column is a pointer target with one tooltip for all its values.
 
-    pygal's own bars are an element each, with more for their tooltips: three times the weight and time. The columns are
-    most of a drawing, so they are written as text beside its tree.
+    pygal's own bars are one element each, plus more for tooltips: three times the size and time. Columns make up most
+    of a drawing, so they are written as text outside the tree.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
         self.columns: list[str] = []
 
     def __getattribute__(self, name: str) -> Any:
-        """Look a name up as pygal does, in the state of a drawing first, but in a fraction of the time."""
+        """Look up a name in the drawing's state first, as pygal does, but in a fraction of the time."""
         read = object.__getattribute__
         state = None if name == "state" or name.startswith("__") else read(self, "__dict__").get("state")
         found = _NOWHERE if state is None else state.__dict__.get(name, _NOWHERE)
@@ -153,23 +153,23 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
             self.columns.append(_column(left, width, view.width, view.height, note, link))
 
     def _area(self, lowers: Sequence[float], values: Sequence[int], lefts: Sequence[float], width: float) -> str:
-        """Return the outline of a layer between what is below it and its own height."""
+        """Return the outline of a layer between the layers below it and its own height."""
         middles = [left + width / 2 for left in lefts]
         uppers = [lower + value for lower, value in zip(lowers, values, strict=True)]
         points = [*zip(middles, uppers, strict=True), *reversed([*zip(middles, lowers, strict=True)])]
         return "M" + "L".join(f"{x:.1f} {self.view.y(y):.1f}" for x, y in points) + "z"
 
 
-def _column(  # noqa: PLR0917 - a box and what stands in it
+def _column(  # noqa: PLR0917 - a box and its contents
     left: float, width: float, full_width: float, height: float, note: tuple[str, str] | None, link: str
 ) -> str:
-    """Return what answers the pointer over a column: its link, and its tooltip's title and text, if it has one."""
-    # Not for the keyboard, to which the chart is hidden: the table beside it has the same links.
+    """Return a column's pointer target: its link and, if it has one, its tooltip."""
+    # Not focusable, as the chart is hidden from assistive technology; the table next to it has the same links.
     tag, address = ("a", f' href="{escape(link)}" tabindex="-1"') if link else ("g", "")
     box = f'x="{left:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
     if note is None:
         return f'<{tag} class="column"{address}><rect class="reactive" {box}</{tag}>'
-    is_right = left > full_width / 2  # there the tooltip stands on the left: it never covers its own bar
+    is_right = left > full_width / 2  # the tooltip is then on the left, so that it never covers its own bar
     beside = round(left - _TOOLTIP_GAP if is_right else left + width + _TOOLTIP_GAP)
     return (
         f'<{tag} class="column"{address}><rect class="reactive tooltip-trigger" {box}'
@@ -179,7 +179,7 @@ def _column(  # noqa: PLR0917 - a box and what stands in it
 
 
 def _bar(left: float, top: float, width: float, height: float, *, is_top: bool) -> str:
-    """Return a segment's outline: with a gap to its neighbours, the topmost one with round shoulders."""
+    """Return a segment's outline, with a gap to its neighbours; the topmost has rounded corners."""
     gap = min(width * 0.14, 3)
     left, width = left + gap, width - 2 * gap
     turn = min(3.0, width / 3, height) if is_top else 0.0
@@ -199,7 +199,7 @@ def _note(bars: Bars, index: int) -> tuple[str, str]:
 
 
 def _clean(root: ET.Element, bars: Bars, frame: _Frame) -> str:
-    """Drop what pygal writes inline (style, script), its titles and its long numbers; name the series' colours."""
+    """Remove pygal's inline styles, scripts, titles and long numbers; set the series' CSS classes."""
     for parent in list(root.iter()):
         for child in list(parent):
             if not isinstance(child.tag, str) or child.tag in {"defs", "title", "style", "script"}:
@@ -212,7 +212,7 @@ def _clean(root: ET.Element, bars: Bars, frame: _Frame) -> str:
             number = int(classes[1].removeprefix("serie-"))
             node.set("class", f"series {bars.series[number].tone}")
     root.set("class", f"pygal-chart chart-{frame.name}")
-    root.set("aria-hidden", "true")  # the table beside it says the same
+    root.set("aria-hidden", "true")  # the table next to it has the same content
     return ET.tostring(root, encoding="unicode")
 
 
@@ -225,6 +225,6 @@ def _ticks(top: int, count: int = 6) -> list[int]:
 
 
 def _spread(count: int, shown_max: int) -> range:
-    """Choose which of many labels are shown: evenly, the newest one among them."""
+    """Return the indexes of the labels to show: evenly spaced, including the newest."""
     step = max(1, ceil(count / shown_max))
     return range((count - 1) % step, count, step)

@@ -1,4 +1,4 @@
-"""Tokens or cost over time as a stack of the kinds of use."""
+"""Tokens or cost over time, stacked by kind of use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import kinds
 from keygauge_keyservice.usage.sums import DetailedSums, KindUse
 
-_OWN_MAX = 5  # with a colour of their own
+_OWN_MAX = 5  # kinds with their own colour
 
 
 def layers_of_kinds(points: Sequence[DetailedSums], metric: str) -> list[Series]:
-    """Stack the kinds of each point, the largest first; what has no colour left is "Other"."""
+    """Return the kinds of use as stacked series, largest first; kinds without a colour are summed as "Other"."""
     amounts = [_amounts(point.kinds, metric) for point in points]
     found = {kind: sum(part.get(kind, 0) for part in amounts) for part in amounts for kind in part}
     ranked = sorted(found, key=lambda kind: (-found[kind], kind)) or ["input"]

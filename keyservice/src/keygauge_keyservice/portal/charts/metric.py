@@ -1,4 +1,4 @@
-"""What a usage chart can show: each metric with how it is read, written and stacked."""
+"""The metrics of usage charts: how each is read, formatted and stacked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _US_PER_MS = 1000
 
 @dataclass(frozen=True)
 class Layer:
-    """A part of a metric, one colour of its stack; `tone` is a class of the stylesheet."""
+    """A part of a metric, one colour of its stack; `tone` is a CSS class."""
 
     name: str
     tone: str
@@ -23,7 +23,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that usage adds up to; `is_stacked`: groups of it add up to the whole."""
+    """A metric of usage; `is_stacked` if its groups add up to the total."""
 
     title: str
     read: Callable[[UsageSums], int]
@@ -34,7 +34,7 @@ class Metric:
 
 
 def failed(sums: UsageSums) -> int:
-    """Return the requests that failed, through the client or the server, those refused by a limit apart."""
+    """Return the number of client and server errors, without rate-limited requests."""
     return sums.client_errors + sums.server_errors
 
 
@@ -84,7 +84,7 @@ METRICS = {
 
 
 def credits_metric(credit_nanousd: int) -> Metric:
-    """Return cost told in credits of a plan."""
+    """Return the cost metric in a plan's credits."""
 
     def read(sums: UsageSums) -> int:
         return sums.cost_nanousd

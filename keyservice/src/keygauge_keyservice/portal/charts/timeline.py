@@ -1,4 +1,4 @@
-"""Charts over time: points of usage as bars, with the words for their times."""
+"""Charts over time: points of usage as bars, with time labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TITLES = {
 def layers_of(
     metric: Metric, points: Sequence[Point], grouped: Sequence[Point], groups: Sequence[tuple[str, str, str]]
 ) -> list[Series]:
-    """Stack a metric: by groups (id, name, tone) with their points and "Other", or by its layers."""
+    """Return a metric as stacked series: by groups (id, name, tone) and "Other", or by its layers."""
     if not groups or not metric.is_stacked:
         return [
             Series(gettext(layer.name), layer.tone, [layer.read(point) for point in points]) for layer in metric.layers
@@ -56,7 +56,7 @@ def draw_layers(
     is_area: bool = False,
     is_half: bool = False,
 ) -> Markup:
-    """Draw a stack over time."""
+    """Render stacked series over time."""
     label = _DAY_AND_HOUR if bucket == "hour" and len(points) > _HOURS_OF_A_DAY else _LABELS[bucket]
     bars = Bars(
         name,
@@ -75,12 +75,12 @@ def draw_layers(
 def draw_metric(
     name: str, metric: Metric, points: Sequence[Point], bucket: Bucket, *, zone: ZoneInfo, links: Sequence[str] = ()
 ) -> Markup:
-    """Draw one metric in its own layers."""
+    """Render a metric by its own layers."""
     return draw_layers(name, metric, layers_of(metric, points, (), ()), points, bucket, zone=zone, links=links)
 
 
 def title(start: datetime, bucket: Bucket, zone: ZoneInfo) -> str:
-    """Write the time of a bar in full."""
+    """Format the time of a bar in full."""
     text = formatting.time_label(start, _TITLES[bucket], zone)
     if bucket == "week":
         text = gettext("Week of %(day)s", day=text)

@@ -1,4 +1,4 @@
-"""The audit page: who changed what in the account, newest first, and the same as CSV and JSON."""
+"""The audit page: who changed what in the account, newest first; also as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def show() -> str:
 
 @blueprint.get("/audit.csv")
 def export() -> Response:
-    """Answer with all chosen entries as CSV."""
+    """Return all selected entries as CSV."""
     found = audit.read_all(services().connection, auth.current_account_id(), **_chosen())
     names = ["at_utc", "actor", "action", "subject", "before", "after"]
     return as_csv("audit", names, ([entry.at, *_texts(entry)] for entry in found))
@@ -63,7 +63,7 @@ def export() -> Response:
 
 @blueprint.get("/audit.json")
 def read() -> Response:
-    """Answer with a page of entries as JSON."""
+    """Return a page of entries as JSON."""
     with services().connection() as connection:
         found = audit.find_entries(
             connection, auth.current_account_id(), before_id=_before(), limit=audit.PAGE_MAX, **_chosen()
@@ -72,12 +72,12 @@ def read() -> Response:
 
 
 def document(entry: Entry) -> dict[str, Any]:
-    """Write an entry for JSON."""
+    """Return an entry for JSON."""
     return vars(entry) | {"at": entry.at.isoformat()}
 
 
 def next_of(found: list[Entry], limit: int) -> int | None:
-    """Return the `before` of the next page, None on the last one."""
+    """Return the `before` parameter of the next page, or None on the last."""
     return found[-1].id if len(found) == limit else None
 
 

@@ -1,4 +1,4 @@
-"""The billing page: the plan, the current period, the next invoice, and what was billed and changed before."""
+"""The billing page: the plan, the current period, the next invoice, past invoices and plan changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CHANGES = 20
 
 @blueprint.get("")
 def show() -> str:
-    """Show how the account is billed."""
+    """Show the account's billing."""
     account_id = auth.current_account_id()
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
@@ -50,14 +50,14 @@ def show() -> str:
 
 @blueprint.get("/invoices.csv")
 def export() -> Response:
-    """Answer with all closed invoices as CSV."""
+    """Return all closed invoices as CSV."""
     with services().connection() as connection:
         return as_csv("invoices", *invoice_export.table(billing.list_invoices(connection, auth.current_account_id())))
 
 
 @blueprint.get("/invoices.json")
 def read() -> Response:
-    """Answer with the current period and all closed invoices as JSON."""
+    """Return the current period and all closed invoices as JSON."""
     account_id = auth.current_account_id()
     with services().connection() as connection:
         current = invoice_export.document(billing.find_statement(connection, account_id))
@@ -67,21 +67,21 @@ def read() -> Response:
 
 @blueprint.get("/invoices/<month>.csv")
 def export_one(month: str) -> Response:
-    """Answer with the lines of one invoice as CSV."""
+    """Return an invoice's lines as CSV."""
     with services().connection() as connection:
         return as_csv(f"invoice-{month}", *invoice_export.lines(_require(connection, month)))
 
 
 @blueprint.get("/invoices/<month>.json")
 def read_one(month: str) -> Response:
-    """Answer with one invoice as JSON."""
+    """Return an invoice as JSON."""
     with services().connection() as connection:
         return exact_json(invoice_export.document(_require(connection, month)))
 
 
 @blueprint.get("/invoices/<month>")
 def show_one(month: str) -> str:
-    """Show one invoice with its line items, for the screen and for paper."""
+    """Show an invoice with its line items, for screen and print."""
     with services().connection() as connection:
         invoice = _require(connection, month)
         start, end = forecast.month_of(datetime.combine(invoice.period, time(), UTC))
@@ -103,7 +103,7 @@ def show_one(month: str) -> str:
 
 @blueprint.get("/focus/<month>.csv")
 def export_focus(month: str) -> Response:
-    """Answer with a month's cost and usage in the columns of FOCUS."""
+    """Return a month's cost and usage in FOCUS columns."""
     period = _period(month)
     if period is None:
         raise Problem(404, "invoice_not_found", gettext("Enter the month as YYYY-MM."))
@@ -119,7 +119,7 @@ def export_focus(month: str) -> Response:
 
 @dataclass(frozen=True)
 class _Price:
-    """What a model costs the account now; `rates` are None where no price is known."""
+    """A model's current price for the account; `rates` is None if the price is unknown."""
 
     model: str
     rates: Rates | None
@@ -127,7 +127,7 @@ class _Price:
 
 
 def _prices(connection: Connection, account_id: str, statement: Statement) -> list[_Price]:
-    """Return the prices in force of the models that were used this month."""
+    """Return the current prices of the models used this month."""
     parts = usage.breakdown(connection, by="model", account_id=account_id, start=statement.start, end=statement.end)
     book, now_us = services().prices, int(datetime.now(UTC).timestamp() * 1_000_000)
     book.refresh(connection)

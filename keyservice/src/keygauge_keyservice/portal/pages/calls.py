@@ -1,4 +1,4 @@
-"""The calls page: the log of single calls, newest first, each with a page of its own; as CSV and JSON too."""
+"""The calls page: the call log, newest first, and a page per call; also as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _NAMES = [name.name for name in fields(LoggedCall)]
 
 @blueprint.get("/calls")
 def show() -> str | Response:
-    """Show a page of the log; one that is asked for again and has not changed is not sent."""
+    """Show a page of the log; a live update without changes gets a 304."""
     shown = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone())
     given = _given()
     with services().connection() as connection:
@@ -92,7 +92,7 @@ def show() -> str | Response:
 
 @blueprint.get("/calls/<place>")
 def read(place: str) -> str:
-    """Show all that is known of one call."""
+    """Show the details of a call."""
     try:
         with services().connection() as connection:
             call = call_log.find(connection, auth.current_account_id(), Place.parse(place))
@@ -116,7 +116,7 @@ def read(place: str) -> str:
 
 @blueprint.get("/calls.csv")
 def export() -> Response:
-    """Answer with all chosen calls as CSV."""
+    """Return all selected calls as CSV."""
     rows = ([usd(value) if name == "cost_nanousd" else value for name, value in vars(call).items()] for call in _all())
     names = ["cost_usd" if name == "cost_nanousd" else name for name in _NAMES]
     return as_csv("requests", names, rows)
@@ -124,7 +124,7 @@ def export() -> Response:
 
 @blueprint.get("/calls.json")
 def export_json() -> Response:
-    """Answer with a page of the chosen calls as JSON."""
+    """Return a page of the selected calls as JSON."""
     shown, given = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
     with services().connection() as connection:
         key = own_keys.require_chosen(connection, given["key"]) if "key" in given else None
@@ -138,12 +138,12 @@ def _all() -> Iterator[LoggedCall]:
     with services().connection() as connection:
         key = own_keys.require_chosen(connection, given["key"]) if "key" in given else None
         selected = _selected(shown, key, given)
-        _page(connection, selected, limit=1)  # what is wrong with the filters is told before the answer begins
+        _page(connection, selected, limit=1)  # report invalid filters before the response starts
     return call_log.read_all(services().connection, **selected)
 
 
 def _unless_known(rows: str, page: call_log.Page) -> Response:
-    """Answer a live page's question for its rows: 304 where they are those it has."""
+    """Return a live page's rows, or a 304 if it already has them."""
     response = Response(rows, content_type="text/html; charset=utf-8")
     response.headers["Cache-Control"] = "no-cache, private"
     response.set_etag(hashlib.sha256(",".join(str(call.id) for call in page.calls).encode()).hexdigest()[:24])

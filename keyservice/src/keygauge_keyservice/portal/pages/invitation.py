@@ -1,4 +1,4 @@
-"""The page behind a one-time link: choose a password and join."""
+"""The page of a one-time invitation link: choose a password and join."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ blueprint = Blueprint("invitation", __name__)
 
 @blueprint.get("/invitation/<token>")
 def show(token: str) -> str:
-    """Show who is invited to what."""
+    """Show the invitation."""
     with services().connection() as connection:
         return _page(connection, _require(connection, token))
 
 
 @blueprint.post("/invitation/<token>")
 def accept(token: str) -> Response | tuple[str, int]:
-    """Take the password; the link is spent and the person signed in."""
+    """Set the password, use up the link and sign the person in."""
     password = request.form.get("password", "")
     with services().connection() as connection:
         invited = _require(connection, token)

@@ -1,4 +1,4 @@
-"""The page of one key: what it may do, its secrets and history; change and rotate it."""
+"""The page of a key: its permissions, secrets and history; change and rotate it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def show(key_id: str) -> str:
 
 @blueprint.post("")
 def change(key_id: str) -> Response | tuple[str, int]:
-    """Change what the key may be used for."""
+    """Change the key's terms."""
     member = auth.require_change()
     with services().connection() as connection:
         key = require_own(connection, key_id)
     document, day = key_form.document(request.form), request.form.get("expires_on", "").strip()
-    if day != key_form.of_key(key)["expires_on"]:  # else the time of day is kept
+    if day != key_form.of_key(key)["expires_on"]:  # otherwise keep the time of day
         document["expires_at"] = f"{day}T00:00:00+00:00" if day else None
     terms, errors = attempt(KeyTerms, document)
     if terms is None:
@@ -64,7 +64,7 @@ def change(key_id: str) -> Response | tuple[str, int]:
 
 @blueprint.post("/limits")
 def replace_limits(key_id: str) -> Response | tuple[str, int]:
-    """Put the form's limits in the place of those that the key has of its own."""
+    """Replace the key's own limits by the form's."""
     member = auth.require_change()
     with services().connection() as connection:
         require_own(connection, key_id)
@@ -80,7 +80,7 @@ def replace_limits(key_id: str) -> Response | tuple[str, int]:
 
 @blueprint.post("/rotate")
 def rotate(key_id: str) -> str | Response:
-    """Give the key another secret and show it: in this answer and never again."""
+    """Rotate the key's secret and show the new one, only in this response."""
     member = auth.require_change()
     form_id, grace = request.form.get("form_id", ""), request.form.get("grace", "")
     with services().connection() as connection:
@@ -109,7 +109,7 @@ def _page(
     rows: Sequence[Row] | None = None,
     wrong_limits: Sequence[str] = (),
 ) -> str:
-    """Write the page; with forms that were sent and are wrong, as they were sent."""
+    """Render the page; invalid forms are shown as submitted."""
     with services().connection() as connection:
         key = require_own(connection, key_id)
         living = rotation.list_secrets(connection, key_id)

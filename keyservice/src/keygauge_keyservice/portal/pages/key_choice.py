@@ -1,4 +1,4 @@
-"""What a field for a key offers while its name is typed: so no page has to list all keys of an account."""
+"""Suggestions for key fields while a name is typed, so that no page has to list all keys of an account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHOICES_MAX = 20
 
 @blueprint.get("/keys/choices.json")
 def find() -> Response:
-    """Answer with the labels of keys whose name, program or beginning is that of the text."""
+    """Return the labels of keys whose name, program or start matches the text."""
     text = request.args.get("q", "").strip().replace("\0", "")[:QUERY_LENGTH_MAX]
     search = Search(query=text, sort="name")
     with services().connection() as connection:

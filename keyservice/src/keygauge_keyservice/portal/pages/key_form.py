@@ -1,4 +1,4 @@
-"""The form of a key's terms: written from a key, and read as the API would get them."""
+"""The form of a key's terms: filled from a key, and converted to the API's format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIGITS_MAX = 8
 
 
 def of_key(key: Key) -> dict[str, str]:
-    """Write a key's terms as the form's fields."""
+    """Return a key's terms as form fields."""
     return {
         "name": key.name,
         "app": key.app or "",
@@ -25,7 +25,7 @@ def of_key(key: Key) -> dict[str, str]:
 
 
 def document(form: Mapping[str, str]) -> dict[str, Any]:
-    """Write the form's fields as the API would get them, all but the day of expiry."""
+    """Return the form's fields in the API's format, except the expiry date."""
     days = form.get("rotate_every_days", "").strip()
     is_number = days.isascii() and days.isdigit() and len(days) <= _DIGITS_MAX
     return {
@@ -37,5 +37,5 @@ def document(form: Mapping[str, str]) -> dict[str, Any]:
 
 
 def messages(errors: Sequence[FieldError]) -> dict[str, str]:
-    """Return what is wrong by the form's field."""
+    """Return error messages by form field."""
     return {error.field.partition("[")[0]: error.detail for error in errors}

@@ -42,14 +42,14 @@ def show() -> str:
 
 @blueprint.get("/new")
 def create_page() -> str:
-    """Show the form for another key."""
+    """Show the form for a new key."""
     auth.require_change()
     return _form()
 
 
 @blueprint.post("")
 def create() -> str | Response | tuple[str, int]:
-    """Create a key and show its token: in this answer and never again."""
+    """Create a key and show its token, only in this response."""
     member, form = auth.require_change(), request.form
     lifetime, form_id = form.get("lifetime", ""), form.get("form_id", "")
     terms, errors = attempt(NewKey, key_form.document(form) | {"environment": form.get("environment")})
@@ -76,7 +76,7 @@ def create() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/selected")
 def change_many() -> str | Response:
-    """Disable, enable or, once it is confirmed, delete all selected keys."""
+    """Disable, enable or, after confirmation, delete all selected keys."""
     member, action = auth.require_change(), request.form.get("action", "")
     chosen = request.form.getlist("key")[:_SELECTED_MAX]
     with services().connection() as connection:
@@ -180,7 +180,7 @@ def _back(key_id: str, notice: str) -> Response:
 
 
 def _notice(connection: Connection) -> str | None:
-    """Say what the page before this one did; an address made up by others says nothing false."""
+    """Return the message about the previous action; a forged URL cannot show a false one."""
     notice = request.args.get("notice", "")
     if notice == "sent-before":
         return gettext("This form was already submitted, so no other key was created.")

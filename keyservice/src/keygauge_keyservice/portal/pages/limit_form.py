@@ -1,4 +1,4 @@
-"""The form of a key's own limits: a row each; one whose amount is emptied is taken away."""
+"""The form of a key's own limits: one row each; clearing the amount removes a limit."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _PERS = {
     "lifetime": mark("lifetime"),
 }
 _TERMS = ("anchor", "zone", "model", "route", "tool")
-_KEPT = ("when_down", "dry_run", "output_default", "smooth")  # what the form does not show
+_KEPT = ("when_down", "dry_run", "output_default", "smooth")  # kept, as the form does not show them
 
 
 @dataclass(frozen=True)
 class Row:
-    """A limit as the form has it."""
+    """A limit as a row of the form."""
 
-    name: str = ""  # empty: a new one
+    name: str = ""  # empty for a new one
     amount: str = ""
     unit: str = "request"
     per: str = "60"
@@ -56,36 +56,36 @@ class Row:
     route: str = ""
     tool: str = ""
     unit_name: str = ""
-    per_tag: str = ""  # on
+    per_tag: str = ""  # "on" if checked
 
 
 SPARE_ROWS = (Row(), Row())
 
 
 def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], dict[str, Any]]:
-    """Return the rows that were sent, and their limits as the API would get them."""
+    """Return the submitted rows, and their limits in the API's format."""
     rows = [row for row in _given(form) if row.amount]
     return rows, {"limits": _documents(rows, {limit.name: limit for limit in old})}
 
 
 def messages(errors: Sequence[FieldError]) -> list[str]:
-    """Write what is wrong with the limits."""
+    """Return messages for errors in the limits."""
     return [told_field(error.field.removeprefix("limits"), error.detail) for error in errors]
 
 
 def rows_of(limits: Sequence[Limit]) -> list[Row]:
-    """Write limits as rows."""
+    """Return limits as rows."""
     return [_row(limit) for limit in limits]
 
 
 def units(row: Row) -> dict[str, str]:
-    """Return the units to choose from, the weighted one that a row has too."""
+    """Return the selectable units, including a row's weighted one."""
     known = each(_UNITS)
     return known if row.unit in known else {row.unit: row.unit_name or row.unit, **known}
 
 
 def pers(row: Row) -> dict[str, str]:
-    """Return the windows and periods to choose from, a row's own odd one too."""
+    """Return the selectable windows and periods, including a row's custom one."""
     known = each(_PERS)
     return (
         known
@@ -101,7 +101,7 @@ def _given(form: Mapping[str, str]) -> Iterator[Row]:
 
 
 def _documents(rows: Sequence[Row], old: Mapping[str, Limit]) -> list[dict[str, Any]]:
-    """Write rows as the API would get them."""
+    """Return rows in the API's format."""
     taken = {row.name for row in rows}
     documents = []
     for row in rows:
@@ -124,7 +124,10 @@ def _documents(rows: Sequence[Row], old: Mapping[str, Limit]) -> list[dict[str, 
 
 
 def _of_money(document: Mapping[str, Any], before: Limit) -> dict[str, Any]:
-    """Return what a limit of cost keeps; one told in credits is in dollars once it is no whole number of them."""
+    """Return the terms that a cost limit keeps.
+
+    A limit in credits becomes one in dollars when its amount is not a whole number of credits.
+    """
     kept: dict[str, Any] = {"when_unpriced": before.when_unpriced}
     worth, amount = before.credit_nanousd, document["amount"]
     if worth and isinstance(amount, int) and amount % worth == 0:
@@ -137,7 +140,7 @@ def _of_weights(before: Limit) -> dict[str, Any]:
 
 
 def _new_name(row: Row, taken: set[str]) -> str:
-    """Name a limit for header fields and metrics: key_requests_per_minute."""
+    """Return a new limit's name for header fields and metrics: key_requests_per_minute."""
     unit = "cost" if row.unit == "nanousd" else f"{row.unit}s"
     name = f"key_{unit}_per_{_PERS.get(row.per, 'time').replace(' ', '_')}"
     return next(one for number in count(1) if (one := name if number == 1 else f"{name}_{number}") not in taken)

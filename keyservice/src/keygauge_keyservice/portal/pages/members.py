@@ -1,4 +1,4 @@
-"""The members page: who may see and change the account, and invitations by one-time link."""
+"""The members page: who may view and change the account, and one-time invitation links."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show() -> str:
 
 @blueprint.post("")
 def invite() -> str | tuple[str, int]:
-    """Invite a person and show the link: in this answer and never again."""
+    """Invite a person and show the link, only in this response."""
     member = auth.require_manager()
     email, role = request.form.get("email", ""), _role()
     try:
@@ -56,7 +56,7 @@ def invite() -> str | tuple[str, int]:
 
 @blueprint.post("/<int:member_id>/role")
 def set_role(member_id: int) -> Response:
-    """Give a member another role."""
+    """Change a member's role."""
     member, role = auth.require_manager(), _role()
     with services().connection() as connection:
         members.set_role(connection, auth.current_account_id(), _sane(member_id), role, actor=member.email)
@@ -83,7 +83,7 @@ def remove(member_id: int) -> Response:
 
 @blueprint.post("/invitations/<int:invitation_id>/withdraw")
 def withdraw(invitation_id: int) -> Response:
-    """End an invitation."""
+    """Withdraw an invitation."""
     member = auth.require_manager()
     with services().connection() as connection:
         invitations.withdraw(connection, auth.current_account_id(), _sane(invitation_id), actor=member.email)
@@ -114,7 +114,7 @@ def _role() -> Role:
 
 
 def _sane(number: int) -> int:
-    if number >= 2**63:  # PostgreSQL has none so large
+    if number >= 2**63:  # beyond PostgreSQL's bigint
         raise Problem(404, "member_not_found", gettext("There is no such member."))
     return number
 

@@ -1,4 +1,4 @@
-"""The notifications page: where the account is told what, and how the latest deliveries went."""
+"""The notifications page: channels with their events, and the latest deliveries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def show() -> str:
 
 @blueprint.post("")
 def add() -> Response | tuple[str, int]:
-    """Add a channel."""
+    """Create a channel."""
     member = auth.require_change()
     try:
         with services().connection() as connection:
@@ -62,7 +62,7 @@ def add() -> Response | tuple[str, int]:
 
 @blueprint.post("/<int:channel_id>/test")
 def test(channel_id: int) -> Response:
-    """Send a test through a channel."""
+    """Send a test to a channel."""
     auth.require_change()
     with services().connection() as connection:
         channel = _require(connection, channel_id)
@@ -72,7 +72,7 @@ def test(channel_id: int) -> Response:
 
 @blueprint.post("/<int:channel_id>/rotate")
 def rotate(channel_id: int) -> str:
-    """Give a webhook another secret, shown this once."""
+    """Rotate a webhook's secret and show the new one, only in this response."""
     member = auth.require_change()
     with services().connection() as connection:
         channel = _require(connection, channel_id)
@@ -82,7 +82,7 @@ def rotate(channel_id: int) -> str:
 
 @blueprint.post("/<int:channel_id>/remove")
 def remove(channel_id: int) -> Response:
-    """Remove a channel."""
+    """Delete a channel."""
     member = auth.require_change()
     with services().connection() as connection:
         channel = _require(connection, channel_id)

@@ -1,4 +1,4 @@
-"""The operator's pages: accounts, plans and all keys; create, move, suspend, note, and look at an account's pages."""
+"""The operator's pages: accounts, plans and all keys; create, move, suspend and annotate accounts, view as customer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def show() -> str:
 
 @blueprint.post("/search")
 def search() -> Response:
-    """Search by a text that may be a whole API key: no part of its secret gets into an address."""
+    """Redirect to a search; if the text is a whole API key, its secret does not get into the URL."""
     page = "find_keys" if request.form.get("page") == "find_keys" else "show"
     query = account_table.query_text(request.form.get("q", ""))
     return redirect(url_for(f"portal.operator.{page}", q=query or None), 303)
@@ -51,7 +51,7 @@ def search() -> Response:
 
 @blueprint.post("/accounts/plan")
 def change_plans() -> Response:
-    """Put all selected accounts on another plan."""
+    """Change the plan of all selected accounts."""
     actor = auth.current_member().email
     with services().connection() as connection:
         for account_id in request.form.getlist("account"):
@@ -61,7 +61,7 @@ def change_plans() -> Response:
 
 @blueprint.post("/accounts")
 def create() -> Response | tuple[str, int]:
-    """Make an account."""
+    """Create an account."""
     document = {"name": request.form.get("name", "").strip(), "plan": request.form.get("plan")}
     given, _ = attempt(NewAccount, document)
     if given is None:
@@ -73,7 +73,7 @@ def create() -> Response | tuple[str, int]:
 
 @blueprint.get("/accounts/<account_id>")
 def read(account_id: str) -> str:
-    """Show an account: plan, members, notes, and what was done."""
+    """Show an account: plan, members, keys, invoices and notes."""
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         return render_template(
@@ -94,7 +94,7 @@ def read(account_id: str) -> str:
 
 @blueprint.post("/accounts/<account_id>/plan")
 def change_plan(account_id: str) -> Response:
-    """Put an account on another plan."""
+    """Change an account's plan."""
     with services().connection() as connection:
         accounts.change_plan(connection, account_id, request.form.get("plan", ""), actor=auth.current_member().email)
     return _back(account_id, "plan")
@@ -110,7 +110,7 @@ def confirm_suspend(account_id: str) -> str:
 
 @blueprint.post("/accounts/<account_id>/status")
 def set_status(account_id: str) -> Response:
-    """Suspend an account or make it active again."""
+    """Suspend or reactivate an account."""
     status = request.form.get("status", "")
     if status not in get_args(accounts.Status):
         raise Problem(422, "bad_status", gettext("Choose active or suspended."))
@@ -121,7 +121,7 @@ def set_status(account_id: str) -> Response:
 
 @blueprint.post("/accounts/<account_id>/notes")
 def add_note(account_id: str) -> Response:
-    """Keep a support note in the account's audit record."""
+    """Add a support note to the account's audit log."""
     text = request.form.get("text", "").strip()
     if not 1 <= len(text) <= _NOTE_LENGTH_MAX or "\0" in text:
         raise Problem(422, "bad_note", gettext("Enter 1 to %(most)s characters.", most=_NOTE_LENGTH_MAX))
@@ -140,7 +140,7 @@ def add_note(account_id: str) -> Response:
 
 @blueprint.post("/accounts/<account_id>/members")
 def invite(account_id: str) -> str:
-    """Invite a person to an account, its first owner above all, and show the link: in this answer and never again."""
+    """Invite a person to an account, typically its first owner, and show the link, only in this response."""
     role, actor = request.form.get("role", ""), auth.current_member().email
     if role not in get_args(members.Role):
         raise Problem(422, "bad_role", gettext("Choose owner, member or viewer."))
@@ -160,7 +160,7 @@ def invite(account_id: str) -> str:
 
 @blueprint.post("/accounts/<account_id>/keys/<key_id>/status")
 def set_key_status(account_id: str, key_id: str) -> Response:
-    """Disable a key, which its owners cannot undo, or enable it."""
+    """Enable a key, or disable it so that its owners cannot enable it."""
     status: Literal["active", "disabled"] = "active" if request.form.get("status") == "active" else "disabled"
     with services().connection() as connection:
         if keys.require(connection, key_id).account_id != account_id:
@@ -184,7 +184,7 @@ def set_paid(account_id: str) -> Response:
 
 @blueprint.post("/accounts/<account_id>/look")
 def look(account_id: str) -> Response:
-    """View an account as the customer; its audit log shows that."""
+    """View an account as the customer; this is recorded in its audit log."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
         sessions.look_at(connection, auth.current_session(), account_id)
@@ -213,7 +213,7 @@ def find_keys() -> str:
 
 @blueprint.get("/plans")
 def list_plans() -> str:
-    """Show the plans with their limits."""
+    """List the plans with their limits."""
     with services().connection() as connection:
         counts = directory.count_accounts(connection)
         found = plans.list_plans(connection)
@@ -245,7 +245,7 @@ def _page(*, wrong: str | None = None) -> str:
 
 
 def query_text() -> str:
-    """Return what is searched for."""
+    """Return the search text."""
     return account_table.query_text(request.args.get("q", ""))
 
 

@@ -1,4 +1,4 @@
-"""The operator's page of own prices: list and add; and what the operator's tables hold, as CSV and JSON."""
+"""The operator's page of own prices: list and add; and the operator's tables as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _ROWS_MAX = 10_000
 
 @blueprint.get("/prices")
 def list_prices() -> str:
-    """List own prices, with the form for another one."""
+    """List own prices, with the form for a new one."""
     return _page()
 
 
 @blueprint.post("/prices")
 def add_price() -> BaseResponse | tuple[str, int]:
-    """Add a price that holds from now on."""
+    """Add a price that is valid from now on."""
     given, errors = attempt(NewPrice, _document(request.form))
     if given is None:
         return _page(wrong=[told_field(error.field.removeprefix("tiers[0]."), error.detail) for error in errors]), 422
@@ -57,7 +57,7 @@ def add_price() -> BaseResponse | tuple[str, int]:
 
 @blueprint.get("/<any(accounts, keys, plans, prices):table>.csv")
 def export(table: str) -> Response:
-    """Answer with one of the operator's tables as CSV."""
+    """Return one of the operator's tables as CSV."""
     with services().connection() as connection:
         found = _rows(connection, table)
     names = list(found[0]) if found else ["id"]
@@ -66,7 +66,7 @@ def export(table: str) -> Response:
 
 @blueprint.get("/<any(accounts, keys, plans, prices):table>.json")
 def export_json(table: str) -> Response:
-    """Answer with the same as JSON."""
+    """Return one of the operator's tables as JSON."""
     with services().connection() as connection:
         found = _rows(connection, table)
     return exact_json({table: [{name: _plain(value) for name, value in row.items()} for row in found]})
@@ -86,7 +86,7 @@ def _page(*, wrong: list[str] | None = None) -> str:
 
 
 def _document(form: Mapping[str, str]) -> dict[str, Any]:
-    """Write the form as the API would get it; rates are US dollars per million tokens."""
+    """Return the form in the API's format; rates are in US dollars per million tokens."""
     rates = {kind: form.get(kind, "").strip() for kind in _KINDS}
     return {
         "model": form.get("model", "").strip(),
@@ -119,7 +119,7 @@ def _rows(connection: Connection, table: str) -> list[dict[str, Any]]:
 
 
 def _price(price: OwnPrice) -> dict[str, Any]:
-    """Write a price with the rates of its first tier, in nano-USD per million tokens."""
+    """Return a price with the rates of its first tier, in nano-USD per million tokens."""
     first = price.tiers[0]
     return {
         "version": price.version,

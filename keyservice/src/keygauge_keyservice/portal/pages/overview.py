@@ -1,4 +1,4 @@
-"""The overview: requests, plan, quotas, what needs attention, and the last thirty days."""
+"""The overview: requests, plan, quotas, what needs attention, and the last 30 days."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Gauge:
-    """A quota as it is shown."""
+    """A quota in displayable form."""
 
     used: str
     amount: str
     remaining: str
     unit: str
     period: str
-    only: str  # what it is confined to, such as a model
+    only: str  # its scope, such as a model
     percent: float
     resets_at: datetime | None  # None: never
 
     @property
     def text(self) -> str:
-        """Say what there is of it: 20,000 requests this month."""
+        """Return the amount in words: 20,000 requests this month."""
         unit = self.unit or gettext("budget")
         amount = gettext("%(amount)s %(unit)s %(period)s", amount=self.amount, unit=unit, period=self.period)
         return amount + self.only
 
     @property
     def level(self) -> str:
-        """Return a class of the stylesheet."""
+        """Return the CSS class."""
         if self.percent >= 100:  # noqa: PLR2004 - percent
             return "over"
         return "near" if self.percent >= QUOTA_NEAR * 100 else "fine"
@@ -68,7 +68,7 @@ class Gauge:
 
 @dataclass(frozen=True)
 class PaceRow:
-    """A rate as it is shown; `limit` is None where the plan has none, and then there may be a `note`."""
+    """A rate in displayable form; `limit` is None without a limit, and then there may be a `note`."""
 
     unit: str
     used: int
@@ -78,13 +78,13 @@ class PaceRow:
 
     @property
     def percent(self) -> float:
-        """Return how much of the limit is used, at most 100."""
+        """Return the percentage of the limit that is used, at most 100."""
         return min(100.0, 100 * self.used / self.limit) if self.limit else 0.0
 
 
 @blueprint.get("/")
 def show() -> str:
-    """Show how the account stands."""
+    """Show the account's current state."""
     now = datetime.now(UTC)
     account_id = auth.current_account_id()
     month = date_range.of_preset("30d", now=now, zone=reader.zone())
@@ -129,7 +129,7 @@ def show() -> str:
 
 
 def _days(created_at: datetime, points: Sequence[Point], month: DateRange, now: datetime) -> float:
-    """Return over how many days a month's use is averaged: not those before the account, or before its first call."""
+    """Return the number of days over which to average, without those before the account or its first call."""
     first = next((point.start for point in points if point.requests), month.start)
     begun = max(month.start, min(created_at, first))
     return max(1.0, (min(now, month.end) - begun) / timedelta(days=1))
@@ -137,7 +137,7 @@ def _days(created_at: datetime, points: Sequence[Point], month: DateRange, now: 
 
 @blueprint.post("/alerts/dismiss")
 def dismiss() -> Response:
-    """Hide an alert from the member who asks, for some days."""
+    """Hide an alert from the current member for some days."""
     name = request.form.get("name", "")
     if name.partition(":")[0] not in get_args(notices.Kind) or len(name) > _NAME_LENGTH_MAX:
         raise Problem(422, "bad_form", gettext("Choose an alert of the overview."))
@@ -148,7 +148,7 @@ def dismiss() -> Response:
 
 @blueprint.get("/live")
 def live() -> Response:
-    """Answer with the rows of what is used now; 304 where they are those the page has."""
+    """Return the rows of current usage, or a 304 if the page already has them."""
     account_id = auth.current_account_id()
     with services().connection() as connection:
         rows = paces(find_pace(connection, account_id))
@@ -159,7 +159,7 @@ def live() -> Response:
 
 
 def paces(now: LiveRates) -> list[PaceRow]:
-    """Write the last minute, and each rate of the plan with what its last window holds."""
+    """Return a row for each rate with its current window, and for the last minute's usage without a rate."""
     rows = []
     for rate in now.rates:
         is_money = rate.unit == "nanousd"
@@ -178,7 +178,7 @@ def paces(now: LiveRates) -> list[PaceRow]:
 
 
 def _streams(streams: Streams, oldest_at: datetime) -> PaceRow:
-    """Write how many streams are open, for how long the oldest is, and how many messages were sent."""
+    """Return the row of open streams: how many, the age of the oldest, and the messages sent."""
     opened = formatting.span(max(0, round((datetime.now(UTC) - oldest_at).total_seconds())))
     number = formatting.count(streams.messages)
     messages = ngettext("%(number)s message", "%(number)s messages", streams.messages, number=number)
@@ -187,7 +187,7 @@ def _streams(streams: Streams, oldest_at: datetime) -> PaceRow:
 
 
 def gauge(found: Quota) -> Gauge:
-    """Write a quota's numbers in its unit."""
+    """Return a quota in displayable form, in its unit."""
 
     def write(number: int) -> str:
         return formatting.amount(number, found.unit, found.credit_nanousd)

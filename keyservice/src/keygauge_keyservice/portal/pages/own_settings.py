@@ -1,4 +1,4 @@
-"""A member's own settings: time zone, format of dates and numbers, the password, and the account to see."""
+"""A member's own settings: time zone, format of dates and numbers, password, and current account."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def show_password() -> str:
 
 @blueprint.post("/preferences")
 def save_preferences() -> Response | tuple[str, int]:
-    """Keep a time zone, a format and a language; empty ones are the browser's."""
+    """Save a time zone, format and language; empty ones follow the browser."""
     name, locale = request.form.get("zone", "").strip(), request.form.get("locale", "")
     language = request.form.get("language", "")
     hours = _CLOCKS.get(request.form.get("hours", ""))
@@ -49,7 +49,7 @@ def save_preferences() -> Response | tuple[str, int]:
 
 @blueprint.post("/account")
 def switch_account() -> Response:
-    """Go on as a member of another account of one's own."""
+    """Switch to another account in which the person is a member."""
     session, wanted = auth.current_session(), request.form.get("member", "")
     with services().connection() as connection:
         reachable = memberships.list_reachable(connection, session.member)
@@ -65,7 +65,7 @@ def switch_account() -> Response:
 
 @blueprint.post("")
 def change_password() -> Response | tuple[str, int]:
-    """Change one's own password; every session ends, this one goes on."""
+    """Change the password; all other sessions end."""
     member, ip = auth.current_member(), request.remote_addr or ""
     new = request.form.get("new", "")
     if new != request.form.get("again", ""):

@@ -1,4 +1,4 @@
-"""Sign in and out, and choose light or dark."""
+"""Pages to sign in and out, and the choice of a light or dark theme."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keygauge_keyservice.web.context import services
 blueprint = Blueprint("sign_in", __name__)
 
 _WRONG = mark("Incorrect e-mail address or password.")
-_MEMBERSHIPS_MAX = 20  # of one address, each with a password of its own: trying one takes a while
+_MEMBERSHIPS_MAX = 20  # per e-mail address; each has its own password, and checking one is slow
 _THEMES = ("light", "dark")
 _THEME_AGE_S = 365 * 86400
 
@@ -31,7 +31,7 @@ def show() -> str | Response:
 
 @blueprint.post("/sign-in")
 def submit() -> Response | tuple[str, int, dict[str, str]]:
-    """Sign in; an unknown address is answered like a wrong password, and as slowly."""
+    """Sign in; an unknown address gets the same response as a wrong password, and as slowly."""
     email = members.normalise_email(request.form.get("email", ""))
     password = request.form.get("password", "")
     if not members.is_email(email) or len(password) > passwords.LENGTH_MAX:
@@ -44,7 +44,7 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
         minutes = login_throttle.WINDOW_S // 60
         return _refuse(gettext("Too many attempts. Try again in %(minutes)s minutes.", minutes=minutes), 429, email)
     tried: Sequence[tuple[int, str | None]] = credentials or [(0, None)]
-    # Outside of the transaction: it takes a while.
+    # Outside the transaction, as hashing is slow.
     member_id = next((one for one, password_hash in tried if passwords.verify(password_hash, password)), None)
     if member_id is None:
         return _refuse(gettext(_WRONG), 422, email)
@@ -62,7 +62,7 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
 
 @blueprint.post("/sign-out")
 def leave() -> Response:
-    """Sign out: the session ends here, not only in the browser."""
+    """Sign out; the session ends on the server, not only in the browser."""
     with services().connection() as connection:
         sessions.end(connection, auth.current_session())
     response = redirect(url_for("portal.sign_in.show"), 303)
@@ -72,7 +72,7 @@ def leave() -> Response:
 
 @blueprint.post("/theme")
 def set_theme() -> Response:
-    """Keep a choice of light or dark; without one the pages follow the system."""
+    """Save a light or dark theme; by default, pages follow the system."""
     response = redirect(local_page(request.form.get("next")), 303)
     theme = request.form.get("theme")
     if theme in _THEMES:
@@ -81,7 +81,7 @@ def set_theme() -> Response:
 
 
 def page(notice: str | None = None, *, email: str = "", next_page: str | None = None) -> str:
-    """Write the form."""
+    """Render the form."""
     sign_on = services().sign_on
     return render_template(
         "portal/sign_in.html",
@@ -94,11 +94,11 @@ def page(notice: str | None = None, *, email: str = "", next_page: str | None = 
 
 def _refuse(notice: str, status: int, email: str) -> tuple[str, int, dict[str, str]]:
     shown = page(notice, email=email, next_page=request.form.get("next"))
-    return shown, status, {"Retry-After": str(login_throttle.WINDOW_S)} if status == 429 else {}  # noqa: PLR2004 - HTTP's own
+    return shown, status, {"Retry-After": str(login_throttle.WINDOW_S)} if status == 429 else {}  # noqa: PLR2004 - HTTP
 
 
 def local_page(target: str | None) -> str:
-    """Return a page of ours to go to; nothing in a link leads elsewhere."""
+    """Return a local page to redirect to; links to other sites are replaced by the overview."""
     home = url_for("portal.overview.show")
     if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
         return home

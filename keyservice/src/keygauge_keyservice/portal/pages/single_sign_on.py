@@ -1,4 +1,4 @@
-"""Sign in through the OpenID Connect provider: leave for it, and come back."""
+"""Single sign-on through the OpenID Connect provider: the redirect to it, and back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ATTEMPT_S = 600
 
 @blueprint.get("")
 def begin() -> Response | tuple[str, int, dict[str, str]]:
-    """Leave for the provider."""
+    """Redirect to the provider."""
     try:
         address, attempt = _require().begin(_redirect_uri())
     except OidcError as error:
@@ -38,7 +38,7 @@ def begin() -> Response | tuple[str, int, dict[str, str]]:
     response = redirect(address, 303)
     kept = asdict(attempt) | {
         "next": sign_in.local_page(request.args.get("next")),
-        # Not from a stranger's link, which would put its reader into the stranger's account.
+        # Not from another site's link, which could sign its reader in to a stranger's account.
         "invitation": request.args.get("invitation") if auth.is_from_our_page() else None,
     }
     cookies.give(response, _COOKIE, cookies.signer("sso").dumps(kept), max_age_s=_ATTEMPT_S)
@@ -47,7 +47,7 @@ def begin() -> Response | tuple[str, int, dict[str, str]]:
 
 @blueprint.get("/done")
 def finish() -> Response | tuple[str, int, dict[str, str]]:
-    """Come back: who the provider vouches for is signed in, when that is a member."""
+    """Complete the sign-in of a person whom the provider has authenticated, if that is a member."""
     try:
         kept = cookies.signer("sso").loads(cookies.read(_COOKIE), max_age=_ATTEMPT_S)
     except BadData:
@@ -66,7 +66,7 @@ def finish() -> Response | tuple[str, int, dict[str, str]]:
 
 
 def _start(email: str, invitation: str | None) -> str:
-    """Enter by an invitation, the membership that this browser is signed in to, or one that was verified before."""
+    """Start a session by invitation, by the membership that this browser is signed in to, or by a verified one."""
     before = auth.find_session()
     with services().connection() as connection:
         if invitation:

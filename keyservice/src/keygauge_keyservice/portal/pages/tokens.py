@@ -1,4 +1,4 @@
-"""The access tokens page: what programs that act for the account call the key service's API with."""
+"""The access tokens page: credentials for programs that use the API on behalf of the account."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show() -> str:
 
 @blueprint.post("")
 def create() -> str | Response | tuple[str, int]:
-    """Make a token and show its secret: in this answer and never again."""
+    """Create a token and show its secret, only in this response."""
     member = auth.require_change()
     name, scope, days = (request.form.get(field, "").strip() for field in ("name", "scope", "lifetime"))
     if wrong := _fault(name, scope, days):
@@ -62,7 +62,7 @@ def create() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<token_id>/revoke")
 def revoke(token_id: str) -> Response:
-    """End a token."""
+    """Revoke a token."""
     member = auth.require_change()
     with services().connection() as connection:
         tokens.revoke(connection, token_id, actor=member.email, account_id=auth.current_account_id())

@@ -1,4 +1,4 @@
-"""The usage page: a metric over time, by group, in a chart or a table, compared with the period before."""
+"""The usage page: a metric over time, by group, as a chart or table, compared with the previous period."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("usage", __name__)
 
-_POINTS_BESIDE_MAX, _NEWEST = 100, 31  # rows of the table beside a chart; of more points the newest
+_POINTS_BESIDE_MAX, _NEWEST = 100, 31  # rows of the table next to a chart; with more points, only the newest
 BUCKETS: dict[Bucket, str] = {"hour": mark("Hour"), "day": mark("Day"), "week": mark("Week"), "month": mark("Month")}
 _BUCKET_NOUNS = {"hour": mark("hour"), "day": mark("day"), "week": mark("week"), "month": mark("month")}
 
 
 @blueprint.get("/usage")
 def show() -> str:
-    """Show the view that the address names."""
+    """Show the view that the URL requests."""
     now = datetime.now(UTC)
     with services().connection() as connection:
         keys = own_keys.offered(connection)
@@ -67,7 +67,7 @@ def show() -> str:
 
 
 def _metrics(connection: Connection) -> dict[str, Metric]:
-    """Return the metrics that the account has: one with a plan in credits sees those too."""
+    """Return the account's metrics, including credits if its plan has them."""
     plan = plans.require(connection, accounts.require(connection, auth.current_account_id()).plan_id)
     credit = next((limit.credit_nanousd for limit in plan.limits if limit.credit_nanousd), None)
     return METRICS | ({"credits": credits_metric(credit)} if credit else {})
@@ -79,7 +79,7 @@ def _forecast(connection: Connection, view: View, now: datetime) -> forecast.For
 
 
 def _toolbar(view: View, by: str, metrics: Mapping[str, Metric], keys: Sequence[Key]) -> dict[str, Any]:
-    """Return what can be chosen."""
+    """Return the toolbar's options."""
     return {
         "presets": each(date_range.PRESETS),
         "metrics": {name: metric for name, metric in metrics.items() if by != KIND or name in KIND_METRICS},
@@ -95,7 +95,7 @@ def _toolbar(view: View, by: str, metrics: Mapping[str, Metric], keys: Sequence[
 
 
 def _chart(view: View, figures: Figures, metric: Metric) -> dict[str, Any]:
-    """Return the chart and its table; the table takes the chart's place, or stands beside it."""
+    """Return the chart and its table, which replaces the chart or is next to it."""
     points, zone = figures.points, view.shown.zone
     links = links_to_calls(points, view.shown, view.filters)
     if figures.by == KIND:
@@ -120,7 +120,7 @@ def _chart(view: View, figures: Figures, metric: Metric) -> dict[str, Any]:
 
 
 def links_to_calls(points: Sequence[Point], shown: DateRange, filters: Mapping[str, str]) -> list[str]:
-    """Return for each bar the address of its calls."""
+    """Return the URL of each bar's calls."""
     starts = [max(point.start, shown.start) for point in points]
     ends = [*starts[1:], shown.end]
     spans = [DateRange(start, end, zone=shown.zone) for start, end in zip(starts, ends, strict=True)] if points else []
@@ -129,5 +129,5 @@ def links_to_calls(points: Sequence[Point], shown: DateRange, filters: Mapping[s
 
 
 def calls_query(filters: Mapping[str, str]) -> dict[str, str]:
-    """Write a view's filters as the log of calls has them."""
+    """Return a view's filters as parameters of the call log."""
     return dict(filters) | ({"exact": "1"} if filters.keys() & {"route", "model", "tag"} else {})

@@ -1,4 +1,4 @@
-// What pygal's tooltips need to know of each chart; pygal itself would write it as an inline script.
+// Configuration for pygal's tooltips, which pygal itself would write as an inline script.
 "use strict";
 window.pygal = {config: {}};
 for (const chart of document.querySelectorAll(".pygal-chart")) {

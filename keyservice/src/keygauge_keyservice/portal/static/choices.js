@@ -1,4 +1,4 @@
-// A field whose datalist has not all there is: ask for what matches while a name is typed.
+// Fields with an incomplete datalist: fetch matches while a name is typed.
 "use strict";
 const WAIT_MS = 150;
 for (const field of document.querySelectorAll("[data-choices]")) {
@@ -13,7 +13,7 @@ for (const field of document.querySelectorAll("[data-choices]")) {
         const {choices} = await answer.json();
         field.list.replaceChildren(...choices.map((choice) => new Option("", choice)));
       } catch {
-        // The service is away for a moment: what is offered stays.
+        // The service is temporarily unavailable: keep the current choices.
       }
     }, WAIT_MS);
   });

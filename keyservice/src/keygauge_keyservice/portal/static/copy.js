@@ -1,4 +1,4 @@
-// Copy buttons: shown only where there is JavaScript and a clipboard; the text can be selected by hand everywhere.
+// Copy buttons: shown only with JavaScript and a clipboard; the text can always be selected by hand.
 "use strict";
 const notice = document.getElementById("copied");
 for (const button of document.querySelectorAll("[data-copy]")) {

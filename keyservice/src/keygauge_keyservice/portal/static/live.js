@@ -1,4 +1,4 @@
-// Keep the newest page of calls, and the overview's rates, up to date: asked again only while the page is seen.
+// Refresh the newest page of calls and the overview's rates, only while the page is visible.
 "use strict";
 const EVERY_MS = 2000;
 for (const part of document.querySelectorAll("[data-live]")) {
@@ -24,7 +24,7 @@ for (const part of document.querySelectorAll("[data-live]")) {
         part.replaceChildren(...fresh.querySelector("tbody").children);
       }
     } catch {
-      // The service is away for a moment: what is shown stays.
+      // The service is temporarily unavailable: keep the current rows.
     }
   }, EVERY_MS);
 }

@@ -1,4 +1,4 @@
-// A button that prints the page, shown only where scripts run; the browser's own menu does the same.
+// A print button, shown only with JavaScript; the browser's own menu does the same.
 "use strict";
 for (const button of document.querySelectorAll("[data-print]")) {
   button.hidden = false;

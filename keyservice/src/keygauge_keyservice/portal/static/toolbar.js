@@ -1,4 +1,4 @@
-// Toolbars apply on change; dates that are chosen make the range a custom one. Without scripts their button does it.
+// Toolbars are applied on change, and choosing dates makes the range custom. Without scripts, a button applies them.
 "use strict";
 for (const form of document.querySelectorAll("[data-toolbar]")) {
   const range = form.elements.range;

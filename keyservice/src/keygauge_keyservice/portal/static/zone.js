@@ -1,4 +1,4 @@
-// Tell the pages the browser's time zone, which no header does.
+// Store the browser's time zone in a cookie, as no header contains it.
 "use strict";
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone && !document.cookie.includes(`keygauge_zone=${zone}`)) {

@@ -1,1 +1,1 @@
-"""Tables of pages as files: CSV and JSON."""
+"""Pages' tables as CSV and JSON files."""

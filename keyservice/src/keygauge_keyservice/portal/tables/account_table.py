@@ -1,4 +1,4 @@
-"""The operator's table of accounts: search, filters, order and page as the address says them."""
+"""The operator's table of accounts: search, filters, order and page from the URL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIGITS_MAX = 8
 
 @dataclass(frozen=True)
 class AccountTable:
-    """What the table shows; parts of an address that make no sense count as absent."""
+    """The table to show; invalid URL parameters count as absent."""
 
     query: str = ""
     plan: str | None = None
@@ -29,14 +29,14 @@ class AccountTable:
 
     @property
     def address(self) -> dict[str, Any]:
-        """Return the table as parts of an address, the page apart."""
+        """Return the table as URL parameters, without the page."""
         sort = ("-" if self.is_descending else "") + self.sort
         parts = {"q": self.query, "plan": self.plan, "status": self.status, "sort": sort if sort != "name" else None}
         return {name: value for name, value in parts.items() if value}
 
     @property
     def selection(self) -> dict[str, Any]:
-        """Return the table as the arguments of a search."""
+        """Return the table as search arguments."""
         return {
             "plan": self.plan,
             "status": self.status,
@@ -46,7 +46,7 @@ class AccountTable:
 
 
 def read(arguments: Mapping[str, str]) -> AccountTable:
-    """Read a table from an address."""
+    """Read a table from URL parameters."""
     text, page = arguments.get("sort", "name"), arguments.get("page", "1")
     sort, status, plan = text.removeprefix("-"), arguments.get("status"), arguments.get("plan", "")
     is_number = page.isascii() and page.isdigit() and len(page) <= _DIGITS_MAX
@@ -61,7 +61,7 @@ def read(arguments: Mapping[str, str]) -> AccountTable:
 
 
 def query_text(text: str) -> str:
-    """Return what is searched for; of an API key only the part that is no secret."""
+    """Return the search text; API keys are reduced to their non-secret part."""
     text = text.strip().replace("\0", "")[:_QUERY_LENGTH_MAX]
     key_id = directory.key_id_of(text)
     return f"kg_{text.split('_')[1]}_{key_id}" if key_id else text

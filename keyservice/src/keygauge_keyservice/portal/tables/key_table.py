@@ -1,4 +1,4 @@
-"""The table of keys: search and sort as the address says them, and all that match as CSV and JSON."""
+"""The table of keys: search and order from the URL, and all matching keys as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Column:
-    """A head of the table that sorts it."""
+    """A column heading that sorts the table."""
 
     name: str
     address: str
-    order: str | None  # aria-sort, of the one that it is sorted by
+    order: str | None  # aria-sort, if sorted by this column
 
 
 @blueprint.get("/keys.csv")
 def export() -> Response:
-    """Answer with the keys that match as CSV."""
+    """Return the matching keys as CSV."""
     rows = [[" ".join(value) if isinstance(value, list) else value for value in one.values()] for one in _documents()]
     return as_csv("keys", [*_NAMES, "limits"], rows)
 
 
 @blueprint.get("/keys.json")
 def export_json() -> Response:
-    """Answer with the keys that match as JSON."""
+    """Return the matching keys as JSON."""
     return exact_json({"keys": _documents()})
 
 
 def read(arguments: Mapping[str, str]) -> tuple[Search, int]:
-    """Read a search and a page's number from an address; what makes no sense there counts as absent."""
+    """Read a search and a page number from URL parameters; invalid ones count as absent."""
     only, text = arguments.get("only"), arguments.get("sort", "created")
     sort, page = text.removeprefix("-"), arguments.get("page", "1")
     search = Search(
@@ -81,13 +81,13 @@ def read(arguments: Mapping[str, str]) -> tuple[Search, int]:
 
 
 def query(search: Search) -> dict[str, Any]:
-    """Write a search as parts of an address."""
+    """Return a search as URL parameters."""
     parts = {"q": search.query, "only": search.only or "", "sort": ("-" if search.is_descending else "") + search.sort}
     return {name: value for name, value in parts.items() if value and (name, value) != ("sort", "created")}
 
 
 def columns(search: Search) -> dict[str, Column]:
-    """Return the heads that sort: the one it is sorted by turns the order round."""
+    """Return the sortable columns; the one that is sorted by links to the reverse order."""
     made: dict[str, Column] = {}
     for name, sort in _HEADS:
         is_current = sort == search.sort
@@ -110,7 +110,7 @@ def _documents() -> list[dict[str, Any]]:
 
 
 def _line(limit: definitions.Limit) -> str:
-    """Write a limit as the command line takes it."""
+    """Format a limit as on the command line."""
     window = f":{limit.window_s}s" if limit.window_s else f":{limit.period}" if limit.period else ""
     options = [f",{name}={value}" for name in ("anchor", "zone") if (value := getattr(limit, name))]
     return f"{limit.name}={limit.amount}:{limit.unit}{window}{''.join(options)}"

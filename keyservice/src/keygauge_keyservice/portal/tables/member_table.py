@@ -18,13 +18,13 @@ _NAMES = ("email", "role", "is_invited", "invited_by", "ends_at")
 
 @blueprint.get("/members.csv")
 def export_csv() -> Response:
-    """Answer with all members and open invitations as CSV."""
+    """Return all members and open invitations as CSV."""
     return export.as_csv("members", _NAMES, (list(row.values()) for row in _rows()))
 
 
 @blueprint.get("/members.json")
 def export_json() -> Response:
-    """Answer with the same as JSON."""
+    """Return all members and open invitations as JSON."""
     return export.as_json("members", _rows())
 
 

@@ -1,4 +1,4 @@
-"""The account's status as CSV and JSON: the overview's rates, quotas and what needs attention."""
+"""The account's status as CSV and JSON: current rates, quotas, and what needs attention."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _NAMES = {
 
 @blueprint.get("/<any(now, quotas, attention):kind>.csv")
 def export_csv(kind: str) -> Response:
-    """Answer with one of the overview's tables as CSV."""
+    """Return one of the overview's tables as CSV."""
     return export.as_csv(kind, _NAMES[kind], (list(row.values()) for row in _rows(kind)))
 
 
 @blueprint.get("/<any(now, quotas, attention):kind>.json")
 def export_json(kind: str) -> Response:
-    """Answer with the same as JSON."""
+    """Return one of the overview's tables as JSON."""
     return export.as_json(kind, _rows(kind))
 
 
@@ -54,7 +54,7 @@ def _rows(kind: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Rate:
-    """A rate, or a figure of the last minute that no rate counts: its amount is None."""
+    """A rate, or usage in the last minute that no rate counts; its amount is None."""
 
     unit: str
     window_s: int

@@ -1,4 +1,4 @@
-"""The usage page's tables as files: over time, by group, and by group over time, as CSV and JSON."""
+"""The usage page's tables as CSV and JSON: over time, by group, and by group over time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FIGURES = (
     *("requests", "limited", "client_errors", "server_errors", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "average_duration_s"),
 )
-_TOGETHER = 1_000  # groups that one statement adds up
+_TOGETHER = 1_000  # groups summed per statement
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Table:
 
 @blueprint.get("/usage.csv")
 def export_csv() -> Response:
-    """Answer with one of the page's tables as CSV."""
+    """Return one of the page's tables as CSV."""
     table = _table()
     shown = table.view.shown
     days = f"{shown.first_day:%Y%m%d}-{shown.last_day:%Y%m%d}"
@@ -48,7 +48,7 @@ def export_csv() -> Response:
 
 @blueprint.get("/usage.json")
 def export_json() -> Response:
-    """Answer with the same table as JSON."""
+    """Return one of the page's tables as JSON."""
     table = _table()
     documents = [dict(zip(table.names, row, strict=True)) for row in table.rows]
     for document in documents:
@@ -83,7 +83,7 @@ def _tells_tags(view: View) -> bool:
 
 
 def _of_kinds(connection: Connection, view: View, *, is_over_time: bool) -> _Table:
-    """Return the counts and costs of the kinds of use, a row for each, or for each and each bucket that has any."""
+    """Return the counts and costs by kind of use, optionally per time bucket."""
     if is_over_time:
         names, found = _over_time(connection, view, None)
     else:
@@ -113,7 +113,7 @@ def _over_time(
 def _by_group(
     connection: Connection, view: View, group: str
 ) -> tuple[list[str], Iterator[tuple[Sequence[str], DetailedSums]]]:
-    """Return the groups in order; some at a time are added up, while the file is written."""
+    """Return the groups in order; they are summed in batches while the file is written."""
     ranked = usage.rank(connection, by=GROUPINGS[group], **select(view))
     account_id, is_of_keys = auth.current_account_id(), group == "key"
 
