@@ -1,5 +1,5 @@
 # The key service and the demo API from this repository: `docker build --target keyservice .` or `--target demo`.
-# What is installed is checked against the hashes in locked/ ("make lock" writes them), and images against their digests.
+# Packages are checked against the hashes in locked/ (written by "make lock"), and images against their digests.
 FROM python:3.13-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8 AS build
 WORKDIR /source
 ENV PIP_NO_CACHE_DIR=1

@@ -12,7 +12,7 @@ EXTRACT = $(BIN)/pybabel --quiet extract --mapping keyservice/babel.toml --keywo
 	--add-location file --no-wrap
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 
-# Each program that tests start would compile every module anew.
+# Otherwise each program started by tests would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

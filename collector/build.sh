@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the collector of builder.yaml with Go; it lands in $KEYGAUGE_CACHE (default ~/.cache/keygauge), and is kept there.
+# Build the collector of builder.yaml with Go into $KEYGAUGE_CACHE (default ~/.cache/keygauge), unless it is already there.
 set -euo pipefail
 config="$(cd "$(dirname "$0")" && pwd)/builder.yaml"
 version="$(sed -n 's/^  version: //p' "$config")"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Print the settings that compose.yaml requires, with new secrets: `make env` keeps them in .env, which git ignores.
+# Print the settings that compose.yaml requires, with new secrets; `make env` writes them to .env, which git ignores.
 set -eu
 secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 

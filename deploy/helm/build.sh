@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build Helm with Go, for the chart's tests; it lands in $KEYGAUGE_CACHE (default ~/.cache/keygauge), and is kept there.
+# Build Helm with Go, for the chart's tests, into $KEYGAUGE_CACHE (default ~/.cache/keygauge), unless it is already there.
 set -euo pipefail
 version=3.18.6
 cache="${KEYGAUGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/keygauge}"
