@@ -20,7 +20,7 @@ NOON = datetime(2026, 5, 20, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 def metered(connection):
-    """The accounts and keys whose events the ledger takes; the environment's token was told of them."""
+    """Accounts and keys whose events the ledger accepts from a service that uses the environment's token."""
     connection.execute("INSERT INTO plan (id, name) VALUES ('ledger', 'Ledger')")
     for account, keys in ACCOUNT_KEYS.items():
         connection.execute("INSERT INTO account (id, name, plan_id) VALUES (%s, %s, 'ledger')", (account, account))
@@ -32,17 +32,17 @@ def metered(connection):
 
 @pytest.fixture
 def used_months(connection, metered, make_event):
-    """Accounts since April on a plan of 20 US dollars, of which acme made four calls in April and May."""
+    """Accounts created in April on a plan of 20 US dollars a month; acme made four calls in April and May."""
     connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
     connection.execute("UPDATE plan SET monthly_nanousd = 20000000000")
     connection.execute("DELETE FROM plan_price_before")
-    events = [make_event(offset) for offset in (0, 1, -30 * 86_400, 11.5 * 86_400 - 1)]  # the last one: May, just
+    events = [make_event(offset) for offset in (0, 1, -30 * 86_400, 11.5 * 86_400 - 1)]  # the last: 31 May
     backfill.write_history(connection, events, lambda _: Cost(1_500, "test"), spool="test")
 
 
 @pytest.fixture
 def noon():
-    """A moment at which the tests' events happen; `take_batch` gets it as `now`."""
+    """The time of the tests' events."""
     return NOON
 
 
@@ -92,7 +92,7 @@ def make_line(make_event):
 
 @pytest.fixture
 def serve(empty_database_url, tmp_path):
-    """`serve(*arguments)` starts `keygauge serve`: its process and its address; it ends with the test."""
+    """`serve(*arguments)` starts `keygauge serve`, returns its process and URL, and kills it after the test."""
     started = []
 
     def serve(*arguments):
@@ -124,8 +124,8 @@ def serve(empty_database_url, tmp_path):
 
 @pytest.fixture
 def idp(monkeypatch):
-    """An OpenID Connect provider at which everybody is who its `email` says."""
-    from openid import serving  # noqa: PLC0415 - with libraries that few tests need
+    """An OpenID Connect provider that signs everyone in as its `email`."""
+    from openid import serving  # noqa: PLC0415 - imports libraries that few tests need
 
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # loopback
     with serving() as idp:

@@ -1,4 +1,4 @@
-"""What the ledger must be like so that Citus can spread it, without one: queries, and how it is told to."""
+"""What distributing the ledger with Citus requires of its queries and functions, tested without Citus."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ def texts(tree):
 
 
 def queries():
-    """The statements on tables that are spread, by their names."""
+    """Yield the statements on distributed tables, with their query names as ids."""
     for file in sorted(Path(keygauge_keyservice.__file__).parent.rglob("*.py")):
         for text in texts(ast.parse(file.read_text())):
             if (name := re.search(r"/\* (.*?) \*/", text)) and SPREAD.search(text):
@@ -34,14 +34,14 @@ def queries():
 QUERIES = list(queries())
 
 
-def test_there_are_such_queries():
+def test_queries_on_distributed_tables_are_found():
     assert {"rollup.add", "rollup.pack", "usage_aggregate.add", "event.copy", "rerate.write"} <= {
         query.id for query in QUERIES
     }
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_a_query_on_what_is_spread_names_the_account_and_is_none_that_citus_refuses(query):
+def test_queries_on_distributed_tables_name_the_account_and_avoid_what_citus_rejects(query):
     assert "account_id" in query
     parts = re.split(r"\bLATERAL\b", query)
     assert not any(SPREAD.search(part[: part.rfind(")")]) for part in parts[1:-1]), "LATERAL over a spread table"
@@ -66,7 +66,7 @@ CALLS = (
 
 
 @pytest.mark.usefixtures("used")
-def test_a_function_planned_by_itself_tells_the_same(connection):
+def test_functions_return_the_same_rows_in_plpgsql(connection):
     before = [connection.execute(call).fetchall() for call in CALLS]
     assert all(before)
     for _ in range(2):
@@ -81,7 +81,7 @@ def test_a_function_planned_by_itself_tells_the_same(connection):
     assert {row["lanname"] for row in rows} == {"plpgsql"}
 
 
-def test_a_database_without_the_extension_is_told_and_stays_as_it_is(connection):
+def test_distribute_without_the_extension_fails_and_changes_nothing(connection):
     with pytest.raises(citus.CitusError, match="CREATE EXTENSION citus"):
         citus.distribute(connection)
     assert citus.complaints(connection) == []

@@ -1,4 +1,4 @@
-"""Every error code that the key service raises is in its list, and the list has no other."""
+"""The listed error codes are exactly those that the key service raises."""
 
 import ast
 from pathlib import Path
@@ -18,12 +18,12 @@ PLACES = {
     "fail": 1,
     "_fail": 1,
     "refuse": 2,
-}  # where in a call the code stands
-OF_BODIES = ("message", "decode")  # their `code` is that of a body that is not as it should be
+}  # position of the code among the arguments
+OF_BODIES = ("message", "decode")  # these take the code for an invalid body as a keyword argument
 
 
 def raised():
-    """Yield the name of what is called and the code it is called with."""
+    """Yield the callee and the error code of each call that raises one."""
     for file in Path(keygauge_keyservice.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if not isinstance(node, ast.Call):
@@ -40,20 +40,20 @@ def raised():
                 yield "Problem", f"{node.args[0].value}_not_found"
 
 
-def test_codes_that_are_raised_are_listed():
+def test_raised_codes_are_the_listed_ones():
     of_framework = {code for code, _ in OF_FRAMEWORK.values()}
     assert {code for name, code in raised() if name == "Problem"} | of_framework | {"internal"} == set(CODES)
     assert {code for name, code in raised() if name != "Problem"} == FIELD_CODES
 
 
-def test_codes_are_in_the_document():
+def test_document_lists_the_codes():
     schemas = document(API)["components"]["schemas"]
     assert schemas["Problem"]["properties"]["code"]["enum"] == list(CODES)
     assert schemas["FieldError"]["properties"]["code"]["enum"] == sorted(FIELD_CODES)
 
 
 @pytest.mark.parametrize("status", sorted({*OF_FRAMEWORK, 408, 414, 418, 431, 501}))
-def test_what_the_framework_refuses_is_told_in_our_words(app, status):
+def test_framework_errors_have_our_codes_and_titles(app, status):
     @app.get("/refused")
     def refused():
         abort(status, "what a library says")

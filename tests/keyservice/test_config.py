@@ -17,7 +17,7 @@ SECRETS = {
 }
 
 
-def test_what_the_environment_says_is_taken():
+def test_settings_come_from_the_environment():
     settings = Settings.from_environment(URL | SECRETS)
     assert settings.database_url == URL["KEYGAUGE_DATABASE_URL"]
     assert settings.admin_token == SECRETS["KEYGAUGE_ADMIN_TOKEN"]
@@ -26,12 +26,12 @@ def test_what_the_environment_says_is_taken():
     assert not settings.admin_token_is_new
 
 
-def test_nothing_secret_is_in_the_repr():
+def test_repr_contains_no_secrets():
     text = repr(Settings.from_environment(URL | SECRETS))
     assert not any(secret in text for secret in ("hush", "admin-token", "service-token", "aa" * 8, "\\xaa"))
 
 
-def test_absent_secrets_are_made_once_and_kept_for_this_user_alone(tmp_path):
+def test_missing_secrets_are_generated_once_in_files_that_only_the_owner_reads(tmp_path):
     environ = URL | {"KEYGAUGE_DATA_DIR": str(tmp_path / "new" / "data")}
     first, second = Settings.from_environment(environ), Settings.from_environment(environ)
     assert first.admin_token_is_new
@@ -43,7 +43,7 @@ def test_absent_secrets_are_made_once_and_kept_for_this_user_alone(tmp_path):
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
-def test_processes_that_start_together_share_what_is_made(tmp_path):
+def test_concurrent_starts_share_generated_secrets(tmp_path):
     environ = URL | {"KEYGAUGE_DATA_DIR": str(tmp_path)}
     with ThreadPoolExecutor(4) as threads:
         children = list(threads.map(lambda _: Settings.from_environment(environ), range(8)))
@@ -64,19 +64,19 @@ def test_processes_that_start_together_share_what_is_made(tmp_path):
         ("KEYGAUGE_PEPPER", ",".join(["1:" + "aa" * 32] * 2)),
     ],
 )
-def test_a_wrong_setting_is_named_and_not_told(name, value):
+def test_error_names_an_invalid_setting_without_its_value(name, value):
     with pytest.raises(SettingsError, match=name) as caught:
         Settings.from_environment(URL | SECRETS | {name: value})
     assert value not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["KEYGAUGE_ADMIN_TOKEN", "KEYGAUGE_SERVICE_TOKEN", "KEYGAUGE_PEPPER"])
-def test_an_empty_setting_is_an_absent_one(tmp_path, name):
+def test_empty_settings_count_as_missing(tmp_path, name):
     Settings.from_environment(URL | SECRETS | {name: "", "KEYGAUGE_DATA_DIR": str(tmp_path)})
     assert [file.name for file in tmp_path.iterdir()] == [name.removeprefix("KEYGAUGE_").lower()]
 
 
-def test_without_a_database_the_embedded_one_is_started():
+def test_embedded_database_starts_if_no_url_is_set():
     with tempfile.TemporaryDirectory(prefix="keygauge-test-") as directory:
         environ = {"KEYGAUGE_DATA_DIR": directory}
         url = config.database_url(environ)
@@ -89,7 +89,7 @@ def test_without_a_database_the_embedded_one_is_started():
 OIDC = {"KEYGAUGE_OIDC_ISSUER": "https://id.example.com", "KEYGAUGE_OIDC_CLIENT_ID": "keygauge"}
 
 
-def test_provider_is_taken_where_it_is_given():
+def test_oidc_provider_is_optional():
     assert Settings.from_environment(URL | SECRETS).oidc is None
     provider = Settings.from_environment(URL | SECRETS | OIDC | {"KEYGAUGE_OIDC_CLIENT_SECRET": "hush"}).oidc
     assert (provider.issuer, provider.client_id, provider.client_secret) == (*OIDC.values(), "hush")
@@ -106,7 +106,7 @@ def test_provider_is_taken_where_it_is_given():
         {"KEYGAUGE_OIDC_ISSUER": "javascript:alert(1)"},
     ],
 )
-def test_wrong_provider_is_said(wrong):
+def test_invalid_oidc_provider_is_rejected(wrong):
     with pytest.raises(SettingsError, match="KEYGAUGE_OIDC_ISSUER"):
         Settings.from_environment(URL | SECRETS | OIDC | wrong)
 
@@ -114,18 +114,18 @@ def test_wrong_provider_is_said(wrong):
 @pytest.mark.parametrize(
     "url", ["mysql://user:hush@db/keygauge", "db.example:5432/hush", "postgresql://db:hush/x", "postgresql://[hush/x"]
 )
-def test_a_database_that_no_connection_can_be_made_to_is_named_without_its_password(url):
+def test_error_for_an_invalid_database_url_has_no_password(url):
     with pytest.raises(SettingsError, match="KEYGAUGE_DATABASE_URL: must look like postgresql://") as caught:
         config.database_url({"KEYGAUGE_DATABASE_URL": url})
     assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["postgres://db/keygauge", "postgresql://a:1,b:2/keygauge", "host=db dbname=keygauge"])
-def test_every_way_to_write_a_database_s_address_is_taken(url):
+def test_every_form_of_database_address_is_accepted(url):
     assert config.database_url({"KEYGAUGE_DATABASE_URL": url}) == url
 
 
 @pytest.mark.parametrize("url", ["api.acme.com", "ftp://api.acme.com/", "https://", "https://api.acme.com/; rm x"])
-def test_an_api_address_that_makes_no_curl_line_is_named(url):
+def test_api_url_must_be_usable_in_a_curl_command(url):
     with pytest.raises(SettingsError, match="KEYGAUGE_API_URL: must be"):
         Settings.from_environment(URL | SECRETS | {"KEYGAUGE_API_URL": url})

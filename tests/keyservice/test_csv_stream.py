@@ -9,7 +9,7 @@ from keygauge_keyservice.csv_stream import cell, usd, write_csv
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\tx", "\rx", "\nx", "\uff1d1+1", "\uff20sum"])
-def test_a_text_that_a_spreadsheet_would_run_is_quoted(text):
+def test_text_that_a_spreadsheet_would_evaluate_is_quoted(text):
     assert cell(text) == f"'{text}"
 
 
@@ -24,7 +24,7 @@ def test_a_text_that_a_spreadsheet_would_run_is_quoted(text):
         ("a;b-c=d", "a;b-c=d"),
     ],
 )
-def test_a_formula_behind_a_semicolon_is_quoted_too(text, written):
+def test_formulas_after_a_semicolon_or_newline_are_quoted(text, written):
     assert cell(text) == written
 
 
@@ -38,16 +38,16 @@ def test_a_formula_behind_a_semicolon_is_quoted_too(text, written):
         (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00+00:00"),
     ],
 )
-def test_a_harmless_value_is_written_as_it_is(value, written):
+def test_harmless_values_are_unchanged(value, written):
     assert cell(value) == written
 
 
-def test_a_cost_is_written_to_the_last_nanodollar():
+def test_costs_are_exact_to_the_nanodollar():
     assert str(cell(usd(12_345_678_901))) == "12.345678901"
     assert usd(None) is None
 
 
-def test_rows_come_in_pieces_and_lose_nothing():
+def test_rows_are_streamed_in_chunks_without_loss():
     pieces = list(write_csv(["n", "text"], ([number, 'a,"b"'] for number in range(1_200))))
     assert len(pieces) == 3
     rows = list(csv.reader(io.StringIO("".join(pieces))))

@@ -3,7 +3,7 @@ from importlib import resources
 
 from keygauge_keyservice import database
 
-# Everything of the database that a statement can meet, one row each, whatever the order in which it was made.
+# Every schema object, one row each, in an order that does not depend on when it was created.
 CATALOG = """
 SELECT 'column' AS kind, format('%s.%s.%s', table_schema, table_name, column_name) AS name,
        concat_ws(' ', data_type, is_nullable, column_default, is_identity) AS definition
@@ -42,7 +42,7 @@ def test_migrations_are_numbered_without_gaps():
     ]
 
 
-def test_schema_sql_is_what_the_migrations_make(connection, empty_database_url):
+def test_schema_sql_equals_the_migrated_schema(connection, empty_database_url):
     schema = resources.files("keygauge_keyservice").joinpath("schema.sql").read_bytes()
     with database.connect(empty_database_url) as other:
         other.execute(schema)
@@ -52,7 +52,7 @@ def test_schema_sql_is_what_the_migrations_make(connection, empty_database_url):
     assert {row["kind"] for row in read} >= {"column", "constraint", "index", "view", "function", "trigger", "table"}
 
 
-def test_migrations_started_together_apply_once(empty_database_url):
+def test_concurrent_migrations_apply_once(empty_database_url):
     def migrate(_):
         with database.connect(empty_database_url) as connection:
             return database.migrate(connection)
@@ -62,7 +62,7 @@ def test_migrations_started_together_apply_once(empty_database_url):
     assert sorted(len(names) for names in applied) == [0, 0, 0, len(database.migrations())]
 
 
-def test_sessions_speak_utc_and_give_up_slow_statements(connection):
+def test_sessions_use_utc_and_a_statement_timeout(connection):
     row = connection.execute(
         "SELECT current_setting('TimeZone') AS zone, current_setting('statement_timeout') AS timeout"
     ).fetchone()

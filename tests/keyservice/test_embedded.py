@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL ends with the last process that uses it, whatever became of the others."""
+"""The embedded PostgreSQL stops with the last process that uses it, even if others were killed."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ USER = textwrap.dedent("""
     sys.stdin.read()
 """)
 
-# The system's user is made by the first process of root; until then there is none.
+# The first process of root creates the system user. A fake `useradd` creates it here, and `pwd` finds it only then.
 USERADD = """#!/bin/sh
 [ -e "{made}" ] && exit 9
 sleep 0.5
@@ -44,7 +44,7 @@ FIRST_OF_ROOT = textwrap.dedent("""
 
 
 class _User:
-    """A process that uses the PostgreSQL of a directory until its input ends."""
+    """A process that uses the PostgreSQL of a directory until its standard input is closed."""
 
     def __init__(self, directory):
         self._process = subprocess.Popen(
@@ -62,7 +62,7 @@ class _User:
 
 
 def _runs(pid):
-    """Tell whether it runs; one that ended may stay in the list where process 1 waits for nobody."""
+    """Return whether a process is running. Zombies count as stopped: in a container, nothing may reap them."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
@@ -75,7 +75,7 @@ def directory():
             os.kill(int(postmaster.read_text().split()[0]), signal.SIGQUIT)
 
 
-def test_a_killed_process_does_not_keep_it_running(directory):
+def test_killed_process_does_not_keep_the_server_running(directory):
     _User(directory).kill()
     later = _User(directory)
     assert _runs(later.server_pid)
@@ -83,17 +83,17 @@ def test_a_killed_process_does_not_keep_it_running(directory):
     assert not _runs(later.server_pid)
 
 
-def test_a_process_killed_while_others_use_it_does_not_keep_it_running(directory):
+def test_process_killed_while_others_run_does_not_keep_the_server_running(directory):
     killed, other, last = (_User(directory) for _ in range(3))
     killed.kill()
     other.end()
-    assert _runs(last.server_pid)  # one still uses it
+    assert _runs(last.server_pid)  # one process still uses it
     last.end()
     assert not _runs(last.server_pid)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only for root is a user of the system made")
-def test_processes_that_start_together_make_its_user_once(directory, postgresql):
+@pytest.mark.skipif(os.geteuid() != 0, reason="the system user is only created for root")
+def test_concurrent_starts_create_the_system_user_once(directory, postgresql):
     made, useradd = directory.parent / "made", directory.parent / "useradd"
     useradd.write_text(USERADD.format(made=made))
     useradd.chmod(0o755)
@@ -113,7 +113,7 @@ def test_processes_that_start_together_make_its_user_once(directory, postgresql)
     assert len(set(pids)) == 1
 
 
-def test_a_killed_postgresql_is_started_again(directory):
+def test_killed_postgresql_is_restarted(directory):
     server = embedded.start(directory)
     try:
         watch, before = embedded.Watch(directory), server.get_pid()
@@ -124,7 +124,7 @@ def test_a_killed_postgresql_is_started_again(directory):
         while server.get_pid() == before:
             assert time.monotonic() < until
             time.sleep(0.05)
-            watch.look()  # its children may live a moment longer, and keep another from starting
+            watch.look()  # its children may outlive it briefly and keep a new server from starting
         with psycopg.connect(server.get_uri()) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     finally:

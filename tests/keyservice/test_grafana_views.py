@@ -46,15 +46,15 @@ def test_role_cannot_write_through_a_view(grafana):
         grafana.execute("UPDATE grafana.account SET name = 'mine'")
 
 
-def test_role_cannot_sign_in_and_has_bounds_when_it_can(postgresql, connection):
+def test_role_cannot_log_in_and_is_read_only_with_a_timeout(postgresql, connection):
     with psycopg.connect(postgresql.get_uri(), autocommit=True) as turns:
-        turns.execute("SELECT pg_advisory_lock(1)")  # tests of other workers let it sign in for a moment
+        turns.execute("SELECT pg_advisory_lock(1)")  # other workers' tests let it log in for a short time
         role = connection.execute("SELECT rolcanlogin, rolconfig FROM pg_roles WHERE rolname = %s", (ROLE,)).fetchone()
     assert not role["rolcanlogin"]
     assert {"statement_timeout=15s", "default_transaction_read_only=on"} <= set(role["rolconfig"])
 
 
-def test_views_tell_no_hash_and_nobody(connection):
+def test_views_contain_no_secrets_or_personal_data(connection):
     rows = connection.execute("SELECT column_name FROM information_schema.columns WHERE table_schema = 'grafana'")
     for row in rows:
         assert not any(word in row["column_name"] for word in FORBIDDEN)
@@ -85,13 +85,13 @@ def test_quota_counts_the_current_period_only(connection):
 
 
 @pytest.mark.parametrize("period", get_args(Period))
-def test_quota_knows_every_period(connection, period):
+def test_quota_supports_every_period(connection, period):
     connection.execute("INSERT INTO plan (id, name) VALUES ('p', 'P')")
     connection.execute("INSERT INTO account (id, name, plan_id) VALUES ('acc', 'A', 'p')")
     connection.execute(
         "INSERT INTO plan_limit (plan_id, name, unit, amount, period) VALUES ('p', 'q', 'request', 100, %s)", (period,)
     )
-    with connection.transaction():  # one moment for all statements
+    with connection.transaction():  # one time for all statements
         now_s = connection.execute("SELECT extract(epoch FROM now())::float8 AS now_s").fetchone()["now_s"]
         start_s, end_s = Periods(period).around(int(now_s))
         connection.execute(
@@ -104,7 +104,7 @@ def test_quota_knows_every_period(connection, period):
     assert (found["used"], resets_at) == (42, None if period == "lifetime" else end_s)
 
 
-def test_migration_works_for_a_user_who_may_not_create_roles(empty_database_url):
+def test_migrations_work_for_a_user_who_cannot_create_roles(empty_database_url):
     user = f"plain_{uuid.uuid4().hex}"
     name = psycopg.conninfo.conninfo_to_dict(empty_database_url)["dbname"]
     with psycopg.connect(empty_database_url, autocommit=True) as superuser:
@@ -141,7 +141,7 @@ RANGES = (
 @pytest.mark.parametrize("others", [None, ["/r0", "/r1", "m1", "m2", "m3", "m4", "no model"], ["/r1", "m2"]])
 @pytest.mark.parametrize(("first", "last"), RANGES)
 @pytest.mark.parametrize(("what", "narrowed"), [("model", "route"), ("route", "model")])
-def test_usage_is_the_sum_of_the_roll_ups_in_every_range(connection, what, narrowed, first, last, others, bar):
+def test_usage_equals_the_sum_of_rollups_in_every_range(connection, what, narrowed, first, last, others, bar):
     connection.execute(ROLLUPS)
     connection.execute(
         "INSERT INTO usage_aggregate SELECT * "
@@ -165,7 +165,7 @@ def test_usage_is_the_sum_of_the_roll_ups_in_every_range(connection, what, narro
 
 @given(counts=st.lists(st.lists(st.integers(0, 10**9), min_size=20, max_size=20), min_size=1, max_size=5))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_histograms_are_told_as_they_were_counted_and_add_up(connection, counts):
+def test_duration_counts_decode_and_add_up(connection, counts):
     numbers = [sum(count * 10 ** (12 * place) for place, count in enumerate(one)) for one in counts]
     row = connection.execute(
         "SELECT grafana.duration_counts(sum(number)) AS added FROM unnest(%s::numeric[]) AS number", (numbers,)
@@ -173,11 +173,11 @@ def test_histograms_are_told_as_they_were_counted_and_add_up(connection, counts)
     assert row["added"] == rollup.duration_counts(sum(numbers)) == [sum(column) for column in zip(*counts, strict=True)]
 
 
-def test_latency_of_a_long_range_is_that_of_its_calls_within_a_bucket(connection, metered, make_event, noon):
+def test_latency_of_a_long_range_is_interpolated_within_buckets(connection, metered, make_event, noon):
     events = [make_event(second, duration_us=second * 10_000) for second in range(1, 101)]
     backfill.write_history(connection, events, PublicPrices(), spool="test")
     (row,) = connection.execute(
         "SELECT p50, p95 FROM grafana.latency(%s, %s, '1 d', '{acme}', '{acme-live}', %s, %s)",
         (noon - timedelta(days=1), noon + timedelta(days=1), [events[0].route], [events[0].model]),
     )
-    assert (row["p50"], row["p95"]) == (0.5, 0.95)  # evenly within buckets, as these calls are
+    assert (row["p50"], row["p95"]) == (0.5, 0.95)  # exact, because these calls are spread evenly within buckets

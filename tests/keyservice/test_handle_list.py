@@ -1,4 +1,4 @@
-"""The processes that use an embedded PostgreSQL: the dead are left out, and those that got their ids since."""
+"""The list of processes that use an embedded PostgreSQL, without ended processes and processes that reuse their ids."""
 
 import os
 import subprocess
@@ -10,12 +10,12 @@ import pytest
 
 @pytest.fixture
 def handle_list(tmp_path):
-    with warnings.catch_warnings(action="ignore"):  # the package's, that XDG_RUNTIME_DIR is not set
-        from keygauge_keyservice.handle_list import HandleList  # noqa: PLC0415 - it needs the extra
+    with warnings.catch_warnings(action="ignore"):  # the package warns that XDG_RUNTIME_DIR is not set
+        from keygauge_keyservice.handle_list import HandleList  # noqa: PLC0415 - needs the extra
     return HandleList(tmp_path / "pids.json")
 
 
-def test_a_number_that_another_process_got_since_is_not_in_the_list(handle_list):
+def test_reused_pid_is_not_listed(handle_list):
     handle_list.put([os.getpid(), os.getppid()])
     assert handle_list.get_and_add(os.getpid()) == [os.getpid(), os.getppid()]
     before_us_s = psutil.Process().create_time() - 3_600
@@ -23,14 +23,14 @@ def test_a_number_that_another_process_got_since_is_not_in_the_list(handle_list)
     assert os.getpid() not in handle_list.get_and_add(1)
 
 
-def test_a_process_that_nobody_waited_for_is_not_in_the_list(handle_list):
+def test_zombie_is_not_listed(handle_list):
     with subprocess.Popen(["true"]) as dead:
         os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
         handle_list.put([dead.pid, os.getpid()])
         assert handle_list.get_and_remove(os.getpid()) == [os.getpid()]
 
 
-def test_those_that_run_stay_and_an_empty_list_is_one(handle_list):
+def test_running_processes_stay_listed(handle_list):
     assert handle_list.get_and_add(os.getpid()) == []
     assert handle_list.get_and_add(os.getppid()) == [os.getpid()]
     handle_list.get_and_remove(os.getppid())
@@ -38,7 +38,7 @@ def test_those_that_run_stay_and_an_empty_list_is_one(handle_list):
     assert handle_list.get_and_add(os.getpid()) == []
 
 
-def test_a_process_that_has_ended_is_not_in_the_list(handle_list):
+def test_ended_process_is_not_listed(handle_list):
     with subprocess.Popen(["true"]) as ended:
         pass
     handle_list.put([ended.pid, os.getpid()])

@@ -3,12 +3,12 @@ from keygauge_keyservice.config import Settings
 from keygauge_keyservice.secret import Peppers
 
 
-def test_a_ready_service_says_so(client):
+def test_ready_service_reports_ok(client):
     assert client.get("/healthz").json == {"status": "ok"}
     assert client.get("/readyz").json == {"status": "ok"}
 
 
-def test_a_database_without_migrations_is_not_ready(empty_database_url):
+def test_service_is_not_ready_before_migrations(empty_database_url):
     settings = Settings(
         database_url=empty_database_url,
         service_token="s" * 20,

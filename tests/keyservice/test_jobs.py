@@ -9,7 +9,7 @@ from keygauge_keyservice.ledger.replicas import replica_check
 pytestmark = pytest.mark.usefixtures("metered")
 
 
-def test_a_job_is_done_by_one_process_each_time(connection, database_url):
+def test_job_runs_once_per_interval(connection, database_url):
     done = []
     todo = [jobs.Job("test", timedelta(hours=1), lambda _: done.append(1))]
     assert jobs.do_due(connection, todo) == ["test"]
@@ -19,7 +19,7 @@ def test_a_job_is_done_by_one_process_each_time(connection, database_url):
     assert len(done) == 2
 
 
-def test_the_maintenance_jobs_run_against_a_real_database(connection):
+def test_maintenance_jobs_run(connection):
     todo = jobs.maintenance_jobs(retention_days=400)
     assert jobs.do_due(connection, todo) == [job.name for job in todo]
     assert replica_check.find_check(connection).requests == 0
@@ -27,7 +27,7 @@ def test_the_maintenance_jobs_run_against_a_real_database(connection):
     assert rows["n"] == 3
 
 
-def test_a_runner_goes_on_after_a_fault(database_url, caplog):
+def test_runner_continues_after_a_failed_job(database_url, caplog):
     tries, is_done = [], Event()
 
     def do(_):

@@ -10,7 +10,7 @@ SORTS = {"name": "lower(name)", "rank": "rank"}
 
 @pytest.fixture
 def page(connection):
-    """`page(sort, after)` returns the next two ids of a table with many equal values."""
+    """`page(sort, after)` returns the next two rows of a table with many equal values."""
     connection.execute("CREATE TEMPORARY TABLE thing (id text PRIMARY KEY, name text, rank integer, owner text)")
     rows = [(f"t{number}", "aAbBcC"[number % 6], number % 3, "own" if number % 5 else "other") for number in range(12)]
     connection.cursor().executemany("INSERT INTO thing VALUES (%s, %s, %s, %s)", rows)
@@ -26,7 +26,7 @@ def page(connection):
     return page
 
 
-def test_pages_follow_each_other_and_nothing_is_told_twice_or_left_out(page):
+def test_pages_contain_every_row_once_in_order(page):
     for sort in keyset.names(SORTS):
         rows, after = [], None
         while found := page(sort, after):
@@ -38,7 +38,7 @@ def test_pages_follow_each_other_and_nothing_is_told_twice_or_left_out(page):
             assert (keys[0] < keys[1]) == (sign == 1)
 
 
-def test_a_page_after_a_row_that_is_not_ones_own_is_empty(page):
+def test_page_after_a_foreign_or_unknown_row_is_empty(page):
     assert page("name", "t0", own="owner = 'own'") == []
     assert page("name", "nobody") == []
 

@@ -52,7 +52,7 @@ def key(connection, account):
     )[0]
 
 
-def test_keys_are_told_for_joins(samples, account, key, connection):
+def test_key_metrics_have_labels_for_joins(samples, account, key, connection):
     labels = {"id": key.id, "name": "prod", "account": account.id, "account_name": "Acme", "plan": "free"}
     assert pick(samples(), "keygauge_key_info", status="active", **labels) == [1]
     assert pick(samples(), "keygauge_key_expiry_timestamp_seconds", id=key.id) == [1_924_992_000]
@@ -63,13 +63,13 @@ def test_keys_are_told_for_joins(samples, account, key, connection):
     assert pick(samples(), "keygauge_key_info") == []
 
 
-def test_limits_are_told_as_they_are_now(samples, account, key, connection):
+def test_limit_metrics_show_the_current_state(samples, account, key, connection):
     assert pick(samples(), "keygauge_limit_used", limit="rpm") == [0]
     ids = {limit.name: limit.id for limit in plans.require(connection, "free").limits}
     acquisitions = [Acquisition(f"{ids['rpm']}:{account.id}", 20), Acquisition(f"{ids['daily']}:{key.id}", 4)]
     with connection.transaction():
         leases.exchange(connection, [LeaseRequest(service=None, replica="r", acquisitions=acquisitions)], alive=1)
-    assert set(pick(samples(), "keygauge_limit_used")) == {0}  # what replicas hold is not used
+    assert set(pick(samples(), "keygauge_limit_used")) == {0}  # units that replicas hold do not count as used
     connection.execute("UPDATE lease SET spent = units")
     read = samples()
     assert pick(read, "keygauge_limit_used", limit="rpm", account=account.id, key="", unit="request") == [20]
@@ -81,7 +81,7 @@ def test_limits_are_told_as_they_are_now(samples, account, key, connection):
     assert set(pick(samples(), "keygauge_limit_used")) == {0}
 
 
-def test_the_budget_of_a_single_key_is_told_too(samples, account, key, connection):
+def test_key_budget_is_exported(samples, account, key, connection):
     own = plans.Limit(name="own", unit="nanousd", amount=5 * 10**9, period="month", subject="key")
     (limit,) = key_limits.replace(connection, key.id, [own], actor="test")
     wanted = [Acquisition(f"{limit.id}:{key.id}", 10**9)]
@@ -112,18 +112,18 @@ def test_requests_are_counted_by_route_and_never_by_path(samples, client, operat
     ("headers", "status"),
     [
         ({}, 401),
-        ({"Host": "127.0.0.1:8080"}, 401),  # what a proxy on this machine sends unless it is told otherwise
+        ({"Host": "127.0.0.1:8080"}, 401),  # what a proxy on this machine sends by default
         ({"Authorization": "Bearer wrong"}, 401),
         ({"Authorization": "Bearer test-service-token-0123456789"}, 200),
         ({"Authorization": "Bearer test-admin-token-0123456789"}, 200),
     ],
 )
-def test_everybody_needs_a_token(client, headers, status):
+def test_metrics_require_a_token(client, headers, status):
     answer = client.get("/metrics", headers=headers, environ_base={"REMOTE_ADDR": "127.0.0.1"})
     assert answer.status_code == status
 
 
-def test_without_a_database_the_process_still_tells_its_own_counts():
+def test_process_metrics_work_without_a_database():
     settings = Settings(
         database_url="postgresql://127.0.0.1:1/none", service_token="s" * 20, admin_token="a" * 20, peppers=PEPPERS
     )
@@ -138,7 +138,7 @@ def test_without_a_database_the_process_still_tells_its_own_counts():
     assert "keygauge_key_info" not in answer.text
 
 
-def test_with_very_many_keys_a_scrape_stays_below_a_megabyte_and_has_those_used_last(client, operator, connection):
+def test_scrape_of_many_keys_stays_below_a_megabyte_and_has_those_used_last(client, operator, connection):
     connection.execute("INSERT INTO plan (id, name) VALUES ('many', 'many')")
     connection.execute(
         "INSERT INTO plan_limit (plan_id, name, subject, unit, amount, period) "

@@ -6,11 +6,11 @@ from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
 
-def test_the_document_is_valid():
+def test_document_is_valid():
     validate(document(API))
 
 
-def test_every_route_is_in_the_document_and_the_other_way_round(app):
+def test_document_describes_exactly_the_routes(app):
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
@@ -26,7 +26,7 @@ def test_operation_ids_are_unique():
     assert len(ids) == len(set(ids))
 
 
-def test_it_is_served_to_everyone(client):
+def test_document_is_public(client):
     answer = client.get("/v1/openapi.json")
     assert answer.status_code == 200
     assert answer.json["openapi"] == "3.1.0"

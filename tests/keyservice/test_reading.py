@@ -1,4 +1,4 @@
-"""Documents and queries are read as the types that describe them; every error is told at once, by its field."""
+"""Documents and queries are parsed as the types that describe them; all errors are reported at once, by field."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def errors(document):
     return {error.field: error.code for error in found}
 
 
-def test_what_is_given_is_taken():
+def test_valid_document_is_parsed():
     document = {
         "name": "x",
         "from": "2030-01-31T12:00:00+02:00",
@@ -95,40 +95,40 @@ def test_what_is_given_is_taken():
         ({"kind": "b", "is_on": True}, {"is_on": "wrong_unit"}),
     ],
 )
-def test_what_is_wrong_is_told_by_its_field(change, found):
+def test_errors_name_their_field(change, found):
     assert errors({"name": "x", **change}) == found
 
 
-def test_every_error_is_told_at_once():
+def test_all_errors_are_reported_at_once():
     found = {"name": "missing", "kind": "wrong_choice", "other": "unknown_field", "parts[0].id": "wrong_slug"}
     assert errors({"kind": "c", "other": 1, "parts": [{"id": ""}]}) == found
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 5])
-def test_what_is_no_object_is_refused(document):
+def test_other_types_than_objects_are_rejected(document):
     assert errors(document) == {"body": "wrong_type"}
 
 
-def test_a_refusal_is_a_problem_with_all_fields():
+def test_read_raises_a_problem_with_all_fields():
     with pytest.raises(Problem) as caught:
         read(Whole, {"kind": "c"})
     assert caught.value.status == 422
     assert [error.field for error in caught.value.errors] == ["kind", "name"]
 
 
-def test_only_what_is_set_is_given():
+def test_given_omits_unset_fields():
     assert "words" not in given(read(Whole, {"name": "x"}))
     assert given(read(Whole, {"name": "x", "words": ["w"]}))["words"] == ["w"]
 
 
-def test_a_query_has_its_numbers_in_digits():
+def test_query_numbers_must_be_ascii_digits():
     assert read_query(Query, {"limit": "5"}) == Query(5)
     for text in ("0", "501", "x", "", "1" * 30, "\uff15", "+5", "1.0"):
         with pytest.raises(Problem):
             read_query(Query, {"limit": text})
 
 
-def test_a_cursor_of_numbers_is_one():
+def test_number_cursor_must_be_ascii_digits():
     assert read_query(Query, {"after": "7"}).after == 7
     for text in ("x", "-1", "9" * 20, "\u0663"):
         with pytest.raises(Problem):
@@ -162,8 +162,8 @@ for thread in threads:
 """
 
 
-def test_threads_that_meet_a_type_together_do_not_crash():
-    """Without a lock three of four processes crashed."""
+def test_threads_that_decode_a_type_together_do_not_crash():
+    """Without a lock, three of four processes crashed."""
     for _ in range(5):
         done = subprocess.run([sys.executable, "-c", TOGETHER], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
@@ -174,7 +174,7 @@ class Point(Struct):
     y: int = 0
 
 
-def test_objects_and_json_are_read_as_a_type():
+def test_objects_and_json_are_converted_to_a_type():
     class Place:
         x, y = 3, 4
 

@@ -1,4 +1,4 @@
-"""What grows: a year on a virtual clock leaves of each table what its period says, and no more."""
+"""Retention: after a year on a virtual clock, each table has only the rows within its retention period."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -34,7 +34,7 @@ def count(connection):
 
 
 @pytest.mark.usefixtures("metered")
-def test_a_year_leaves_what_the_periods_say(connection, count):
+def test_a_year_leaves_only_rows_within_the_retention_periods(connection, count):
     before = {table: count(table) for table in VALUES}
     for day in range(365):
         now = START + timedelta(days=day)
@@ -43,7 +43,7 @@ def test_a_year_leaves_what_the_periods_say(connection, count):
         retention.prune(connection, now, retention_days=30)
     kept = {table: count(table) - before[table] for table in VALUES}
     assert kept == {
-        "spool": 365,  # what is sent again must not be taken again: events may be 400 days old
+        "spool": 365,  # needed to recognize events that are sent again, which may be 400 days old
         "spool_hour": 31,
         "key_address": 31,
         "lease": 2,
@@ -55,8 +55,8 @@ def test_a_year_leaves_what_the_periods_say(connection, count):
     }
 
 
-def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
-    """A new table that is filled by traffic must be thought of: it is in the policy, or in this list."""
+def test_every_growing_table_has_a_retention_period(connection):
+    """A new table that traffic fills must be added to the policy or to this list."""
     growing = {kept.table for kept in retention.KEPT}
     for_good = {
         *(
@@ -70,13 +70,13 @@ def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
             "invoice",
             "pepper",
             "token",
-        ),  # made by people
+        ),  # created by people
         *("told_key", "told_account"),  # one row per service and key, or account
-        "limit_replica",  # pruned by each replica that starts
-        *("rollup_recent", "rollup_packed", "usage_aggregate"),  # what bills rest on
-        *("event", "key_change", "limit_state", "spent_form"),  # partitions, a bound, one per limit, a session's
+        "limit_replica",  # pruned when a replica starts
+        *("rollup_recent", "rollup_packed", "usage_aggregate"),  # needed for invoices
+        *("event", "key_change", "limit_state", "spent_form"),  # partitioned, bounded, one per limit, per session
         *("job", "ledger_check", "migration", "member_preference", "membership"),  # one row each
-        *("notice_channel", "notice", "notice_delivery"),  # the notices' own
+        *("notice_channel", "notice", "notice_delivery"),  # notices
     }
     rows = connection.execute(
         "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
@@ -85,7 +85,7 @@ def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
     assert {row["relname"] for row in rows} - growing - for_good == set()
 
 
-def test_more_rows_than_one_statement_deletes_are_deleted(connection, count, monkeypatch):
+def test_prune_repeats_until_all_old_rows_are_deleted(connection, count, monkeypatch):
     monkeypatch.setattr(retention, "_ROWS", 10)
     connection.execute(
         "INSERT INTO sign_in_failure SELECT 'e', 'i', %s FROM generate_series(1, 25)", (START - timedelta(days=9),)

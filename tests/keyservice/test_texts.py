@@ -9,7 +9,7 @@ class Shouted(NullTranslations):
         return message.upper().replace("%(NAME)S", "%(name)s")
 
 
-def test_english_is_the_text_itself():
+def test_english_message_is_the_text_itself():
     assert gettext("100% of it") == "100% of it"
     assert gettext("key %(name)s", name="a") == "key a"
     assert (ngettext("%(num)s key", "%(num)s keys", 1), ngettext("%(num)s key", "%(num)s keys", 2)) == (
@@ -19,7 +19,7 @@ def test_english_is_the_text_itself():
     assert ngettext("%(number)s key", "%(number)s keys", 2000, number="2,000") == "2,000 keys"
 
 
-def test_chosen_language_holds_until_another_is_chosen():
+def test_chosen_language_applies_until_another_is_chosen():
     texts.choose(Shouted())
     try:
         assert gettext("key %(name)s", name="a") == "KEY a"

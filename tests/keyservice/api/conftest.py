@@ -35,7 +35,7 @@ def key(call, account):
 @pytest.fixture
 def walk(call):
     def walk(path, name):
-        """All rows of a list, one a page."""
+        """Return all rows of a list, read one per page."""
         page = call("GET", f"{path}?limit=1")
         rows = page[name]
         while page["next"] is not None:
@@ -48,7 +48,7 @@ def walk(call):
 
 @pytest.fixture
 def get(client, operator, connection, metered, make_event, noon):
-    """`get(path, **query)` asks an operator's question about the three days in which two accounts made 50 calls."""
+    """`get(path, **query)` queries, as operator, the three days in which two accounts made 50 calls."""
     events = [make_event(-number * 3_600) for number in range(48)]
     events += [make_event(-7_200, key="acme-test", model="=2+5", status=500, input_tokens=None)]
     events += [make_event(-60, account="beta", key="beta-live", model=None)]

@@ -4,13 +4,13 @@ import pytest
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"3", b'"x"', b"\xff\xfe", b"null", b'{"name":"a"}', b"[" * 100_000]
 )
-def test_a_body_that_is_no_fitting_json_is_refused(client, operator, body):
+def test_invalid_bodies_are_rejected(client, operator, body):
     answer = client.post("/v1/accounts", data=body, headers=operator)
     assert answer.status_code == 422, answer.text
     assert answer.content_type == "application/problem+json"
 
 
-def test_an_account_changes_plan_and_status(call, account):
+def test_account_changes_plan_and_status(call, account):
     call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": []}, status=201)
     path = f"/v1/accounts/{account['id']}"
     assert call("PATCH", path, {"plan": "pro", "status": "suspended"})["plan"] == "pro"
@@ -20,7 +20,7 @@ def test_an_account_changes_plan_and_status(call, account):
 
 
 @pytest.mark.usefixtures("account")
-def test_accounts_come_in_pages(call):
+def test_accounts_are_paginated(call):
     for number in range(4):
         call("POST", "/v1/accounts", {"name": f"A{number}", "plan": "free"}, status=201)
     seen, after = [], ""
@@ -31,7 +31,7 @@ def test_accounts_come_in_pages(call):
     assert len(seen) == len(set(seen)) == 5
 
 
-def test_an_account_is_deleted_unless_it_has_keys(call, account, key):
+def test_account_is_deleted_unless_it_has_keys(call, account, key):
     path = f"/v1/accounts/{account['id']}"
     assert call("DELETE", path, status=409)["code"] == "account_in_use"
     assert call("GET", path) == account

@@ -4,7 +4,7 @@ from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 
-def test_what_needs_attention_is_told_with_its_place_in_the_portal(call, connection, make_event, metered):
+def test_remarks_link_to_the_portal(call, connection, make_event, metered):
     now_us = round(datetime.now(UTC).timestamp() * 1e6)
     events = [make_event(time_us=now_us - 1_000, status=400) for _ in range(25)]
     assert call("GET", "/v1/accounts/acme/attention") == {"remarks": []}

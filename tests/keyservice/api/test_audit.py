@@ -9,7 +9,7 @@ def test_api_lists_entries(client, operator, account, key):
     assert client.get("/v1/audit").status_code == 401
 
 
-def test_every_change_is_in_the_audit_record(call, key, connection):
+def test_every_change_is_in_the_audit_log(call, key, connection):
     call("PATCH", f"/v1/keys/{key['id']}", {"status": "disabled", "name": "b"})
     call("DELETE", f"/v1/keys/{key['id']}", status=204)
     rows = connection.execute("SELECT action, actor, subject FROM audit ORDER BY id").fetchall()

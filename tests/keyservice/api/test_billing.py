@@ -9,7 +9,7 @@ from keygauge_keyservice.billing import billing
 JUNE_2 = datetime(2026, 6, 2, tzinfo=UTC)
 
 
-def test_invoices_come_in_pages(client, operator, connection, walk):
+def test_invoices_are_paginated(client, operator, connection, walk):
     client.post("/v1/plans", json={"id": "free", "name": "Free", "limits": []}, headers=operator)
     for name in ("one", "two"):
         client.post("/v1/accounts", json={"name": name, "plan": "free"}, headers=operator)
@@ -22,7 +22,7 @@ def test_invoices_come_in_pages(client, operator, connection, walk):
 
 
 @pytest.mark.usefixtures("used_months")
-def test_billing_over_http(client, operator, connection):
+def test_billing_is_read_closed_and_priced(client, operator, connection):
     billing.close_periods(connection, now=JUNE_2)
     found = client.get("/v1/billing?account=acme", headers=operator).json
     assert found["invoices"][0]["total_nanousd"] == 20_000_004_500
@@ -38,7 +38,7 @@ def test_billing_over_http(client, operator, connection):
     assert client.put("/v1/plans/none/price", json={"monthly_nanousd": 5}, headers=operator).status_code == 404
 
 
-def test_a_price_is_not_taken_away_by_an_empty_body(client, operator):
+def test_empty_body_does_not_remove_a_plan_price(client, operator):
     client.post("/v1/plans", json={"id": "p", "name": "P", "limits": []}, headers=operator)
     answer = client.put("/v1/plans/p/price", json={"monthly_nanousd": 5_000_000_000}, headers=operator)
     assert answer.status_code == 200

@@ -1,7 +1,7 @@
 import pytest
 
 
-def test_the_call_log_is_told_page_by_page(get):
+def test_call_log_is_paginated(get):
     first = get("/v1/calls", account="acme", limit=30).json
     second = get("/v1/calls", account="acme", limit=30, after=first["next"]).json
     assert (len(first["calls"]), len(second["calls"]), second["next"]) == (30, 19, None)
@@ -12,14 +12,14 @@ def test_the_call_log_is_told_page_by_page(get):
     ]
 
 
-def test_the_call_log_as_csv_has_every_call(get_csv):
+def test_call_log_csv_has_every_call(get_csv):
     rows = get_csv("/v1/calls", account="acme")
     assert len(rows) == 49
     assert rows[0]["cost_usd"] == "0.000134250"
 
 
 @pytest.mark.usefixtures("tagged")
-def test_the_call_log_tells_and_filters_tags(get, get_csv):
+def test_call_log_shows_tags_and_filters_by_them(get, get_csv):
     calls = get("/v1/calls", account="acme", tag="a,b").json["calls"]
     assert [(call["tag"], call["key_id"]) for call in calls] == [("a,b", "acme-test")]
     assert get("/v1/calls", account="acme", tag="a").json["calls"] == []

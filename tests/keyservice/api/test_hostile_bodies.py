@@ -1,4 +1,4 @@
-"""Every operation that takes JSON, found in the document, against bodies that somebody means ill with."""
+"""Hostile bodies for every operation in the OpenAPI document that takes JSON."""
 
 import copy
 import json
@@ -51,8 +51,8 @@ VALUES = (
     ),
     *(-1, 0, 0.5, 2**31, 2**53, 2**63, 10**40, -(10**40), float("nan"), float("inf")),
 )
-BUSY, TRIES = 503, 5  # a busy machine says so too, but not again and again
-TOO_LONG = '"9e"'  # stands for a number that Python itself does not read
+BUSY, TRIES = 503, 5  # a busy machine may answer 503, but not every time
+TOO_LONG = '"9e"'  # placeholder for JSON that `json.dumps` cannot write
 
 
 def operations():
@@ -63,7 +63,7 @@ def operations():
 
 
 def example(schema):
-    """Make what a schema allows."""
+    """Return a value that a schema allows."""
     if "$ref" in schema:
         return example(DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
     if options := schema.get("oneOf") or schema.get("anyOf") or schema.get("allOf"):
@@ -120,8 +120,8 @@ def ids(client, operator):
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), list(operations()))
-def test_no_body_makes_an_operation_fail(app, client, operator, replica, ids, path, method, operation):
-    app.testing = False  # an error becomes an answer, as in production
+def test_no_body_causes_a_server_error(app, client, operator, replica, ids, path, method, operation):
+    app.testing = False  # an error becomes a response, as in production
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     base = samples.BODIES.get(operation["operationId"]) or example(schema)
     address = re.sub(r"\{(\w+)\}", lambda found: ids.get(found[1], "1"), path)

@@ -1,4 +1,4 @@
-def test_a_key_gets_limits_of_its_own(call, key):
+def test_key_limits_are_set_and_validated(call, key):
     path = f"/v1/keys/{key['id']}/limits"
     assert call("GET", path) == {"limits": []}
     limit = {"name": "own", "unit": "token", "amount": 500, "window_s": 60, "route": "/chat", "output_default": 50}

@@ -33,12 +33,12 @@ def key(call, account):
     return made["key"]
 
 
-def test_key_is_made_with_terms(call, key):
+def test_key_is_created_with_terms(call, key):
     assert {name: key[name] for name in TERMS} == TERMS
     assert call("GET", f"/v1/keys/{key['id']}") == key
 
 
-def test_terms_are_changed_one_by_one_and_audited(call, key, connection):
+def test_terms_are_changed_individually_and_audited(call, key, connection):
     changed = call("PATCH", f"/v1/keys/{key['id']}", {"networks": ["192.0.2.1"], "app": None})
     assert changed == key | {"networks": ["192.0.2.1/32"], "app": None}
     row = connection.execute("SELECT action, before, after FROM audit ORDER BY id DESC LIMIT 1").fetchone()
@@ -80,7 +80,7 @@ def test_terms_are_changed_one_by_one_and_audited(call, key, connection):
         ({"expires_at": "31.12.2030"}, "expires_at"),
     ],
 )
-def test_wrong_terms_are_refused_and_nothing_changes(call, key, change, field):
+def test_invalid_terms_are_rejected_without_changes(call, key, change, field):
     problem = call("PATCH", f"/v1/keys/{key['id']}", {"name": "other"} | change, status=422)
     assert [error["field"] for error in problem["errors"]] == [field]
     assert call("GET", f"/v1/keys/{key['id']}") == key
@@ -106,17 +106,17 @@ def test_rotation_is_idempotent_by_its_id(call, key):
         {"rotation_id": "r", "token": "x"},
     ],
 )
-def test_wrong_rotation_is_refused(call, key, body):
+def test_invalid_rotation_is_rejected(call, key, body):
     call("POST", f"/v1/keys/{key['id']}/rotations", body, status=422)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 101, "a\nb", "a\0b", 5, None, " a"])
-def test_a_wrong_name_is_refused(call, account, name):
+def test_invalid_name_is_rejected(call, account, name):
     problem = call("POST", f"/v1/accounts/{account['id']}/keys", {"name": name}, status=422)
     assert problem["errors"][0]["field"] == "name"
 
 
-def test_a_key_is_shown_once_and_its_secret_is_nowhere(call, account, connection):
+def test_token_is_shown_once_and_its_secret_is_not_stored(call, account, connection):
     made = call("POST", f"/v1/accounts/{account['id']}/keys", {"name": "prod", "environment": "test"}, status=201)
     token, key = made["token"], made["key"]
     assert token.startswith(f"kg_test_{key['id']}_")
@@ -129,7 +129,7 @@ def test_a_key_is_shown_once_and_its_secret_is_nowhere(call, account, connection
     assert secret not in "".join(dump)
 
 
-def test_keys_come_in_pages_and_deleted_ones_are_left_out(call, account):
+def test_keys_are_paginated_without_deleted_ones(call, account):
     path = f"/v1/accounts/{account['id']}/keys"
     ids = [call("POST", path, {"name": f"k{number}"}, status=201)["key"]["id"] for number in range(5)]
     call("DELETE", f"/v1/keys/{ids[1]}", status=204)
@@ -140,7 +140,7 @@ def test_keys_come_in_pages_and_deleted_ones_are_left_out(call, account):
     assert call("GET", f"{path}?limit=2&after={second['next']}") == {"keys": [], "next": None}
 
 
-def test_a_key_is_changed(call, key):
+def test_key_is_changed(call, key):
     path = f"/v1/keys/{key['id']}"
     change = {"name": "production", "status": "disabled", "expires_at": "2031-01-01T00:00:00Z"}
     changed = call("PATCH", path, change)
@@ -168,13 +168,13 @@ def test_a_key_is_changed(call, key):
         {"account": "other"},
     ],
 )
-def test_a_wrong_change_of_a_key_is_refused_and_nothing_changes(call, key, change):
+def test_invalid_change_is_rejected_without_changes(call, key, change):
     path = f"/v1/keys/{key['id']}"
     call("PATCH", path, {"name": "other"} | change, status=422)
     assert call("GET", path) == key
 
 
-def test_a_deleted_key_stays_readable_and_is_not_changed(call, key):
+def test_deleted_key_can_be_read_but_not_changed(call, key):
     path = f"/v1/keys/{key['id']}"
     call("DELETE", path, status=204)
     call("DELETE", path, status=204)

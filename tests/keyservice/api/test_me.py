@@ -1,4 +1,4 @@
-"""A key asks about itself, and learns nothing of others."""
+"""A key reads its own limits and usage, and nothing about other keys."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 @pytest.fixture
 def owned(connection, settings):
-    """A key with its token, on a plan with a rate and a quota, and a limit of its own."""
+    """A key and its token, with two limits of its own and a plan with four."""
     limits = [
         Limit(name="rpm", unit="request", amount=600, window_s=60),
         Limit(name="monthly", unit="request", amount=1000, period="month"),
@@ -37,7 +37,7 @@ def ask(client, token, **query):
     return client.get("/v1/me", headers={"Authorization": f"Bearer {token}"}, query_string=query)
 
 
-def test_key_learns_its_permissions_limits_and_usage(client, connection, owned, make_event):
+def test_key_reads_its_permissions_limits_and_usage(client, connection, owned, make_event):
     key, token = owned
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     ours = make_event()._replace(account=key.account_id, key=key.id, time_us=now_us)
@@ -59,5 +59,5 @@ def test_key_learns_its_permissions_limits_and_usage(client, connection, owned, 
 
 
 @pytest.mark.parametrize("query", [{"from": "x"}, {"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}])
-def test_bad_range_is_refused(client, owned, query):
+def test_invalid_range_is_rejected(client, owned, query):
     assert ask(client, owned[1], **query).status_code == 422

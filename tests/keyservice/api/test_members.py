@@ -31,7 +31,7 @@ def test_members_are_listed_changed_and_removed(call, path, join, walk):
     assert [one["id"] for one in call("GET", f"{path}/members")["members"]] == [ada]
 
 
-def test_who_is_invited_joins_by_a_link_that_is_told_once(call, path, connection):
+def test_invitation_link_is_shown_once_and_can_be_accepted(call, path, connection):
     made = call("POST", f"{path}/invitations", {"email": "Grace@acme.example", "role": "member"}, status=201)
     secret = made["link"].removeprefix("http://localhost/invitation/")
     [listed] = call("GET", f"{path}/invitations")["invitations"]
@@ -42,17 +42,17 @@ def test_who_is_invited_joins_by_a_link_that_is_told_once(call, path, connection
     assert call("GET", f"{path}/invitations") == {"invitations": [], "next": None}
 
 
-def test_a_withdrawn_invitation_leads_nowhere(call, path, connection):
+def test_withdrawn_invitation_is_not_found(call, path, connection):
     made = call("POST", f"{path}/invitations", {"email": "grace@acme.example", "role": "owner"}, status=201)
     call("DELETE", f"{path}/invitations/{made['invitation']['id']}", status=204)
     assert invitations.find(connection, made["link"].rpartition("/")[2]) is None
 
 
 @pytest.mark.parametrize("change", [{"email": "nobody"}, {"role": "operator"}, {"role": None}, {"more": 1}])
-def test_a_wrong_invitation_is_refused(call, path, change):
+def test_invalid_invitation_is_rejected(call, path, change):
     call("POST", f"{path}/invitations", {"email": "grace@acme.example", "role": "member"} | change, status=422)
 
 
 @pytest.mark.parametrize("noun", ["members", "invitations"])
-def test_an_account_that_is_not_there_has_none(call, noun):
+def test_unknown_account_is_404(call, noun):
     call("GET", f"/v1/accounts/none/{noun}", status=404)

@@ -20,7 +20,7 @@ def account(connection):
 
 @pytest.fixture
 def call(client, operator, account):
-    """`call(method, path)` beneath the account's address."""
+    """`call(method, path)` sends a request to a path below the account's."""
 
     def call(method, path, body=None, **query):
         address = f"/v1/accounts/{account.id}{path}"
@@ -33,7 +33,7 @@ def create(call, **fields):
     return call("POST", "/notifications", {"type": "webhook", "target": URL, "events": ["quota"]} | fields)
 
 
-def test_a_webhook_is_made_read_changed_and_removed(call, connection):
+def test_webhook_is_created_read_changed_and_deleted(call, connection):
     made = create(call, events=["quota", "invoice", "quota"])
     assert made.status_code == 201
     assert made.json["secret"].startswith("whsec_")
@@ -54,7 +54,7 @@ def test_a_webhook_is_made_read_changed_and_removed(call, connection):
     assert "secret-path" not in connection.execute("SELECT string_agg(audit::text, '') AS t FROM audit").fetchone()["t"]
 
 
-def test_the_secret_of_a_webhook_is_rotated_and_shown_once(call, connection):
+def test_webhook_secret_is_rotated_and_shown_once(call, connection):
     made = create(call).json
     path = f"/notifications/{made['id']}"
     rotated = call("POST", f"{path}/rotate")
@@ -69,7 +69,7 @@ def test_the_secret_of_a_webhook_is_rotated_and_shown_once(call, connection):
     assert call("POST", "/notifications/99/rotate").status_code == 404
 
 
-def test_so_many_tests_are_sent_and_no_more_in_a_minute(call, connection):
+def test_test_notifications_are_limited_per_minute(call, connection):
     path = f"/notifications/{create(call).json['id']}/tests"
     assert {call("POST", path).status_code for _ in range(outbox.TESTS_MAX)} == {202}
     refused = call("POST", path)
@@ -78,7 +78,7 @@ def test_so_many_tests_are_sent_and_no_more_in_a_minute(call, connection):
     assert call("POST", path).status_code == 202
 
 
-def test_email_goes_to_members_and_has_no_secret(call):
+def test_email_notification_is_for_members_and_has_no_secret(call):
     made = create(call, type="email", target="Ada@acme.example")
     assert (made.json["target"], made.json["secret"]) == ("ada@acme.example", None)
     assert create(call, type="email", target="eve@evil.example").status_code == 422
@@ -95,11 +95,11 @@ def test_email_goes_to_members_and_has_no_secret(call):
         {"events": ["everything"]},
     ],
 )
-def test_a_wrong_one_is_refused(call, wrong):
+def test_invalid_notification_is_rejected(call, wrong):
     assert create(call, **wrong).status_code == 422
 
 
-def test_a_test_is_delivered_as_any_other(call, connection):
+def test_test_notification_is_delivered_like_any_other(call, connection):
     made = create(call, target="https://127.0.0.1/").json
     sent = call("POST", f"/notifications/{made['id']}/tests")
     assert sent.status_code == 202
@@ -112,7 +112,7 @@ def test_a_test_is_delivered_as_any_other(call, connection):
     assert refused["error"] == "127.0.0.1 is not a public address"
 
 
-def test_deliveries_are_listed_page_by_page_and_by_state(call, connection, account):
+def test_deliveries_are_paginated_and_filtered(call, connection, account):
     first, second = (create(call, events=["quota"]).json["id"] for _ in range(2))
     for number in range(3):
         given = {"kind": "quota", "name": f"quota:{number}", "subject": f"{number}", "text": ""}
@@ -131,6 +131,6 @@ def test_deliveries_are_listed_page_by_page_and_by_state(call, connection, accou
     assert first != second
 
 
-def test_nothing_is_told_of_an_account_that_does_not_exist(client, operator):
+def test_unknown_account_is_404(client, operator):
     for path in ("notifications", "deliveries"):
         assert client.get(f"/v1/accounts/nobody/{path}", headers=operator).status_code == 404

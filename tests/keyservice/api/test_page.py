@@ -1,4 +1,4 @@
-"""Every list of the API: pages that follow each other, in every order, and bounds; one that is added is walked too."""
+"""Pages, sort orders and page size limits of every list in the API, found in the OpenAPI document."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ RATES = (Rates(above=-1, input=1, output=1, cache_read=1, cache_write=1, reasoni
 
 
 def lists():
-    """Yield (path, name of the list, sorts) of each operation whose answer comes in pages."""
+    """Yield (path, name of the list, sorts, parameters) of each paginated operation."""
     described = document(API)
     for path, item in described["paths"].items():
         operation = item.get("get", {"responses": {"200": {"content": {"application/json": {"schema": {}}}}}})
@@ -36,7 +36,7 @@ def lists():
 
 @pytest.fixture
 def account(connection, settings, make_event):
-    """An account with three of everything, which some names and times are alike of."""
+    """An account with three objects of each kind, some with equal names and times."""
     for number in range(ITEMS):
         plans.create(connection, plan_id=f"plan{number}", name="Alike", limits=[], actor="test")
         made = accounts.create(connection, name="Alike", plan_id="plan0", actor="test")
@@ -73,7 +73,7 @@ def read(client, operator, account):
     return read
 
 
-def test_every_list_takes_and_tells_pages_alike():
+def test_every_list_has_the_same_page_parameters():
     found = list(lists())
     assert len(found) >= 14
     for path, _, _, parameters in found:
@@ -81,7 +81,7 @@ def test_every_list_takes_and_tells_pages_alike():
         assert (parameters["limit"]["schema"]["minimum"], parameters["limit"]["schema"]["maximum"]) == (1, 500), path
 
 
-def test_pages_follow_each_other_in_every_order(read):
+def test_pages_contain_every_row_in_every_order(read):
     for path, name, sorts, _ in lists():
         for sort in sorts:
             query = {"sort": sort} if sort else {}
@@ -102,7 +102,7 @@ def test_pages_follow_each_other_in_every_order(read):
                 assert down == up[::-1], (path, sort)
 
 
-def test_a_page_that_cannot_be_is_refused(read):
+def test_invalid_page_parameters_are_rejected(read):
     for path, _, sorts, _ in lists():
         for wrong in ({"limit": 0}, {"limit": 501}, {"limit": "x"}, {"after": "x" * 200}, {"page": 2}):
             assert read(path, **wrong).status_code == 422, (path, wrong)
@@ -137,5 +137,5 @@ def test_filters_narrow_a_list(read, path, query, count):
 @pytest.mark.parametrize(
     "limit", ["0", "-1", "x", "501", "", "9" * 30, "000000001999999", "000000001" + "9" * 30, "+5", "5.0", "%C2%B2"]
 )
-def test_a_wrong_page_size_is_refused(call, limit):
+def test_invalid_page_size_is_rejected(call, limit):
     assert call("GET", f"/v1/accounts?limit={limit}", status=422)["errors"][0]["field"] == "limit"

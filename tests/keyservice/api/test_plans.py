@@ -13,7 +13,7 @@ def plan(connection):
     return plans.create(connection, plan_id="pro", name="Pro", limits=[], actor="test")
 
 
-def test_rules_are_set_read_and_audited(client, operator, connection, plan):
+def test_provider_rules_are_set_read_and_audited(client, operator, connection, plan):
     answer = client.put(
         f"/v1/plans/{plan.id}/providers", json={"providers": [" /v1/chat/* = deepseek", RULES[1]]}, headers=operator
     )
@@ -24,23 +24,23 @@ def test_rules_are_set_read_and_audited(client, operator, connection, plan):
 
 
 @pytest.mark.parametrize("rules", [["chat=deepseek"], ["/v1/chat"], "/v1=a", [3], ["/v1=a"] * 51])
-def test_wrong_rules_are_refused(client, operator, plan, rules):
+def test_invalid_provider_rules_are_rejected(client, operator, plan, rules):
     answer = client.put(f"/v1/plans/{plan.id}/providers", json={"providers": rules}, headers=operator)
     assert answer.status_code == 422
 
 
-def test_a_plan_that_is_not_there_is_told(client, operator):
+def test_unknown_plan_is_404(client, operator):
     assert client.put("/v1/plans/none/providers", json={"providers": RULES}, headers=operator).status_code == 404
 
 
 @pytest.mark.parametrize("field", ["window_s", "amount"])
 @pytest.mark.parametrize("value", ["x", [], {}, 1.5, None, True])
-def test_a_smooth_limit_with_a_wrong_number_is_refused(client, operator, field, value):
+def test_smooth_limit_with_an_invalid_number_is_rejected(client, operator, field, value):
     plan = {"id": "p", "name": "P", "limits": [SMOOTH | {field: value}]}
     assert client.post("/v1/plans", json=plan, headers=operator).status_code == 422
 
 
-def test_a_plan_is_made_and_read(call):
+def test_plan_is_created_and_read(call):
     made = call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": [RPM, MONTHLY]}, status=201)
     assert [limit["name"] for limit in made["limits"]] == ["rpm", "monthly_requests"]
     others = ("route", "model", "output_default", "credit_nanousd", "weights", "unit_name", "tool")
@@ -98,14 +98,14 @@ def test_limits_are_replaced(call):
     ],
 )
 @pytest.mark.usefixtures("account")
-def test_a_wrong_limit_is_refused_and_nothing_changes(call, change, field, code):
+def test_invalid_limit_is_rejected_without_changes(call, change, field, code):
     before = call("GET", "/v1/plans/free")
     problem = call("PUT", "/v1/plans/free/limits", {"limits": [RPM | change]}, status=422)
     assert (field, code) in {(error["field"], error["code"]) for error in problem["errors"]}
     assert call("GET", "/v1/plans/free") == before
 
 
-def test_limits_of_cost_are_read_back_as_they_were_given(call):
+def test_cost_limits_are_returned_as_sent(call):
     budget = {"name": "budget", "unit": "nanousd", "amount": 5 * 10**9, "period": "day", "when_unpriced": "refuse"}
     paid = {"name": "credits", "unit": "credit", "amount": 500, "credit_nanousd": 10**7, "period": "month"}
     made = call("POST", "/v1/plans", {"id": "paid", "name": "Paid", "limits": [budget, paid]}, status=201)["limits"]
@@ -114,18 +114,18 @@ def test_limits_of_cost_are_read_back_as_they_were_given(call):
     assert call("PUT", "/v1/plans/paid/limits", {"limits": made})["limits"] == made
 
 
-def test_two_limits_of_one_name_are_refused(call):
+def test_limits_with_the_same_name_are_rejected(call):
     problem = call("POST", "/v1/plans", {"id": "x", "name": "X", "limits": [RPM, RPM]}, status=422)
     assert problem["errors"][0]["code"] == "same_name"
 
 
-def test_plans_come_in_pages_by_their_id(call, walk):
+def test_plans_are_paginated_by_id(call, walk):
     for plan in ("b", "a", "c"):
         call("POST", "/v1/plans", {"id": plan, "name": plan, "limits": []}, status=201)
     assert [plan["id"] for plan in walk("/v1/plans", "plans")] == ["a", "b", "c"]
 
 
-def test_a_plan_is_deleted_when_no_account_is_on_it(call, account, connection):
+def test_plan_is_deleted_only_if_no_account_or_invoice_needs_it(call, account, connection):
     call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": []}, status=201)
     refused = call("DELETE", "/v1/plans/free", status=409)
     assert refused["code"] == "plan_in_use"

@@ -1,7 +1,7 @@
 import pytest
 
 
-def test_prices_come_in_pages_by_model_newest_first(client, operator, walk):
+def test_prices_are_paginated_by_model_newest_first(client, operator, walk):
     for model, day in (("y", 1), ("x", 1), ("x", 3), ("x", 2), ("x", 2)):
         valid_from = f"2026-11-0{day}T00:00:00Z"
         body = {"model": model, "valid_from": valid_from, "tiers": [{"input": 1, "output": 2}]}
@@ -17,11 +17,11 @@ def test_prices_come_in_pages_by_model_newest_first(client, operator, walk):
 @pytest.mark.parametrize(
     "change", [{"tiers": []}, {"tiers": [{"input": -1}]}, {"model": ""}, {"account": "nobody"}, {"more": 1}]
 )
-def test_a_wrong_price_is_refused(client, operator, change):
+def test_invalid_price_is_rejected(client, operator, change):
     body = {"model": "m", "tiers": [{"input": 1}]} | change
     assert client.post("/v1/prices", json=body, headers=operator).status_code in {404, 422}
     assert client.get("/v1/prices", headers=operator).json["prices"] == []
 
 
-def test_prices_are_for_operators(client, replica):
+def test_prices_are_for_operators_only(client, replica):
     assert client.get("/v1/prices", headers=replica).status_code in {401, 403}

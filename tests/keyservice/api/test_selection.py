@@ -5,15 +5,15 @@ from keygauge_keyservice.api.selection import CallSelection
 NOON = datetime(2026, 5, 20, 12, tzinfo=UTC)
 
 
-def test_a_range_is_as_given():
+def test_range_with_both_ends_is_unchanged():
     assert CallSelection(start=NOON, end=NOON + timedelta(hours=1)).range() == (NOON, NOON + timedelta(hours=1))
 
 
-def test_a_range_without_a_start_is_thirty_days_before_its_end():
+def test_range_without_a_start_begins_thirty_days_before_its_end():
     assert CallSelection(end=NOON).range() == (NOON - timedelta(days=30), NOON)
 
 
-def test_a_range_without_an_end_is_until_now():
+def test_range_without_an_end_ends_now():
     before = datetime.now(UTC)
     start, end = CallSelection(start=NOON).range()
     assert start == NOON

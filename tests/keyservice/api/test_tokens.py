@@ -21,7 +21,7 @@ def bearer(secret):
     return {"Authorization": f"Bearer {secret}"}
 
 
-def test_a_token_is_made_shown_once_listed_and_revoked(client, operator, create, connection):
+def test_token_is_created_shown_once_listed_and_revoked(client, operator, create, connection):
     made = create(scope="read", expires_at="2099-01-31T12:00:00Z")
     assert made.status_code == 201
     secret, listed = made.json.pop("secret"), client.get("/v1/tokens", headers=operator)
@@ -39,7 +39,7 @@ def test_a_token_is_made_shown_once_listed_and_revoked(client, operator, create,
     ]
 
 
-def test_what_a_token_makes_is_audited_by_its_name(create, client, connection):
+def test_changes_by_a_token_are_audited_with_its_name(create, client, connection):
     secret = create(name="deploy").json["secret"]
     made = client.post("/v1/tokens", json={"kind": "service", "name": "shop"}, headers=bearer(secret))
     assert (made.status_code, made.json["created_by"]) == (201, "token deploy")
@@ -47,14 +47,14 @@ def test_what_a_token_makes_is_audited_by_its_name(create, client, connection):
     assert row["actor"] == "token deploy"
 
 
-def test_a_token_sent_for_again_is_the_same_one_without_its_secret(create, client, operator):
+def test_repeated_request_returns_the_same_token_without_its_secret(create, client, operator):
     first, again = (create({"Idempotency-Key": "once"}) for _ in range(2))
     assert (again.status_code, again.json) == (201, {**first.json, "secret": None})
     assert len(client.get("/v1/tokens", headers=operator).json["tokens"]) == 1
 
 
 @pytest.mark.parametrize("scope", ["read", "keys", "billing"])
-def test_a_narrow_token_makes_and_ends_no_tokens(create, client, scope):
+def test_scoped_token_cannot_create_or_revoke_tokens(create, client, scope):
     made = create(scope=scope).json
     headers = bearer(made["secret"])
     assert client.post("/v1/tokens", json={"kind": "admin", "name": "more"}, headers=headers).status_code == 403
@@ -75,11 +75,11 @@ def test_a_narrow_token_makes_and_ends_no_tokens(create, client, scope):
         {"secret": "mine"},
     ],
 )
-def test_a_wrong_token_is_refused(create, change):
+def test_invalid_token_is_rejected(create, change):
     assert create(**change).status_code == 422
 
 
-def test_tokens_come_in_pages(create, client, operator):
+def test_tokens_are_paginated(create, client, operator):
     ids = sorted(create(name=f"t{number}").json["id"] for number in range(5))
     first = client.get("/v1/tokens?limit=3", headers=operator).json
     rest = client.get(f"/v1/tokens?limit=3&after={first['next']}", headers=operator).json
@@ -87,6 +87,6 @@ def test_tokens_come_in_pages(create, client, operator):
     assert rest["next"] is None
 
 
-def test_unknown_tokens_and_strangers(client, operator, replica):
+def test_unknown_token_is_404_and_only_operators_list_tokens(client, operator, replica):
     assert client.delete("/v1/tokens/nobody", headers=operator).status_code == 404
     assert client.get("/v1/tokens").status_code == client.get("/v1/tokens", headers=replica).status_code == 401

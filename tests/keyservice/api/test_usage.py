@@ -3,7 +3,7 @@ import pytest
 pytestmark = pytest.mark.usefixtures("metered")
 
 
-def test_totals_and_points_are_told(get):
+def test_usage_has_totals_and_points(get):
     answer = get("/v1/usage", account="acme", bucket="day", zone="Asia/Kathmandu").json
     assert answer["totals"]["requests"] == 49
     assert answer["totals"]["server_errors"] == 1
@@ -13,21 +13,21 @@ def test_totals_and_points_are_told(get):
     assert answer["quotas"] == []
 
 
-def test_groups_are_told_apart(get):
+def test_usage_is_grouped(get):
     answer = get("/v1/usage", group_by="account", bucket="week").json
     assert [(group["group"], group["requests"]) for group in answer["groups"]] == [("acme", 49), ("beta", 1)]
     assert {point["group"] for point in answer["points"]} == {"acme", "beta"}
     assert answer["account"] is None
 
 
-def test_the_bucket_suits_the_range(get):
+def test_default_bucket_depends_on_the_range(get):
     assert get("/v1/usage", **{"from": "2026-05-19T00:00:00Z"}).json["bucket"] == "hour"
     assert get("/v1/usage").json["bucket"] == "day"
     assert get("/v1/usage", **{"from": "2025-06-01T00:00:00Z"}).json["bucket"] == "week"
     assert get("/v1/usage", **{"from": "2022-06-01T00:00:00Z"}).json["bucket"] == "month"
 
 
-def test_the_csv_is_what_the_filters_show(get_csv):
+def test_csv_has_the_filtered_usage(get_csv):
     rows = get_csv("/v1/usage", account="acme", key="acme-live", bucket="day")
     assert sum(int(row["requests"]) for row in rows) == 48
     cost_nanousd = 48 * (90 * 150 + 10 * 75 + 200 * 600)
@@ -37,7 +37,7 @@ def test_the_csv_is_what_the_filters_show(get_csv):
 @pytest.mark.parametrize(
     "group_by", ["account,model", "model,key", "key,route,status", "status,account,model,route,key"]
 )
-def test_several_dimensions_are_told_apart_together(get, get_csv, group_by):
+def test_usage_is_grouped_by_several_dimensions(get, get_csv, group_by):
     answer = get("/v1/usage", group_by=group_by, bucket="week").json
     names = group_by.split(",")
     assert answer["group_by"] == group_by
@@ -55,7 +55,7 @@ def test_several_dimensions_are_told_apart_together(get, get_csv, group_by):
         assert sum(other["requests"] for other in same) == group["requests"]
 
 
-def test_no_cell_of_a_csv_is_a_formula(get_csv):
+def test_csv_has_no_formulas(get_csv):
     rows = get_csv("/v1/usage", group_by="model", bucket="month")
     assert {row["model"] for row in rows} == {"", "gpt-4o-mini", "'=2+5"}
     rows = get_csv("/v1/calls", account="acme")
@@ -75,7 +75,7 @@ def test_no_cell_of_a_csv_is_a_formula(get_csv):
         ({"account": "acme", "colour": "red"}, 422),
     ],
 )
-def test_a_wrong_question_is_refused(get, path, given, status):
+def test_invalid_query_is_rejected_with_its_status(get, path, given, status):
     answer = get(path, **given)
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
 
@@ -96,17 +96,17 @@ def test_a_wrong_question_is_refused(get, path, given, status):
         ("/v1/calls", {"account": "acme", "after": "x"}),
     ],
 )
-def test_a_wrong_choice_is_refused(get, path, given):
+def test_invalid_parameter_is_rejected(get, path, given):
     assert get(path, **given).status_code == 422
 
 
-def test_only_operators_ask(client, replica):
+def test_usage_is_for_operators_only(client, replica):
     assert client.get("/v1/usage").status_code == 401
     assert client.get("/v1/calls", headers=replica).status_code == 401
 
 
 @pytest.mark.usefixtures("tagged")
-def test_usage_is_told_by_tag_and_adds_up(get, get_csv, client, operator):
+def test_usage_by_tag_adds_up(get, get_csv, client, operator):
     answer = get("/v1/usage", account="acme", group_by="tag", bucket="day").json
     assert {group["group"]: group["requests"] for group in answer["groups"]} == {"": 49, "alice": 2, "a,b": 1}
     assert answer["totals"]["requests"] == 52 == sum(point["requests"] for point in answer["points"])
@@ -124,7 +124,7 @@ def test_usage_is_told_by_tag_and_adds_up(get, get_csv, client, operator):
 @pytest.mark.parametrize(
     "given", [{"group_by": "tag,model"}, {"tag": "alice", "route": "/x"}, {"tag": "a", "group_by": "status"}]
 )
-def test_what_tags_are_not_told_apart_by_is_refused_with_a_way_out(get, given):
+def test_unsupported_tag_groupings_are_rejected_with_the_supported_one(get, given):
     answer = get("/v1/usage", account="acme", **given)
     assert answer.status_code == 422
     assert "key only" in answer.json["detail"]

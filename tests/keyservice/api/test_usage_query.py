@@ -4,7 +4,7 @@ QUESTION = {"account": "acme", "from": "2026-05-17T00:00:00Z", "groups": ["key"]
 
 
 @pytest.mark.usefixtures("get", "tagged")
-def test_one_request_tells_usage_apart_in_several_ways(call):
+def test_one_request_groups_usage_in_several_ways(call):
     def ask(**change):
         return call("POST", "/v1/usage/query", QUESTION | change)
 
@@ -28,5 +28,5 @@ def test_one_request_tells_usage_apart_in_several_ways(call):
         ({"to": "2026-05-16T00:00:00Z"}, 422),
     ],
 )
-def test_a_wrong_question_is_refused(call, change, status):
+def test_invalid_query_is_rejected(call, change, status):
     call("POST", "/v1/usage/query", QUESTION | change, status=status)

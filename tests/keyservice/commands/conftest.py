@@ -8,7 +8,7 @@ from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 @pytest.fixture
 def run(capsys, monkeypatch, database_url, tmp_path):
-    """`run(*words, code=0)` runs a command on the database: what it printed, or on failure what it complained of."""
+    """`run(*words, code=0)` runs a command on the database and returns its output, or its errors if `code` is not 0."""
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
     for name in ("KEYGAUGE_URL", "KEYGAUGE_TOKEN", "KEYGAUGE_ADMIN_TOKEN"):

@@ -13,7 +13,7 @@ def test_accounts_are_created_renamed_moved_and_suspended(run, account):
     assert "Acme Inc" in run("accounts", "rename", "Acme Ltd", "Acme Inc")
 
 
-def test_a_name_that_two_have_asks_for_the_id(run, account, connection):
+def test_ambiguous_name_requires_the_id(run, account, connection):
     other = accounts.create(connection, name="Acme", plan_id="free", actor="test")
     complaint = run("accounts", "show", "Acme", code=1)
     assert "use the id instead" in complaint
@@ -21,7 +21,7 @@ def test_a_name_that_two_have_asks_for_the_id(run, account, connection):
     assert other.id in complaint
 
 
-def test_an_account_without_a_history_is_deleted(run, account):
+def test_account_without_keys_is_deleted(run, account):
     run("keys", "create", "prod", "--account", "Acme")
     assert "has keys or invoices" in run("accounts", "delete", "Acme", code=1)
     run("accounts", "create", "Mistake", "--plan", "free")

@@ -10,7 +10,7 @@ def test_changes_are_in_the_audit_log(run, account):
     assert len(run("audit", "list", "--limit", "2").splitlines()) == 3
 
 
-def test_changes_are_in_words_for_people_and_in_codes_for_programs(run):
+def test_changes_are_words_in_tables_and_codes_in_csv(run):
     run("plans", "create", "basic", "--price", "$20", "--limit", "rpm=600:request:1m")
     run("plans", "update", "basic", "--price", "$25.50")
     listed = run("audit", "list", "--event", "plan")
@@ -20,7 +20,7 @@ def test_changes_are_in_words_for_people_and_in_codes_for_programs(run):
     assert "monthly_nanousd: 20000000000 → 25500000000" in run("audit", "list", "--event", "plan", "-o", "csv")
 
 
-def test_the_audit_log_is_narrowed_by_actor_and_time(run, account):
+def test_audit_log_is_filtered_by_actor_and_time(run, account):
     assert run("audit", "list", "--actor", "test", "--from", "1h", "--quiet")
     assert run("audit", "list", "--actor", "nobody", "--quiet") == ""
     assert run("audit", "list", "--to", "2020-01-01", "--quiet") == ""

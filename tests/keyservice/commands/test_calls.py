@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("metered")
 
 
 @pytest.mark.usefixtures("used")
-def test_single_calls_are_listed(run):
+def test_calls_are_listed(run):
     span = ("--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21")
     assert len(run("calls", "list", *span).splitlines()) == 101
     (call,) = json.loads(run("calls", "list", *span, "--status", "5xx", "-o", "json"))["calls"]
@@ -20,7 +20,7 @@ def test_single_calls_are_listed(run):
     assert len(run("calls", "list", *span, "--limit", "700", "-q").split()) == 700
 
 
-def test_calls_are_followed_as_they_come(connection, make_event):
+def test_new_calls_are_followed(connection, make_event):
     now = datetime.now(UTC)
 
     def add(number):

@@ -18,7 +18,7 @@ import pytest
         ("tokens", "delete", "none"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(run, words):
+def test_failures_are_reported_in_one_line(run, words):
     complaint = run(*words, code=1)
     assert complaint.startswith("keygauge: ")
     assert complaint.count("\n") == 1
@@ -48,7 +48,7 @@ def test_what_cannot_be_done_is_said_in_one_line(run, words):
         (("serve", "--workers", "0"), "use 1 to 64"),
     ],
 )
-def test_a_wrong_command_line_says_the_way_out(run, words, way_out):
+def test_usage_errors_say_how_to_fix_them(run, words, way_out):
     complaint = run(*words, code=2)
     assert "Usage:" in complaint
     assert way_out in complaint

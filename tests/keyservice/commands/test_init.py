@@ -20,7 +20,7 @@ def run(capsys, monkeypatch, database_url, tmp_path):
     return run
 
 
-def test_a_starting_point_is_written(run, connection, tmp_path):
+def test_init_creates_an_account_a_key_and_an_environment_file(run, connection, tmp_path):
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "main.py").write_text("app = FastAPI()\n")
@@ -38,7 +38,7 @@ def test_a_starting_point_is_written(run, connection, tmp_path):
     assert (folder / "main.py").read_text() == "app = FastAPI()\n"
 
 
-def test_a_second_time_nothing_is_made_anew(run, connection, tmp_path):
+def test_second_run_keeps_the_file_and_the_account(run, connection, tmp_path):
     run(tmp_path, "--account", "Acme")
     assert "keygauge.env already exists" in run(tmp_path, "--account", "Acme", code=1)
     (tmp_path / "keygauge.env").unlink()
@@ -47,7 +47,7 @@ def test_a_second_time_nothing_is_made_anew(run, connection, tmp_path):
     assert len(keys.list_keys(connection, account.id)) == 2
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing(run, connection, tmp_path):
+def test_nothing_is_created_if_the_file_cannot_be_written(run, connection, tmp_path):
     (tmp_path / "keygauge.env").symlink_to(tmp_path / "nowhere")
     assert "cannot be written" in run(tmp_path, code=1)
     assert accounts.list_accounts(connection) == []

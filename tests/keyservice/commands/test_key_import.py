@@ -44,13 +44,13 @@ def take(run, tmp_path):
 
 
 def found(connection, token):
-    """Look a token up as a service does, which knows nothing but its digest."""
+    """Look up a token by its digest, as a service does."""
     digest = key_format.digest(token)
     wanted = [LookUp(key_format.imported_id(digest), digest.hex())]
     return [keys.find(connection, item.key) for item in key_entries.look_up(connection, wanted, config.peppers())]
 
 
-def test_a_list_is_taken_over(take, connection):
+def test_list_of_keys_is_imported(take, connection):
     told = take("keys.txt", "# old ones\n" + "\n".join(TOKENS) + "\n", "--account", "Acme")
     assert "2 keys imported, 0 were here already, 1 accounts created" in told
     assert "KEYGAUGE_IMPORTED_KEYS=1" in told
@@ -61,7 +61,7 @@ def test_a_list_is_taken_over(take, connection):
     assert found(connection, "sk-of-another-system-3") == []
 
 
-def test_csv_tells_owner_limits_and_expiry(take, connection):
+def test_csv_sets_owner_limits_and_expiry(take, connection):
     rows = [
         "hash,name,account,expires_at,limits,models,disabled",
         f'{DIGESTS[0].hex()},one,Acme,2030-01-31T12:00:00Z,"rpm=60:request:60s;day=9:request:day,dry_run",gpt-4o;claude-*,',
@@ -80,14 +80,14 @@ def test_csv_tells_owner_limits_and_expiry(take, connection):
     assert {account.name for account in accounts.list_accounts(connection)} == {"Acme", "Bold"}
 
 
-def test_json_from_standard_input(run, connection, monkeypatch):
+def test_json_is_read_from_standard_input(run, connection, monkeypatch):
     rows = [{"hash": base64.urlsafe_b64encode(DIGESTS[0]).decode().rstrip("="), "account": "Acme", "scopes": ["chat"]}]
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(rows)))
     run("keys", "import", "-", "--format", "json", "--plan", "free")
     assert found(connection, TOKENS[0])[0].scopes == ["chat"]
 
 
-def test_again_nothing_changes(take, connection):
+def test_repeated_import_changes_nothing(take, connection):
     take("keys.txt", TOKENS[0], "--account", "Acme")
     (key,) = found(connection, TOKENS[0])
     keys.change(connection, key.id, name="renamed", actor="test")
@@ -96,12 +96,12 @@ def test_again_nothing_changes(take, connection):
     assert found(connection, TOKENS[0])[0].name == "renamed"
 
 
-def test_a_dry_run_changes_nothing(take, connection):
+def test_dry_run_changes_nothing(take, connection):
     assert "1 keys would be imported" in take("keys.txt", TOKENS[0], "--account", "Acme", "--dry-run")
     assert accounts.list_accounts(connection) == []
 
 
-def test_an_imported_key_rotates_to_our_format(take, run, connection):
+def test_imported_key_rotates_to_our_format(take, run, connection):
     take("keys.txt", TOKENS[0], "--account", "Acme")
     (key,) = found(connection, TOKENS[0])
     token = run("keys", "rotate", key.id).strip()
@@ -126,7 +126,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_told_and_nothing_is_taken_over(take, connection, case):
+def test_invalid_input_is_reported_and_nothing_is_imported(take, connection, case):
     name, text, told = WRONG[case]
     error = take(name, text, "--account", "Acme", code=1)
     assert told in error
@@ -134,7 +134,7 @@ def test_what_is_wrong_is_told_and_nothing_is_taken_over(take, connection, case)
     assert accounts.list_accounts(connection) == []
 
 
-def test_owners_must_be_known_or_have_a_plan(run, tmp_path):
+def test_accounts_must_exist_or_have_a_plan(run, tmp_path):
     (tmp_path / "keys.txt").write_text(TOKENS[0])
     assert "use --account for those" in run("keys", "import", tmp_path / "keys.txt", code=1)
     assert "There is no account 'Acme'" in run("keys", "import", tmp_path / "keys.txt", "--account", "Acme", code=1)

@@ -11,7 +11,7 @@ def key_of(connection, account):
     return key
 
 
-def test_a_key_is_given_limits_of_its_own(run, account, connection):
+def test_key_limits_are_set_and_removed(run, account, connection):
     run("keys", "create", "prod", "--account", "Acme", "--limit", "slow=5:request:10s")
     key = key_of(connection, account)
     assert "slow: 5 request / 10s" in run("keys", "show", "prod")
@@ -22,22 +22,22 @@ def test_a_key_is_given_limits_of_its_own(run, account, connection):
     assert key_limits.find(connection, key.id) == []
 
 
-def test_a_new_key_is_alone_on_standard_output(run, account, connection):
+def test_only_the_new_token_is_on_standard_output(run, account, connection):
     token = run("keys", "create", "prod", "--account", account.id, "--environment", "test")
     key = key_of(connection, account)
     assert token.startswith(f"kg_test_{key.id}_")
     assert token.count("\n") == 1
     assert token.strip() not in run("keys", "list", "--account", "Acme", "--output", "json")
-    assert "prod" in run("keys", "show", token.strip())  # a pasted key finds itself
+    assert "prod" in run("keys", "show", token.strip())  # a pasted token finds its key
 
 
-def test_a_key_may_be_asked_for_as_scripts_from_before_the_account_option_do(run, account, connection):
+def test_account_may_come_before_the_name_as_in_old_scripts(run, account, connection):
     assert run("keys", "create", account.id, "prod").startswith(f"kg_live_{key_of(connection, account).id}_")
     for words in (["prod"], [account.id, "b", "c"], [account.id, "b", "--account", "Acme"]):
         assert "Use --account" in run("keys", "create", *words, code=2)
 
 
-def test_a_list_in_a_pipe_is_plain(run, account, monkeypatch):
+def test_piped_list_is_plain(run, account, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     name = "a name that is longer than others " * 2 + "and then some"
     run("keys", "create", name, "--account", "Acme")
@@ -46,7 +46,7 @@ def test_a_list_in_a_pipe_is_plain(run, account, monkeypatch):
     assert line.split("\t")[1] == name
 
 
-def test_lists_are_json_csv_or_ids(run, account, connection):
+def test_lists_are_printed_as_json_csv_or_ids(run, account, connection):
     for name in ("a", "b"):
         run("keys", "create", name, "--account", "Acme", "--models", "gpt-4o,claude-*")
     ids = [key.id for key in keys.list_keys(connection, account.id)]
@@ -73,7 +73,7 @@ def test_keys_are_changed(run, account, connection):
     assert "is deleted" in run("keys", "enable", key.id, code=1)
 
 
-def test_what_a_key_may_do_is_given_and_changed(run, account, connection):
+def test_key_permissions_are_set_and_changed(run, account, connection):
     run("keys", "create", "prod", "--account", "Acme", "--models", "gpt-4o-mini, claude-*", "--networks", "192.0.2.1")
     key = key_of(connection, account)
     assert (key.models, key.networks) == (["gpt-4o-mini", "claude-*"], ["192.0.2.1/32"])
@@ -83,7 +83,7 @@ def test_what_a_key_may_do_is_given_and_changed(run, account, connection):
     assert "--models 'a b' must be a model" in run("keys", "update", key.id, "--models", "gpt,a b", code=1)
 
 
-def test_a_key_that_has_expired_already_is_refused_or_warned_about(run, account, capsys, connection):
+def test_past_expiry_is_rejected_on_create_and_shown_on_update(run, account, capsys, connection):
     complaint = run("keys", "create", "prod", "--account", "Acme", "--expires-at", "2020-01-01", code=2)
     assert "is in the past" in complaint
     assert keys.list_keys(connection, account.id) == []
@@ -93,7 +93,7 @@ def test_a_key_that_has_expired_already_is_refused_or_warned_about(run, account,
     assert "expired" in run("keys", "update", "prod", "--expires-at", "2020-01-01")
 
 
-def test_a_rotation_is_done_once(run, account):
+def test_rotation_with_the_same_id_is_done_once(run, account):
     first = run("keys", "create", "prod", "--account", "Acme")
     rotate = ("keys", "rotate", "prod", "--grace", "1h", "--rotation-id", "once")
     assert run(*rotate) not in {"", first}

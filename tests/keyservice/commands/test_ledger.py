@@ -10,7 +10,7 @@ from keygauge_keyservice.sync import told_keys
 pytestmark = pytest.mark.usefixtures("metered")
 
 
-def test_months_past_their_retention_are_dropped_and_no_others(run, connection):
+def test_only_months_past_their_retention_are_dropped(run, connection):
     now = datetime.now(UTC)
     months = [partition.month_of(now - timedelta(days=days)) for days in (0, 45, 100)]
     partition.ensure(connection, months)
@@ -21,7 +21,7 @@ def test_months_past_their_retention_are_dropped_and_no_others(run, connection):
     assert "Nothing" in run("ledger", "prune", "--days", "50")
 
 
-def test_parts_that_differ_are_told_and_the_command_fails(run, connection, make_event, capsys):
+def test_reconcile_prints_differences_and_fails(run, connection, make_event, capsys):
     now_us = int(datetime.now(UTC).timestamp() * 1e6)
     backfill.write_history(connection, [make_event()._replace(time_us=now_us)], PublicPrices(), spool="test")
     run("ledger", "reconcile")
@@ -30,7 +30,7 @@ def test_parts_that_differ_are_told_and_the_command_fails(run, connection, make_
     assert "acme" in capsys.readouterr().out
 
 
-def test_what_was_set_aside_is_listed_and_taken(run, connection, make_line):
+def test_events_set_aside_are_listed_and_retaken(run, connection, make_line):
     told_keys.tell(connection, "shop", ["acme-live"])
     now = datetime.now(UTC)
     line = make_line(time_us=round(now.timestamp() * 1e6), output_tokens=30_000_000)

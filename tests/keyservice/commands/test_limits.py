@@ -3,25 +3,25 @@ import pytest
 from keygauge_keyservice.keys import key_limits, keys
 
 
-def test_budgets_are_told_in_dollars_and_credits(run):
+def test_budgets_are_shown_in_dollars_and_credits(run):
     limits = ("--limit", "budget=$25.50:usd:month", "--limit", "credits=500:credit@0.01:day:key")
     shown = run("plans", "create", "paid", *limits)
     assert "budget: $25.50 / month" in shown
     assert "credits: 500 credit of $0.01 / day per key" in shown
 
 
-def test_weighted_units_are_told_with_their_weights(run):
+def test_weighted_units_are_shown_with_their_weights(run):
     shown = run("plans", "create", "paid", "--limit", "a=1000:points(input+4*output):month")
     assert "a: 1,000 points (input+4*output) / month" in shown
 
 
-def test_a_window_is_a_duration(run):
+def test_windows_are_durations(run):
     shown = run("plans", "create", "free", "--limit", "a=1:request:90s", "--limit", "b=2:request:1h")
     assert "a: 1 request / 90s" in shown
     assert "b: 2 request / 1h" in shown
 
 
-def test_periods_tell_their_anchor_and_zone(run):
+def test_periods_are_shown_with_their_anchor_and_zone(run):
     billed = "billed=5:request:month,anchor=2026-01-15,zone=Europe/Berlin"
     shown = run("plans", "create", "free", "--limit", billed, "--limit", "trial=9:request:lifetime")
     assert "billed: 5 request / month from 2026-01-15 (Europe/Berlin)" in shown
@@ -44,13 +44,13 @@ def test_periods_tell_their_anchor_and_zone(run):
         ("RPM=5:request:60s", "the name must be 1 to 40 of a-z"),
     ],
 )
-def test_a_wrong_limit_is_told_as_it_was_given(run, limit, told):
+def test_error_repeats_the_invalid_limit_as_given(run, limit, told):
     complaint = run("plans", "create", "free", "--limit", limit, code=1)
     assert complaint.startswith(f"keygauge: --limit {limit}: {told}")
     assert not any(word in complaint for word in ("nanousd", "window_s", "[0]"))
 
 
-def test_limits_that_do_not_fit_together_are_told_in_the_users_words(run, account, connection):
+def test_errors_about_several_limits_name_the_option(run, account, connection):
     run("keys", "create", "prod", "--account", "Acme")
     twice = ("--limit", "rpm=60:request:60s", "--limit", "rpm=600:request:60s")
     assert "--limit 2 limits are named 'rpm'" in run("plans", "create", "pro", *twice, code=1)

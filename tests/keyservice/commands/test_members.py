@@ -50,7 +50,7 @@ def test_password_is_read_from_a_pipe(run, connection, account):
     assert signs_in(connection, "ada@example.com", PASSWORD)
 
 
-def test_password_is_asked_for_twice_on_a_terminal(run, connection, account, monkeypatch):
+def test_terminal_prompts_for_the_password_twice(run, connection, account, monkeypatch):
     create = ("members", "create", "ada@example.com", "--account", account.id)
     answers = iter([PASSWORD, "a different one", PASSWORD, PASSWORD])
     monkeypatch.setattr("keygauge_keyservice.commands.members.getpass", lambda _: next(answers))
@@ -80,14 +80,14 @@ def test_password_is_replaced(run, connection, account):
         (("list", "--account", "nobody"), "", "There is no account"),
     ],
 )
-def test_failures_are_told_in_one_line(run, account, arguments, stdin, message):
+def test_failures_are_reported(run, account, arguments, stdin, message):
     arguments = [account.id if argument == "ACCOUNT" else argument for argument in arguments]
     code, out, err = run("members", *arguments, stdin=stdin)
     assert (code, out) == (1, "")
     assert message in err
 
 
-def test_a_person_is_invited_by_a_link_that_works(run, connection, account, monkeypatch):
+def test_invitation_link_works(run, connection, account, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_PUBLIC_URL", "https://keys.example.com")
     code, link, told = run("members", "invite", "Ada@Example.com", "--account", "Acme", "--role", "viewer")
     assert (code, "ada@example.com may join as viewer" in told) == (0, True)
@@ -96,7 +96,7 @@ def test_a_person_is_invited_by_a_link_that_works(run, connection, account, monk
     assert invitations.accept(connection, secret, PASSWORD).role == "viewer"
 
 
-def test_a_member_gets_another_role_and_is_removed(run, account):
+def test_member_role_is_changed_and_member_removed(run, account):
     for email in ("ada@example.com", "bob@example.com"):
         run("members", "create", email, "--account", "Acme", "--generate")
     assert "viewer" in run("members", "update", "ada@example.com", "--account", "Acme", "--role", "viewer")[1]
@@ -106,7 +106,7 @@ def test_a_member_gets_another_role_and_is_removed(run, account):
     assert "ada@example.com" not in run("members", "list", "--account", "Acme")[1]
 
 
-def test_an_open_invitation_is_taken_back(run, connection, account):
+def test_open_invitation_is_withdrawn(run, connection, account):
     link = run("members", "invite", "ada@example.com", "--account", "Acme")[1]
     assert "has ended" in run("members", "remove", "ada@example.com", "--account", "Acme")[2]
     assert invitations.find(connection, link.strip().rpartition("/")[2]) is None

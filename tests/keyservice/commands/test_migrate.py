@@ -2,11 +2,11 @@ from keygauge import cli
 from keygauge_keyservice import database
 
 
-def test_the_roles_are_printed_as_they_are_in_the_file(run):
+def test_show_roles_prints_the_file(run):
     assert run("migrate", "--show-roles") == database.roles()
 
 
-def test_a_database_is_compared_with_this_version(run, connection, capsys):
+def test_check_compares_the_database_with_this_version(run, connection, capsys):
     assert "nothing to do" in run("migrate", "--check")
     connection.execute("UPDATE migration SET name = '9999_of_tomorrow.sql' WHERE name = '0011_grafana.sql'")
     connection.commit()

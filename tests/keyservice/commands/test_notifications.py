@@ -1,7 +1,7 @@
 import json
 
 
-def test_notifications_are_made_shown_changed_tested_and_removed(run, account, capsys):
+def test_notifications_are_created_shown_changed_tested_and_deleted(run, account, capsys):
     secret = run("notifications", "create", "https://hooks.example.com/x", "-a", "Acme", "--type", "webhook")
     assert secret.startswith("whsec_")
     shown = run("notifications", "show", "1", "--account", "Acme")
@@ -19,7 +19,7 @@ def test_notifications_are_made_shown_changed_tested_and_removed(run, account, c
     assert run("notifications", "list", "--account", "Acme", "--quiet") == ""
 
 
-def test_a_wrong_notification_is_refused_in_plain_words(run, account):
+def test_invalid_notification_is_rejected(run, account):
     wrong = run("notifications", "create", "eve@evil.example", "-a", "Acme", "--type", "email", code=1)
     assert "must be the e-mail address of a member" in wrong
     assert "There is no notification '7'" in run("notifications", "show", "7", "--account", "Acme", code=1)

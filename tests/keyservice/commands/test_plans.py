@@ -24,7 +24,7 @@ def test_plans_are_deleted_and_lists_sorted(run, account, connection):
 
 
 @pytest.mark.usefixtures("account")
-def test_rules_are_set_and_shown(run, connection):
+def test_provider_rules_are_set_and_shown(run, connection):
     rules = ("/v1/chat/*=deepseek", "/local=vllm")
     shown = run("plans", "update", "free", *(f"--provider={rule}" for rule in rules))
     assert all(rule in shown for rule in rules)

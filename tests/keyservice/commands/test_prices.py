@@ -47,7 +47,7 @@ def test_prices_in_force_are_listed(run):
         (("rerate", "--from", "2999-01-01T00:00:00Z"), "range", 1),
     ],
 )
-def test_what_is_wrong_is_told_plainly(run, arguments, message, code):
+def test_errors_are_reported_without_a_traceback(run, arguments, message, code):
     shown = run("prices", *arguments, code=code)
     assert message in shown
     assert "Traceback" not in shown

@@ -22,7 +22,7 @@ def write(folder, name, text):
 
 
 @pytest.mark.parametrize("name", APPS)
-def test_the_app_in_the_folder_is_found(tmp_path, name):
+def test_app_in_the_folder_is_found(tmp_path, name):
     file, text, start = APPS[name]
     write(tmp_path, file, text)
     found = project.find(tmp_path)
@@ -31,14 +31,14 @@ def test_the_app_in_the_folder_is_found(tmp_path, name):
     compile(f"{found.framework.imported}\n{found.line}", "line", "exec")
 
 
-def test_an_app_that_a_function_makes_is_found_without_a_command(tmp_path):
+def test_app_made_by_a_function_is_found_without_a_start_command(tmp_path):
     write(tmp_path, "app.py", "def create_app():\n    app = Flask(__name__)\n    return app\n")
     found = project.find(tmp_path)
     assert found.line == "app.wsgi_app = KeyGaugeMiddleware(app.wsgi_app)"
     assert "gunicorn" not in found.start(tmp_path)
 
 
-def test_what_is_installed_or_hidden_is_no_project(tmp_path):
+def test_installed_packages_and_tests_are_ignored(tmp_path):
     for folder in (".venv", "lib/site-packages", "tests"):
         write(tmp_path, f"{folder}/app.py", "app = FastAPI()\n")
     write(tmp_path, "own/pyvenv.cfg", "")

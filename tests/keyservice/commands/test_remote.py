@@ -1,4 +1,4 @@
-"""The same commands against a key service at an address, with a token and no database at hand."""
+"""The commands against a remote key service, with a token and without a database."""
 
 import threading
 
@@ -36,7 +36,7 @@ def remote(url, settings, monkeypatch, capsys):
     return remote
 
 
-def test_commands_work_on_a_key_service_elsewhere(remote, connection):
+def test_commands_work_on_a_remote_key_service(remote, connection):
     remote("plans", "create", "free", "--limit", "rpm=60:request:1m")
     remote("accounts", "create", "Acme", "--plan", "free")
     token = remote("keys", "create", "production", "--account", "Acme")
@@ -47,14 +47,14 @@ def test_commands_work_on_a_key_service_elsewhere(remote, connection):
     assert audit.find_entries(connection, account.id)[0].actor == "operator"
 
 
-def test_a_token_goes_as_far_as_its_scope(remote, connection, monkeypatch):
+def test_token_scope_is_enforced(remote, connection, monkeypatch):
     _, secret = tokens.create(connection, kind="admin", name="ci", scope="read", actor="test")
     monkeypatch.setenv("KEYGAUGE_ADMIN_TOKEN", secret)
     assert remote("plans", "list", "--quiet") == ""
     assert "scope is read" in remote("plans", "create", "free", code=1)
 
 
-def test_what_keeps_a_key_service_from_answering_is_told(remote, url, monkeypatch):
+def test_connection_errors_are_explained(remote, url, monkeypatch):
     assert "rejected the token" in remote("plans", "list", "--token", "wrong", code=1)
     nobody = f"http://127.0.0.1:{free_port()}"
     assert "does not answer" in remote("plans", "list", "--url", nobody, code=1)

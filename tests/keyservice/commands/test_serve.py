@@ -27,11 +27,11 @@ def read(url):
         return answer.read().decode()
 
 
-def test_it_migrates_serves_and_ends_cleanly(serve, tmp_path):
+def test_serve_migrates_responds_and_exits_cleanly(serve, tmp_path):
     process, url = serve()
     assert "3.1.0" in read(f"{url}/v1/openapi.json")
     log = ""
-    while f"Portal:        {url}\n" not in log:  # told when all workers are ready
+    while f"Portal:        {url}\n" not in log:  # printed when all workers are ready
         log += process.stderr.readline()
     process.send_signal(signal.SIGTERM)
     assert process.wait(100) == 0
@@ -42,14 +42,14 @@ def test_it_migrates_serves_and_ends_cleanly(serve, tmp_path):
     assert (tmp_path / "service_token").read_text() not in log
 
 
-def test_the_admin_token_is_shown_to_who_asks(serve, tmp_path):
+def test_admin_token_is_shown_on_request(serve, tmp_path):
     process, _ = serve("--show-admin-token")
     process.send_signal(signal.SIGTERM)
     process.wait(60)
     assert (tmp_path / "admin_token").read_text() in process.stderr.read()
 
 
-def test_many_workers_show_their_sum(serve, tmp_path):
+def test_metrics_are_summed_over_workers(serve, tmp_path):
     _, url = serve("--workers", "2", "--threads", "2")
     for _ in range(20):
         read(f"{url}/healthz")
@@ -68,12 +68,12 @@ def test_silent_clients_hold_no_thread(serve, sent):
     for client in clients:
         client.sendall(sent)
     assert "ok" in read(f"{url}/healthz")
-    assert not any(is_given_up(client) for client in clients)  # nobody had to go first
+    assert not any(is_given_up(client) for client in clients)  # none was disconnected to make room
     for client in clients:
         client.close()
 
 
-def test_a_hangup_refuses_nobody(serve):
+def test_reload_on_sighup_fails_no_request(serve):
     process, url = serve()
     before = workers_of(process.pid)
     callers = [Caller(url) for _ in range(4)]
@@ -87,7 +87,7 @@ def test_a_hangup_refuses_nobody(serve):
     assert process.poll() is None
 
 
-def test_a_hangup_refuses_no_call_that_needs_the_key_service(serve, tmp_path, caplog):
+def test_reload_on_sighup_fails_no_metered_call(serve, tmp_path, caplog):
     process, url = serve()
     token = make_key(url, (tmp_path / "admin_token").read_text())
     callers = [MeteredCaller(url, (tmp_path / "service_token").read_text(), token, tmp_path / name) for name in "ab"]
@@ -97,12 +97,12 @@ def test_a_hangup_refuses_no_call_that_needs_the_key_service(serve, tmp_path, ca
     statuses = [caller.stop() for caller in callers]
     assert all(len(told) > 5 and set(told) == {200} for told in statuses), statuses
     away = [record.getMessage() for record in caplog.records if "is away" in record.getMessage()]
-    assert not [message for message in away if "timed out" not in message]  # as on a busy machine
+    assert not [message for message in away if "timed out" not in message]  # a busy machine may time out
 
 
-def test_a_worker_that_dies_is_replaced(serve):
+def test_dead_workers_are_replaced(serve):
     process, url = serve()
-    assert "password" in read(f"{url}/sign-in")  # all are ready: one that dies before fails the start
+    assert "password" in read(f"{url}/sign-in")  # all workers are ready: one that dies earlier fails the start
     workers = workers_of(process.pid)
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
@@ -111,7 +111,7 @@ def test_a_worker_that_dies_is_replaced(serve):
     assert "password" in read(f"{url}/sign-in")
 
 
-def test_replicas_can_have_an_address_of_their_own(serve):
+def test_replicas_can_have_a_separate_address(serve):
     private = f"127.0.0.1:{free_port()}"
     _, url = serve("--replica-address", private)
     assert status(f"{url}/sign-in") == 200
@@ -121,19 +121,19 @@ def test_replicas_can_have_an_address_of_their_own(serve):
     assert status(f"http://{private}/healthz") == 200
 
 
-def test_metrics_are_for_holders_of_a_token(serve, tmp_path):
+def test_metrics_require_a_token(serve, tmp_path):
     _, url = serve()
     assert status(f"{url}/metrics") == 401
     assert status(metrics(url, tmp_path)) == 200
 
 
-def test_a_worker_that_cannot_start_ends_the_command(serve, monkeypatch):
+def test_worker_that_cannot_start_ends_the_command(serve, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_ADMIN_TOKEN", "short")
     with pytest.raises(AssertionError, match="KEYGAUGE_ADMIN_TOKEN"):
         serve()
 
 
-def test_a_taken_port_is_told_at_once(tmp_path, monkeypatch, capsys):
+def test_port_in_use_is_reported_before_anything_is_created(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -145,13 +145,13 @@ def test_a_taken_port_is_told_at_once(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_of_another_machine_is_refused(capsys):
+def test_address_of_another_machine_is_rejected(capsys):
     assert main(["serve", "--host", "192.0.2.1"]) == 1
     assert "cannot be opened" in capsys.readouterr().err
 
 
 class Caller:
-    """A client that asks again and again, on one connection as long as it is kept."""
+    """A client that sends requests in a loop, on one connection while the server keeps it open."""
 
     def __init__(self, url):
         self.failures = []
@@ -184,7 +184,7 @@ class Caller:
 
 
 class MeteredCaller:
-    """A metered service with a client that calls below its limit, which is so small that each call asks."""
+    """A metered service with a client that stays below its limit, which is so small that each call requests units."""
 
     def __init__(self, url, service_token, token, directory):
         self.statuses = []
@@ -206,7 +206,7 @@ class MeteredCaller:
         client = Client(self._app)
         while not self._stop.is_set() or len(self.statuses) < 10:
             self.statuses.append(client.get("/", headers={"X-API-Key": self._token}).status_code)
-            time.sleep(0.12)  # 8 calls a second at most, of 19 for two callers
+            time.sleep(0.12)  # at most 8 calls per second for each of two callers; the limit is 19
 
 
 def hello(environ, start_response):
@@ -215,7 +215,7 @@ def hello(environ, start_response):
 
 
 def make_key(url, admin_token):
-    """Make a key whose limit is shared call by call."""
+    """Create a key whose limit is so small that units are granted call by call, and return its token."""
 
     def post(path, body):
         headers = {"Authorization": f"Bearer {admin_token}", "Content-Type": "application/json"}
@@ -246,7 +246,7 @@ def address(url):
 
 
 def is_given_up(client):
-    """Whether the server has answered the client or closed its connection."""
+    """Return whether the server has answered the client or closed its connection."""
     return select.select([client], [], [], 0)[0] != []
 
 

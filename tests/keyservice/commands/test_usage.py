@@ -17,7 +17,7 @@ def test_usage_is_shown_with_totals_and_budgets(run):
 
 
 @pytest.mark.usefixtures("metered")
-def test_other_kinds_of_use_are_shown_where_there_are_any(run, connection, make_event):
+def test_other_usage_kinds_are_shown_if_there_are_any(run, connection, make_event):
     span = ("--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
     backfill.write_history(connection, [make_event()], PublicPrices(), spool="1")
     assert "Audio" not in run("usage", "--account", "acme", *span)
@@ -27,7 +27,7 @@ def test_other_kinds_of_use_are_shown_where_there_are_any(run, connection, make_
 
 
 @pytest.mark.usefixtures("metered")
-def test_usage_is_shown_by_tag_and_of_one(run, connection, make_event):
+def test_usage_is_shown_by_tag_and_for_one_tag(run, connection, make_event):
     events = [make_event(tag="alice"), make_event(tag="O'Brien, x"), make_event(tag="alice", status=500), make_event()]
     backfill.write_history(connection, events, PublicPrices(), spool="test")
     span = ("--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21")
@@ -62,14 +62,14 @@ def test_usage_is_shown_by_any_grouping(run):
         (("--from", "2030-01-01", "--to", "2029-01-01"), "empty", 1),
     ],
 )
-def test_a_wrong_question_is_told_plainly(run, words, message, code):
+def test_errors_are_reported_without_a_traceback(run, words, message, code):
     shown = run("usage", *words, code=code)
     assert message in shown
     assert "Traceback" not in shown
 
 
 @pytest.mark.usefixtures("metered")
-def test_what_each_kind_cost_is_shown(run, connection, make_event):
+def test_cost_per_kind_is_shown(run, connection, make_event):
     events = [make_event(model="gpt-4o", input_tokens=1_000_000, output_tokens=100_000, cache_read_tokens=400_000)]
     backfill.write_history(connection, events, PublicPrices(), spool="test")
     shown = run("usage", "--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21").splitlines()
@@ -85,5 +85,5 @@ def test_what_each_kind_cost_is_shown(run, connection, make_event):
     ("resets_at", "shown"),
     [("2026-05-21T00:00:00Z", "2026-05-21"), ("2026-05-20T23:00:00Z", "2026-05-20 23:00"), (None, "never")],
 )
-def test_the_moment_of_a_reset_has_a_time_where_it_is_not_midnight(resets_at, shown):
+def test_reset_is_shown_with_its_time_unless_at_midnight(resets_at, shown):
     assert usage._resets({"resets_at": resets_at}) == shown

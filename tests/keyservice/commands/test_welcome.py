@@ -12,7 +12,7 @@ def tell(monkeypatch, database_url, tmp_path, capsys):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
     given = Settings.from_environment()
-    monkeypatch.delenv("KEYGAUGE_DATABASE_URL")  # as with the embedded one
+    monkeypatch.delenv("KEYGAUGE_DATABASE_URL")  # as with the embedded database
 
     def tell(*, is_terminal, host="127.0.0.1"):
         monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal, raising=False)
@@ -22,7 +22,7 @@ def tell(monkeypatch, database_url, tmp_path, capsys):
     return tell
 
 
-def test_a_terminal_gets_a_link_that_signs_in_once(tell, connection):
+def test_terminal_gets_a_link_that_signs_in_once(tell, connection):
     told = tell(is_terminal=True)
     (token,) = re.findall(r"http://127\.0\.0\.1:8080/invitation/(\S+)", told)
     member = invitations.accept(connection, token, "a long enough passphrase 17")
@@ -31,14 +31,14 @@ def test_a_terminal_gets_a_link_that_signs_in_once(tell, connection):
     assert "First sign-in" not in tell(is_terminal=True)
 
 
-def test_a_log_gets_no_link(tell, connection):
+def test_log_gets_no_link(tell, connection):
     told = tell(is_terminal=False)
     assert "invitation" not in told
     assert "keygauge members create" in told
     assert invitations.list_open(connection, None) == []
 
 
-def test_a_database_of_its_own_gets_no_link(tell, monkeypatch):
+def test_no_link_with_an_external_database(tell, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", "postgresql://elsewhere")
     assert "invitation" not in tell(is_terminal=True)
 
@@ -46,13 +46,13 @@ def test_a_database_of_its_own_gets_no_link(tell, monkeypatch):
 @pytest.mark.parametrize(
     ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("fd00::1", "[fd00::1]"), ("kg.local", "kg.local")]
 )
-def test_the_portal_is_told_as_a_browser_reaches_it(tell, host, shown):
+def test_portal_address_is_one_that_a_browser_can_open(tell, host, shown):
     told = tell(is_terminal=False, host=host)
     assert f"Portal:        http://{shown}:8080\n" in told
     assert "keygauge init" in told
 
 
-def test_who_has_accounts_and_operators_is_told_the_address_alone(tell, connection):
+def test_only_the_address_is_shown_once_accounts_and_operators_exist(tell, connection):
     plans.create(connection, plan_id="free", name="Free", limits=[], actor="test")
     accounts.create(connection, name="Acme", plan_id="free", actor="test")
     members.create(

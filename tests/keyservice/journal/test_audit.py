@@ -12,7 +12,7 @@ def record(connection):
     return record
 
 
-def test_entries_come_newest_first_and_hold_what_changed(connection, record):
+def test_entries_are_newest_first_with_their_changes(connection, record):
     record("key.create", after={"name": "prod"})
     record("key.rename", before={"name": "prod"}, after={"name": "live"})
     renamed, made = audit.find_entries(connection, "a")
@@ -22,7 +22,7 @@ def test_entries_come_newest_first_and_hold_what_changed(connection, record):
     )
 
 
-def test_what_is_looked_for_narrows_the_list(connection, record):
+def test_entries_are_filtered(connection, record):
     for action in ("key.create", "key.delete", "keyring.x", "member.invite"):
         record(action)
     record("key.create", account="b", actor="bob", subject="k2")
@@ -39,7 +39,7 @@ def test_what_is_looked_for_narrows_the_list(connection, record):
     assert len(found(limit=2)) == 2
 
 
-def test_all_entries_are_read_page_by_page_on_a_connection_for_each(database_url, record, monkeypatch):
+def test_read_all_uses_a_new_connection_per_page(database_url, record, monkeypatch):
     monkeypatch.setattr(audit, "PAGE_MAX", 2)
     for number in range(5):
         record("key.create", subject=str(number))

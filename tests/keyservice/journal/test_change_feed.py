@@ -24,16 +24,16 @@ def key(connection, account):
 
 
 @pytest.mark.usefixtures("key")
-def test_a_replica_that_starts_gets_the_newest_cursor_and_no_changes(connection):
+def test_new_replica_gets_the_newest_cursor_and_no_changes(connection):
     assert change_feed.read(connection, None) == change_feed.Changes(1, [])
 
 
-def test_an_empty_feed_starts_at_zero(connection):
+def test_empty_feed_starts_at_zero(connection):
     assert change_feed.read(connection, None) == change_feed.Changes(0, [])
     assert change_feed.read(connection, 0) == change_feed.Changes(0, [])
 
 
-def test_changes_tell_keys_and_changed_plans_as_such(connection, account, key):
+def test_changes_have_keys_and_plans_apart(connection, account, key):
     other, _ = keys.create(connection, peppers=PEPPERS, account_id=account.id, name="dev", actor="test")
     cursor = change_feed.read(connection, None).cursor
 
@@ -67,7 +67,7 @@ def test_changes_tell_keys_and_changed_plans_as_such(connection, account, key):
     assert changed() == []
 
 
-def test_a_long_way_behind_comes_in_pages(connection):
+def test_many_changes_are_paginated(connection):
     change_feed.record_keys(connection, [f"k{number}" for number in range(2_500)])
     changes = change_feed.read(connection, 0)
     assert (len(changes.key_ids), changes.cursor, changes.more) == (1_000, 1_000, True)
@@ -75,7 +75,7 @@ def test_a_long_way_behind_comes_in_pages(connection):
     assert (len(changes.key_ids), changes.cursor, changes.more) == (500, 2_500, False)
 
 
-def test_a_cursor_older_than_the_feed_starts_afresh(connection, monkeypatch):
+def test_cursor_older_than_the_feed_starts_afresh(connection, monkeypatch):
     monkeypatch.setattr(change_feed, "KEPT", 10)
     change_feed.record_keys(connection, [f"k{number}" for number in range(30)])
     assert change_feed.read(connection, 20).key_ids == [f"k{number}" for number in range(20, 30)]
@@ -83,11 +83,11 @@ def test_a_cursor_older_than_the_feed_starts_afresh(connection, monkeypatch):
 
 
 @pytest.mark.usefixtures("key")
-def test_a_cursor_newer_than_the_feed_starts_afresh(connection):
+def test_cursor_newer_than_the_feed_starts_afresh(connection):
     assert change_feed.read(connection, 7) == change_feed.Changes(1, [], afresh=True)
 
 
-def test_numbers_do_not_start_again_after_pruning(connection, monkeypatch):
+def test_numbers_continue_after_pruning(connection, monkeypatch):
     monkeypatch.setattr(change_feed, "KEPT", 1)
     for _ in range(3):
         change_feed.record_keys(connection, ["k"])
@@ -95,7 +95,7 @@ def test_numbers_do_not_start_again_after_pruning(connection, monkeypatch):
     assert change_feed.read(connection, None).cursor == 4
 
 
-def test_a_reader_that_polls_while_many_commit_misses_nothing(database_url):
+def test_polling_reader_misses_no_concurrent_commit(database_url):
     written, seen, done = 120, [], threading.Event()
 
     def write(name):
@@ -126,7 +126,7 @@ def test_a_reader_that_polls_while_many_commit_misses_nothing(database_url):
     assert len(set(seen)) == written
 
 
-def test_a_cursor_of_another_epoch_starts_afresh_though_its_number_exists_here(connection):
+def test_cursor_of_another_epoch_starts_afresh_even_if_its_number_exists(connection):
     change_feed.record_keys(connection, ["a"])
     known = change_feed.read(connection, 1)
     assert known.epoch
@@ -134,7 +134,7 @@ def test_a_cursor_of_another_epoch_starts_afresh_though_its_number_exists_here(c
     assert change_feed.read(connection, 1, epoch="another").afresh
 
 
-def test_a_feed_that_was_restored_into_a_running_server_is_another_epoch(connection):
+def test_feed_restored_into_a_running_server_has_another_epoch(connection):
     before = change_feed.read(connection, None).epoch
     assert change_feed.read(connection, None).epoch == before
     connection.execute("CREATE TABLE kept AS TABLE key_change")

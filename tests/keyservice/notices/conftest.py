@@ -1,4 +1,4 @@
-"""An account, and real receivers of what it is told: webhooks over TLS and a mail server."""
+"""An account and real receivers of its notices: a webhook server with TLS and a mail server."""
 
 import socketserver
 import ssl
@@ -32,7 +32,7 @@ def account(connection):
 
 @pytest.fixture
 def certificate(tmp_path):
-    """A certificate for receiver.test, and the file that holds it."""
+    """A file with a certificate for receiver.test and its private key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "receiver.test")])
     made = (
@@ -55,7 +55,7 @@ def certificate(tmp_path):
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Takes webhooks as its server's `answers` say, and keeps them."""
+    """A webhook receiver that adds requests to its server's `taken` and responds with the statuses in `answers`."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -97,7 +97,7 @@ def sender(certificate):
 
 
 class Mailbox(socketserver.StreamRequestHandler):
-    """As much of SMTP as takes a message."""
+    """The part of SMTP that is needed to receive a message."""
 
     def handle(self):
         self.wfile.write(b"220 ready\r\n")
@@ -130,7 +130,7 @@ def mailbox():
 
 @pytest.fixture
 def webhook(connection, account, receiver):
-    """`webhook()` makes a channel of the account, or of another one, to the receiver."""
+    """`webhook()` creates a channel to the receiver for the account, or for another one."""
 
     def webhook(account=account, **fields):
         given = {"form": "webhook", "target": f"https://receiver.test:{receiver.server_port}/hook?x=1"}

@@ -21,7 +21,7 @@ OWNER = "owner@acme.example"
         ("pigeon", OWNER, ["quota"]),
     ],
 )
-def test_channel_without_sense_is_refused(connection, account, form, target, kinds):
+def test_invalid_channel_is_rejected(connection, account, form, target, kinds):
     with pytest.raises(Problem) as refused:
         channels.create(connection, account_id=account.id, form=form, target=target, kinds=kinds, actor=OWNER)
     assert refused.value.status == 422

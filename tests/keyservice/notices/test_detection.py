@@ -14,26 +14,26 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
     ("used", "told", "silent"),
     [(49, [], []), (50, [50], []), (80, [80], [50]), (96, [95], [80, 50]), (100, [100], [95, 80, 50])],
 )
-def test_highest_threshold_passed_is_told_and_those_below_count_as_told(used, told, silent):
+def test_highest_threshold_is_reported_and_lower_ones_are_silent(used, told, silent):
     quota = Quota("monthly", "request", "month", None, 100, used, 0, used, NOW, NOW)
     found = list(of_quota(quota, {}))
     assert [int(one.name.rpartition(":")[2]) for one in found if not one.is_silent] == told
     assert [int(one.name.rpartition(":")[2]) for one in found if one.is_silent] == silent
 
 
-def test_a_lifetime_is_told_once_and_for_all():
+def test_lifetime_quota_is_reported_without_a_reset():
     quota = Quota("trial", "request", "lifetime", None, 100, 80, 0, 80, NOW, None)
     first, *_ = of_quota(quota, {})
     assert (first.name, first.subject) == ("quota:trial::lifetime:80", "80% of the request quota “trial” used in total")
     assert first.text.endswith("The request quota does not reset.")
 
 
-def test_a_limit_that_is_only_tried_alarms_nobody():
+def test_dry_run_limit_is_not_reported():
     quota = Quota("monthly", "request", "month", None, 100, 100, 0, 100, NOW, NOW, dry_run=True)
     assert not list(of_quota(quota, {}))
 
 
-def test_dates_of_a_key_are_told(connection, account, settings):
+def test_expiring_and_unused_keys_are_reported(connection, account, settings):
     given = {"peppers": settings.peppers, "account_id": account.id, "actor": "test"}
     key, _ = keys.create(connection, name="prod", expires_at=datetime.now(UTC) + timedelta(days=3), **given)
     assert [one.kind for one in of_key(key, now=datetime.now(UTC))] == ["expiring"]

@@ -12,7 +12,7 @@ from keygauge_keyservice.notices.mail import MailServer
         ("smtp+starttls://a%40b:p%3A%2F@mail.example", ("smtp+starttls", "mail.example", 587, "a@b", "p:/")),
     ],
 )
-def test_a_server_is_read_from_its_address(url, expected):
+def test_mail_server_is_parsed_from_its_url(url, expected):
     server = MailServer.parse(url, "keys@service.example")
     assert (server.scheme, server.host, server.port, server.user, server.password) == expected
     assert expected[4] is None or repr(expected[4]) not in repr(server)
@@ -28,6 +28,6 @@ def test_a_server_is_read_from_its_address(url, expected):
         ("smtp://mail.example", "nobody"),
     ],
 )
-def test_what_is_none_is_refused(url, sender):
-    with pytest.raises(ValueError):  # noqa: PT011 - urllib has words of its own
+def test_invalid_mail_server_or_sender_is_rejected(url, sender):
+    with pytest.raises(ValueError):  # noqa: PT011 - urllib raises its own messages
         MailServer.parse(url, sender)

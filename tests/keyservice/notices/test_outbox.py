@@ -5,7 +5,7 @@ from keygauge_keyservice.notices import outbox
 from keygauge_keyservice.notices.worker import Worker
 
 
-def test_each_thing_is_told_once_to_those_who_want_it(connection, account, webhook, tell):
+def test_each_notice_is_queued_once_for_channels_of_its_kind(connection, account, webhook, tell):
     webhook()
     webhook(kinds=["invoice"])
     assert [tell(), tell()] == [True, False]
@@ -13,20 +13,20 @@ def test_each_thing_is_told_once_to_those_who_want_it(connection, account, webho
     assert len(outbox.list_deliveries(connection, account.id)) == 2
 
 
-def test_delivery_is_tried_again_with_one_id_until_it_arrives(connection, receiver, sender, webhook, tell):
+def test_delivery_is_retried_with_the_same_id_until_it_arrives(connection, receiver, sender, webhook, tell):
     webhook()
     tell()
     worker, now = Worker(webhooks=sender), datetime.now(UTC)
     receiver.answers += [500, 302]
     assert worker.deliver(connection, now=now) == 0
-    assert worker.deliver(connection, now=now + timedelta(seconds=1)) == 0  # not yet
+    assert worker.deliver(connection, now=now + timedelta(seconds=1)) == 0  # not due yet
     assert worker.deliver(connection, now=now + outbox.RETRIES[0]) == 0
     assert worker.deliver(connection, now=now + outbox.RETRIES[0] + outbox.RETRIES[1]) == 1
     assert len({headers["webhook-id"] for _, headers, _ in receiver.taken}) == 1
     assert [path for path, _, _ in receiver.taken] == ["/hook?x=1"] * 3  # no redirect is followed
 
 
-def test_delivery_that_never_arrives_is_given_up_and_says_why(connection, account, receiver, sender, webhook, tell):
+def test_delivery_that_always_fails_is_given_up_with_its_error(connection, account, receiver, sender, webhook, tell):
     webhook()
     tell()
     worker, now = Worker(webhooks=sender), datetime.now(UTC)
@@ -39,18 +39,18 @@ def test_delivery_that_never_arrives_is_given_up_and_says_why(connection, accoun
     assert delivery.error == "receiver.test answered 503"
 
 
-def test_claim_of_a_process_that_died_is_taken_by_the_next(connection, receiver, sender, webhook, tell):
+def test_claim_of_a_dead_process_is_taken_over(connection, receiver, sender, webhook, tell):
     webhook()
     tell()
     now = datetime.now(UTC)
-    assert len(outbox.claim(connection, now=now)) == 1  # and this one dies
+    assert len(outbox.claim(connection, now=now)) == 1  # by a process that dies
     worker = Worker(webhooks=sender)
     assert worker.deliver(connection, now=now + timedelta(seconds=30)) == 0
     assert worker.deliver(connection, now=now + timedelta(minutes=3)) == 1
     assert len(receiver.taken) == 1
 
 
-def test_an_account_with_much_to_tell_keeps_none_waiting(connection, webhook, tell):
+def test_account_with_many_notices_does_not_delay_others(connection, webhook, tell):
     other = accounts.create(connection, name="Other", plan_id="pro", actor="test")
     webhook()
     for number in range(50):
@@ -62,7 +62,7 @@ def test_an_account_with_much_to_tell_keeps_none_waiting(connection, webhook, te
     assert {len(outbox.claim(connection, now=now)) for _ in range(4)} == {20, 11, 0}
 
 
-def test_test_goes_to_one_channel(connection, account, receiver, sender, webhook):
+def test_test_notification_goes_to_one_channel(connection, account, receiver, sender, webhook):
     one, _ = webhook(), webhook()
     outbox.add_test(connection, account_id=account.id, channel_id=one.id)
     assert Worker(webhooks=sender).deliver(connection, now=datetime.now(UTC)) == 1

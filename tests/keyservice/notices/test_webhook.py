@@ -25,7 +25,7 @@ def message(**fields):
     return Message(**given | {"subject": "80% used", "text": "Resets soon."} | fields)
 
 
-def test_webhook_is_signed_as_the_standard_says(connection, account, receiver, sender, webhook, tell):
+def test_webhook_is_signed_as_standard_webhooks_specifies(connection, account, receiver, sender, webhook, tell):
     channel = webhook()
     assert tell()
     now = datetime.now(UTC)
@@ -43,7 +43,7 @@ def test_webhook_is_signed_as_the_standard_says(connection, account, receiver, s
     assert (delivery.attempts, delivery.next_at, delivery.delivered_at) == (1, None, now)
 
 
-def test_after_a_rotation_both_secrets_sign_for_a_day(connection, account, receiver, sender, webhook, tell):
+def test_both_secrets_sign_for_a_day_after_a_rotation(connection, account, receiver, sender, webhook, tell):
     channel = webhook()
     rotated = channels.rotate_secret(connection, account.id, channel.id, actor=OWNER)
     assert rotated.secret != channel.secret
@@ -61,7 +61,7 @@ def test_after_a_rotation_both_secrets_sign_for_a_day(connection, account, recei
 
 
 @pytest.mark.parametrize(("form", "field"), [("slack", "text"), ("discord", "content")], ids=["slack", "discord"])
-def test_chats_get_their_own_form_unsigned(receiver, sender, form, field):
+def test_chat_services_get_their_own_format_unsigned(receiver, sender, form, field):
     sender.send(form, f"https://receiver.test:{receiver.server_port}/services/x", None, message())
     [(_, headers, body)] = receiver.taken
     assert json.loads(body)[field] == "80% used\nResets soon."
@@ -74,7 +74,7 @@ def test_chats_get_their_own_form_unsigned(receiver, sender, form, field):
         *("127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
         *("168.63.129.16", "192.88.99.1"),
         *("::1", "::ffff:127.0.0.1", "fe80::1", "fec0::1", "ff0e::1", "fd00:ec2::254"),
-        # the same IPv4 addresses behind NAT64, 6to4, Teredo and what was before them
+        # the same IPv4 addresses as NAT64, 6to4, Teredo, IPv4-compatible and IPv4-translated IPv6 addresses
         *(
             "64:ff9b::a9fe:a9fe",
             "64:ff9b:1::7f00:1",
@@ -93,12 +93,12 @@ def test_no_webhook_reaches_a_private_address(receiver, certificate, ip):
 
 
 @pytest.mark.parametrize("ip", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "2a00:1450:4001::200e"])
-def test_a_webhook_reaches_public_addresses(ip):
+def test_webhook_reaches_public_addresses(ip):
     assert Sender(resolve=lambda host, port: [ip])._find_address("receiver.test", 443) == ip
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 500 No\r\nA: "])
-def test_a_receiver_that_answers_byte_by_byte_holds_nothing_up(certificate, sender, monkeypatch, head):
+def test_receiver_that_answers_byte_by_byte_times_out(certificate, sender, monkeypatch, head):
     monkeypatch.setattr(webhook_module, "_TIMEOUT_S", 0.5)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -119,6 +119,6 @@ def test_a_receiver_that_answers_byte_by_byte_holds_nothing_up(certificate, send
         thread.join()
 
 
-def test_certificate_of_another_name_is_refused(receiver, sender):
+def test_certificate_of_another_name_is_rejected(receiver, sender):
     with pytest.raises(DeliveryError, match="did not answer"):
         sender.send("webhook", f"https://other.test:{receiver.server_port}/", None, message())

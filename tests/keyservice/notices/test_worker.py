@@ -10,7 +10,7 @@ from keygauge_keyservice.notices.worker import Worker
 OWNER = "owner@acme.example"
 
 
-def test_mail_goes_to_a_member_and_is_the_same_when_sent_again(connection, account, mailbox, tell):
+def test_mail_goes_to_a_member_with_a_stable_message_id(connection, account, mailbox, tell):
     channels.create(connection, account_id=account.id, form="email", target=OWNER, kinds=["quota"], actor=OWNER)
     tell()
     mail = MailServer.parse(f"smtp://127.0.0.1:{mailbox.server_address[1]}", "KeyGauge <notices@example.com>")
@@ -21,14 +21,14 @@ def test_mail_goes_to_a_member_and_is_the_same_when_sent_again(connection, accou
     assert taken["Message-ID"] == f"<{delivery.id}@example.com>"
 
 
-def test_without_a_mail_server_the_delivery_says_so(connection, account, tell):
+def test_delivery_without_a_mail_server_has_an_error(connection, account, tell):
     channels.create(connection, account_id=account.id, form="email", target=OWNER, kinds=["quota"], actor=OWNER)
     tell()
     Worker().deliver(connection, now=datetime.now(UTC))
     assert outbox.list_deliveries(connection, account.id)[0].error == "no mail server is configured"
 
 
-def test_worker_tells_of_keys_that_expire_lie_unused_or_use_up_their_quota(connection, account, settings, webhook):
+def test_worker_finds_expiring_and_unused_keys_and_nearly_used_quotas(connection, account, settings, webhook):
     webhook()
     given, now = {"peppers": settings.peppers, "account_id": account.id, "actor": "test"}, datetime.now(UTC)
     expiring, _ = keys.create(connection, name="expiring", expires_at=now + timedelta(days=3), **given)
@@ -48,7 +48,7 @@ def test_worker_tells_of_keys_that_expire_lie_unused_or_use_up_their_quota(conne
     assert all("“expiring”" in row["subject"] or "“unused”" in row["subject"] for row in told)
 
 
-def test_worker_finds_what_happened_and_tells_it_once(connection, account, settings, receiver, sender, webhook):
+def test_worker_reports_each_change_once(connection, account, settings, receiver, sender, webhook):
     webhook()
     given = {"peppers": settings.peppers, "account_id": account.id, "actor": "test"}
     key, _ = keys.create(connection, name="prod", **given)

@@ -1,4 +1,4 @@
-"""An account with a member who is signed in, and another account to keep out."""
+"""A customer with a signed-in member, a stranger with another account, and an operator."""
 
 import itertools
 import re
@@ -26,7 +26,7 @@ class Customer:
 
 @dataclass(frozen=True)
 class Visitor:
-    """A browser without a screen: reads a form's hidden fields before it sends the form."""
+    """A browser that reads a form's hidden fields before it submits the form."""
 
     client: object
 
@@ -66,7 +66,7 @@ def make_customer(connection, settings):
         member = members.create(
             connection,
             account_id=account.id,
-            email=f"{role}@{next(domains)}.example",  # no random text, in which a search might find something
+            email=f"{role}@{next(domains)}.example",  # no random text that a search might match
             password=PASSWORD,
             role=role,
             actor="test",
@@ -91,7 +91,7 @@ def stranger(make_customer):
 
 @pytest.fixture
 def visitor(app):
-    """Someone who is not signed in."""
+    """A visitor who is not signed in."""
     return Visitor(app.test_client())
 
 
@@ -105,7 +105,7 @@ def signed_in(app, customer):
 
 @pytest.fixture
 def record(connection, make_event):
-    """Take calls of a customer's key into the ledger, roll-ups and all."""
+    """`record(customer, *calls)` adds calls of a customer's key to the ledger and its roll-ups."""
     spools = iter(f"{number:032x}" for number in range(1000))
 
     def record(customer, *calls):

@@ -8,7 +8,7 @@ def addresses(visitor):
     return re.findall(r'(?:href|src)="(/assets/[^"]+)"', visitor.get("/sign-in").text)
 
 
-def test_a_page_names_files_that_may_be_kept_for_a_year(visitor, addresses):
+def test_page_links_to_files_that_can_be_cached_for_a_year(visitor, addresses):
     assert addresses
     for address in addresses:
         answer = visitor.get(address)
@@ -17,7 +17,7 @@ def test_a_page_names_files_that_may_be_kept_for_a_year(visitor, addresses):
         assert "immutable" in answer.headers["Cache-Control"]
 
 
-def test_a_file_of_another_version_is_not_kept(visitor, addresses):
+def test_file_of_another_version_is_not_cached(visitor, addresses):
     *_, name = addresses[0].split("/")
     current, other = visitor.get(addresses[0]), visitor.get(f"/assets/000000000000/{name}")
     assert other.data == current.data
@@ -25,5 +25,5 @@ def test_a_file_of_another_version_is_not_kept(visitor, addresses):
 
 
 @pytest.mark.parametrize("name", ["none.css", "..%2Fassets.py", "../assets.py", "assets.py", "%00"])
-def test_no_other_file_is_read(visitor, name):
+def test_other_files_are_not_found(visitor, name):
     assert visitor.get(f"/assets/1/{name}").status_code == 404

@@ -1,4 +1,4 @@
-"""What an attacker tries at the portal and the API, and that it leads nowhere."""
+"""Attacks on the portal and the API, which must fail."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -24,13 +24,10 @@ def join(app, token):
     return app.test_client().post(f"/invitation/{token}", data=form).status_code
 
 
-# Sessions
-
-
 # Guessing
 
 
-def test_tries_of_many_addresses_at_once_stay_within_the_bound_of_their_ip(app, connection):
+def test_concurrent_attempts_for_many_addresses_stay_within_the_limit_of_their_ip(app, connection):
     services = app.extensions["keygauge"]
 
     def attempt(number):
@@ -42,7 +39,7 @@ def test_tries_of_many_addresses_at_once_stay_within_the_bound_of_their_ip(app, 
     assert sum(admitted) == login_throttle.PER_IP
 
 
-def test_lock_is_not_evaded_by_a_forged_address(visitor, customer):
+def test_lock_is_not_evaded_by_a_forged_ip_address(visitor, customer):
     for number in range(login_throttle.PER_EMAIL_AND_IP):
         visitor.sign_in(customer, password="wrong", headers={"X-Forwarded-For": f"192.0.2.{number}"})
     assert visitor.sign_in(customer, headers={"X-Forwarded-For": "192.0.2.99"}).status_code == 429
@@ -63,7 +60,7 @@ def test_unknown_address_takes_as_much_work_as_a_wrong_password(visitor, custome
     assert compared == [f"wrong for {customer.member.email}", "wrong for nobody@example.com"]
 
 
-def test_nobody_is_locked_out_of_a_browser_that_was_used_before(app, visitor, customer):
+def test_known_browser_is_not_locked_out_by_guesses_from_the_same_ip(app, visitor, customer):
     assert visitor.sign_in(customer).status_code == 303
     stranger = app.test_client()
     form = {"email": customer.member.email, "password": "wrong"}
@@ -73,13 +70,13 @@ def test_nobody_is_locked_out_of_a_browser_that_was_used_before(app, visitor, cu
     assert visitor.sign_in(customer).status_code == 303
 
 
-def test_a_known_browser_does_not_guess_without_end(visitor, customer):
+def test_known_browser_is_locked_after_too_many_guesses(visitor, customer):
     visitor.sign_in(customer)
     statuses = [visitor.sign_in(customer, password="wrong").status_code for _ in range(login_throttle.PER_DEVICE + 1)]
     assert statuses[-2:] == [422, 429]
 
 
-def test_a_network_of_ipv6_is_one_address(connection):
+def test_ipv6_network_counts_as_one_address(connection):
     def admit(number):
         ip = f"2001:db8::{number:x}"
         return login_throttle.admit(connection, email="ada@example.com", ip=ip)
@@ -87,7 +84,7 @@ def test_a_network_of_ipv6_is_one_address(connection):
     assert [admit(number) for number in range(login_throttle.PER_EMAIL_AND_IP + 1)][-1] is False
 
 
-def test_ipv4_addresses_are_told_apart_where_the_socket_writes_them_as_ipv6(connection):
+def test_ipv4_mapped_addresses_count_separately(connection):
     def admit(number):
         return login_throttle.admit(connection, email=f"{number}@example.com", ip="::ffff:192.0.2.1")
 
@@ -98,7 +95,7 @@ def test_ipv4_addresses_are_told_apart_where_the_socket_writes_them_as_ipv6(conn
 # Links
 
 
-def test_no_answer_leads_to_the_host_that_a_request_claims(visitor, signed_in, customer):
+def test_answers_never_contain_the_host_that_a_request_claims(visitor, signed_in, customer):
     answers = [visitor.get("/keys", headers=FORGED), visitor.sign_in(customer, headers=FORGED)]
     answers += [signed_in.get("/sign-in", headers=FORGED), signed_in.get("/operator/", headers=FORGED)]
     for answer in answers:
@@ -109,7 +106,7 @@ def test_no_answer_leads_to_the_host_that_a_request_claims(visitor, signed_in, c
 @pytest.mark.parametrize(
     "target", ["//evil.example", "/\\evil.example", "https://evil.example/", "/%09/evil.example\n"]
 )
-def test_theme_and_sign_in_lead_to_no_other_site(visitor, signed_in, target):
+def test_theme_and_sign_in_do_not_redirect_to_other_sites(visitor, signed_in, target):
     assert visitor.client.post("/theme", data={"theme": "dark", "next": target}).location == "/"
     assert signed_in.get("/sign-in", query_string={"next": target}).location == "/"
 
@@ -117,21 +114,21 @@ def test_theme_and_sign_in_lead_to_no_other_site(visitor, signed_in, target):
 # Invitations
 
 
-def test_link_works_once_even_for_many_at_once(app, connection, customer):
+def test_link_works_once_for_concurrent_requests(app, connection, customer):
     token = invite(connection, customer)
-    with ThreadPoolExecutor(4) as threads:  # as many as may hash a password or wait for that
+    with ThreadPoolExecutor(4) as threads:  # as many as may hash a password or wait to do so
         statuses = sorted(threads.map(lambda _: join(app, token), range(4)))
     assert statuses == [303] + [404] * 3
 
 
-def test_link_ends_after_its_time_or_when_another_is_made(app, connection, customer):
+def test_link_is_invalid_after_it_expires_or_another_is_created(app, connection, customer):
     old, new = invite(connection, customer), invite(connection, customer)
     assert join(app, old) == 404
     connection.execute("UPDATE invitation SET ends_at = clock_timestamp()")
     assert join(app, new) == 404
 
 
-def test_removed_member_does_not_come_back_by_an_older_link(app, connection, customer):
+def test_removed_member_cannot_rejoin_with_an_older_link(app, connection, customer):
     assert join(app, invite(connection, customer)) == 303
     grace = members.find_by_email(connection, "grace@acme.example")
     for_her, by_her = (
@@ -143,7 +140,7 @@ def test_removed_member_does_not_come_back_by_an_older_link(app, connection, cus
     assert join(app, by_her) == 404
 
 
-def test_owner_who_becomes_a_viewer_leaves_no_link_behind(app, connection, customer):
+def test_links_of_an_owner_who_becomes_a_viewer_are_invalid(app, connection, customer):
     assert join(app, invite(connection, customer, role="owner")) == 303
     grace = members.find_by_email(connection, "grace@acme.example")
     backdoor = invite(connection, customer, "spare@acme.example", role="owner", actor=grace.email)
@@ -161,7 +158,7 @@ def test_link_does_not_raise_the_role_of_a_member(app, connection, customer):
 
 
 @pytest.mark.parametrize("role", ["operator", "Owner", "admin", "", "owner "])
-def test_nobody_is_made_an_operator_by_a_form(signed_in, connection, customer, role):
+def test_no_form_creates_an_operator(signed_in, connection, customer, role):
     form = {"email": "new@acme.example", "role": role}
     assert signed_in.post("/members", form, page="/members").status_code == 422
     path = f"/members/{customer.member.id}/role"
@@ -169,7 +166,7 @@ def test_nobody_is_made_an_operator_by_a_form(signed_in, connection, customer, r
     assert connection.execute("SELECT count(*) AS n FROM member WHERE role = 'operator'").fetchone()["n"] == 0
 
 
-def test_operator_who_looks_at_an_account_leaves_a_trace_there(connection, visitor, signed_in, customer):
+def test_operator_viewing_an_account_is_audited_there(connection, visitor, signed_in, customer):
     given = {"email": "op@example.com", "password": PASSWORD, "role": "operator"}
     members.create(connection, account_id=None, **given, actor="test")
     visitor.client.post("/sign-in", data=given)
@@ -182,7 +179,7 @@ def test_operator_who_looks_at_an_account_leaves_a_trace_there(connection, visit
 # Pages
 
 
-def test_others_keys_look_like_keys_that_never_were(signed_in, customer, stranger):
+def test_keys_of_others_look_like_unknown_keys(signed_in, customer, stranger):
     pages = {
         key_id: [
             (answer.status_code, answer.text.replace(key_id, ""))
@@ -199,7 +196,7 @@ def test_others_keys_look_like_keys_that_never_were(signed_in, customer, strange
 
 
 def operations_with_a_body(customer):
-    """Yield (method, address, names of the fields) of what operators may send; replicas may be newer and say more."""
+    """Yield (method, address, field names) of the operators' operations; newer replicas may send unknown fields."""
     ids = {"plan_id": "pro", "key_id": customer.key.id, "account_id": customer.account.id, "member_id": "1"}
     described = document(API)
     for path, item in described["paths"].items():
@@ -211,7 +208,7 @@ def operations_with_a_body(customer):
                 yield method.upper(), address, described["components"]["schemas"][kind]["properties"].keys()
 
 
-def test_no_operation_takes_a_field_that_it_does_not_describe(client, operator, customer):
+def test_undocumented_fields_are_rejected(client, operator, customer):
     extra = {"id": "x", "account_id": "x", "role": "operator", "is_operator": True, "hash": "00", "created_by": "x"}
     walked = 0
     for method, address, known in operations_with_a_body(customer):

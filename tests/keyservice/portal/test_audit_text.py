@@ -8,7 +8,7 @@ from keygauge_keyservice.portal.audit_text import Change, action, changes
 SOURCES = Path(audit_text.__file__).parents[1]
 
 
-def test_every_action_that_is_recorded_has_words():
+def test_every_recorded_action_has_a_description():
     codes = {
         code for path in SOURCES.rglob("*.py") for code in re.findall(r'action="([a-z]+\.[a-z_]+)"', path.read_text())
     }
@@ -17,7 +17,7 @@ def test_every_action_that_is_recorded_has_words():
     assert action("one.of_another_version") == "one.of_another_version"
 
 
-def test_what_changed_is_told_in_words(app):
+def test_changes_are_described_in_words(app):
     with app.test_request_context():
         told = changes(
             {
@@ -42,7 +42,7 @@ def test_what_changed_is_told_in_words(app):
     assert changes(None) == changes({}) == []
 
 
-def test_limits_are_described_and_those_of_another_version_are_told_as_they_are(app):
+def test_limits_are_described_and_those_of_another_version_are_shown_as_json(app):
     limit = terms(Limit(name="rpm", unit="request", amount=60, window_s=60))
     with app.test_request_context():
         (known,) = changes({"limits": [limit]})

@@ -3,7 +3,7 @@ import pytest
 PAGES = ("/", "/keys", "/usage", "/usage.csv", "/calls")
 
 
-def test_every_page_asks_for_a_sign_in(visitor):
+def test_every_page_requires_signing_in(visitor):
     for page in PAGES:
         answer = visitor.get(page)
         assert answer.status_code == 303
@@ -27,21 +27,21 @@ def test_signing_out_ends_the_session_for_every_copy_of_the_cookie(app, signed_i
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_forms_of_other_sites_are_refused(visitor, customer, headers):
+def test_forms_from_other_sites_are_rejected(visitor, customer, headers):
     form = {"email": customer.member.email, "password": customer.password}
     assert visitor.client.post("/sign-in", data=form, headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/keys", "/keys/abc/status", "/keys/abc/delete", "/sign-out"])
 @pytest.mark.parametrize("csrf", [None, "", "wrong", "ü"])
-def test_changes_without_the_sessions_csrf_token_are_refused(signed_in, path, csrf):
+def test_changes_without_the_csrf_token_are_rejected(signed_in, path, csrf):
     answer = signed_in.client.post(path, data={} if csrf is None else {"csrf": csrf})
     assert answer.status_code == 403
     assert "This form has expired" in answer.text
     assert signed_in.get("/keys").status_code == 200
 
 
-def test_csrf_token_of_another_session_is_refused(app, signed_in, customer):
+def test_csrf_token_of_another_session_is_rejected(app, signed_in, customer):
     other = type(signed_in)(app.test_client())
     other.sign_in(customer)
     assert signed_in.client.post("/sign-out", data={"csrf": other.hidden()["csrf"]}).status_code == 403
@@ -52,7 +52,7 @@ def test_session_of_a_deleted_member_ends(connection, signed_in, customer):
     assert signed_in.get("/keys").status_code == 303
 
 
-def test_csrf_token_is_written_another_way_each_time(signed_in):
+def test_csrf_token_is_masked_differently_each_time(signed_in):
     first, second = signed_in.hidden()["csrf"], signed_in.hidden()["csrf"]
     assert first != second
     for token, status in ((first, 303), (second, 303), (first[:-2], 403), ("x", 403), ("", 403), ("00" * 86, 403)):
@@ -61,7 +61,7 @@ def test_csrf_token_is_written_another_way_each_time(signed_in):
         )
 
 
-def test_session_that_an_attacker_planted_is_not_taken_over(app, visitor, customer):
+def test_planted_session_cookie_is_replaced_at_sign_in(app, visitor, customer):
     visitor.client.set_cookie("keygauge_session", "planted")
     visitor.sign_in(customer)
     assert visitor.client.get_cookie("keygauge_session").value != "planted"
@@ -70,7 +70,7 @@ def test_session_that_an_attacker_planted_is_not_taken_over(app, visitor, custom
     assert thief.get("/keys").status_code == 303
 
 
-def test_signing_in_again_ends_the_session_before(app, visitor, customer):
+def test_signing_in_again_ends_the_previous_session(app, visitor, customer):
     visitor.sign_in(customer)
     before = visitor.client.get_cookie("keygauge_session").value
     visitor.sign_in(customer)

@@ -1,4 +1,4 @@
-"""Secrets are planted, everything is exercised, and all that the system wrote is searched for them."""
+"""Secrets are used everywhere, then everything that the system wrote is searched for them."""
 
 import logging
 import re
@@ -25,7 +25,7 @@ def dump(connection):
 
 @pytest.fixture
 def canaries(app, client, connection, operator, settings, signed_in, customer, caplog):
-    """Make secrets of every kind, and use each in every right and wrong place."""
+    """Create secrets of every kind, use them, and return them, the CSRF token last."""
     caplog.set_level(logging.DEBUG)
     tokens = [customer.token]
     tokens += re.findall(
@@ -63,7 +63,7 @@ def test_no_secret_is_in_the_database_logs_metrics_or_error_pages(
     pages = ("/", "/keys", f"/keys/{customer.key.id}", "/members", "/audit", "/audit.csv", "/audit.json", "/usage")
     seen += [signed_in.get(path).text for path in pages]
     connection.execute("ALTER TABLE audit RENAME TO audit_gone")
-    seen.append(signed_in.get("/audit").text)  # an error page, and its traceback in the log
+    seen.append(signed_in.get("/audit").text)  # an error page, with its traceback in the log
     seen.append(client.get("/v1/audit", headers=operator).text)
     connection.execute("ALTER TABLE audit_gone RENAME TO audit")
     seen.append(client.get("/metrics", headers=operator).text)

@@ -6,7 +6,7 @@ from keygauge_keyservice.app import create_app
 HTTPS = {"base_url": "https://keys.example"}
 
 
-def test_cookie_is_out_of_reach_of_scripts_and_other_sites(visitor, customer):
+def test_cookie_is_not_available_to_scripts_and_other_sites(visitor, customer):
     cookie = visitor.sign_in(customer).headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
@@ -15,7 +15,7 @@ def test_cookie_is_out_of_reach_of_scripts_and_other_sites(visitor, customer):
     assert "Secure" in visitor.sign_in(customer, base_url="https://localhost").headers["Set-Cookie"]
 
 
-def test_cookie_over_https_can_be_set_by_this_host_alone(visitor, customer):
+def test_cookie_over_https_has_the_host_prefix(visitor, customer):
     cookies = visitor.sign_in(customer, **HTTPS).headers.getlist("Set-Cookie")
     assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-keygauge_session", "__Host-keygauge_device"]
     for cookie in cookies:
@@ -26,13 +26,13 @@ def test_cookie_over_https_can_be_set_by_this_host_alone(visitor, customer):
     assert visitor.get("/keys", **HTTPS).status_code == 200
 
 
-def test_a_browser_known_to_one_address_is_not_known_to_another(visitor, customer, stranger):
+def test_browser_known_for_one_account_is_unknown_for_another(visitor, customer, stranger):
     visitor.sign_in(stranger)
     statuses = [visitor.sign_in(customer, password="wrong").status_code for _ in range(6)]
     assert statuses[-1] == 429
 
 
-def test_links_and_redirects_lead_to_the_configured_address(settings, customer):
+def test_links_use_the_configured_address(settings, customer):
     app = create_app(replace(settings, public_url="https://keys.acme.com"))
     browser = app.test_client()
     try:

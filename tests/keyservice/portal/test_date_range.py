@@ -31,7 +31,7 @@ def day(text):
         ({"from": "2024-01-15", "to": "2026-11-21"}, "2024-01-15", "2026-11-22", "month"),
     ],
 )
-def test_range_follows_the_address_and_the_bars_the_range(arguments, start, end, bucket):
+def test_range_comes_from_the_query_and_determines_the_bucket(arguments, start, end, bucket):
     shown = date_range.read(arguments, now=NOW)
     assert (shown.start, shown.end, shown.bucket) == (day(start), day(end), bucket)
     assert shown.error is None
@@ -49,13 +49,13 @@ def test_range_follows_the_address_and_the_bars_the_range(arguments, start, end,
         {"from": "<script>", "to": "\0"},
     ],
 )
-def test_bad_dates_are_told_and_the_default_is_shown(arguments):
+def test_invalid_dates_are_reported_and_the_default_is_shown(arguments):
     shown = date_range.read(arguments, now=NOW)
     assert shown.preset == "30d"
     assert "Showing the last 30 days" in shown.error
 
 
-def test_address_leads_back_to_the_same_range():
+def test_query_round_trips():
     for arguments in ({"range": "90d"}, {"from": "2026-01-01", "to": "2026-12-31"}):
         shown = date_range.read(arguments, now=NOW)
         assert date_range.read(shown.query, now=NOW) == shown
@@ -71,12 +71,12 @@ def test_address_leads_back_to_the_same_range():
         ("7d", "2026-11-08", "2026-11-14T02:35:10"),
     ],
 )
-def test_period_before_is_as_long_as_what_has_passed(preset, start, end):
+def test_previous_period_is_as_long_as_the_elapsed_part(preset, start, end):
     before = date_range.of_preset(preset, now=NOW).previous(now=NOW)
     assert (before.start, before.end) == (day(start), day(end))
 
 
-def test_days_begin_and_end_in_the_zone_across_a_change_of_clocks():
+def test_days_begin_and_end_in_the_zone_across_a_clock_change():
     zone = ZoneInfo("Europe/Berlin")
     shown = date_range.read({"from": "2026-10-25", "to": "2026-10-25"}, now=NOW, zone=zone)
     assert (shown.start, shown.end) == (day("2026-10-24T22:00"), day("2026-10-25T23:00"))

@@ -1,13 +1,13 @@
 import pytest
 
 
-def test_page_of_an_unknown_address_keeps_those_who_are_signed_in_their_links(signed_in, visitor):
+def test_not_found_page_has_the_menu_if_signed_in(signed_in, visitor):
     assert "Sign out" in signed_in.get("/nothing", headers={"Accept": "text/html"}).text
     assert "Sign out" not in visitor.get("/nothing", headers={"Accept": "text/html"}).text
 
 
 @pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/keys/x/rotate", 405), ("/v1/nothing", 404)])
-def test_unknown_address_is_a_page_for_people_and_a_problem_for_programs(visitor, path, status):
+def test_unknown_address_is_a_page_for_browsers_and_a_problem_for_programs(visitor, path, status):
     browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
     answer = visitor.get(path, headers=browser)
     assert answer.status_code == status
@@ -20,7 +20,7 @@ def test_unknown_address_is_a_page_for_people_and_a_problem_for_programs(visitor
         assert visitor.get(path, headers=headers).content_type == "application/problem+json"
 
 
-def test_unexpected_failure_shows_nothing_of_the_inside(connection, signed_in):
+def test_unexpected_error_page_shows_no_internals(connection, signed_in):
     connection.execute("ALTER TABLE key RENAME TO key_gone")
     answer = signed_in.get("/keys")
     assert answer.status_code == 500

@@ -15,7 +15,7 @@ from keygauge_keyservice.portal import formatting
         *((999_999, "1M"), (1_250_000, "1.2M"), (7_300_000_000, "7.3B"), (5 * 10**15, "5000T")),
     ],
 )
-def test_large_numbers_are_written_short(number, text):
+def test_large_numbers_are_abbreviated(number, text):
     assert formatting.short(number) == text
 
 
@@ -52,7 +52,7 @@ def test_amounts_in_cents_add_up_and_none_is_off_by_a_cent(amounts):
         *((37_500_000, "$0.0375"), (1, "$0.000000001"), (1_234 * 10**9, "$1,234.00"), (10_125_000_000, "$10.125")),
     ],
 )
-def test_prices_are_written_with_all_their_digits(nanousd, text):
+def test_prices_have_all_their_digits(nanousd, text):
     assert formatting.price(nanousd) == text
 
 
@@ -63,7 +63,7 @@ def test_prices_are_written_with_all_their_digits(nanousd, text):
         *((100 * 10**9, "$100.00"), (20_000 * 10**9, "$20k")),
     ],
 )
-def test_money_beside_an_axis_has_the_digits_it_needs(nanousd, text):
+def test_money_on_an_axis_has_the_digits_it_needs(nanousd, text):
     assert formatting.dollars(nanousd) == text
 
 
@@ -71,11 +71,11 @@ def test_money_beside_an_axis_has_the_digits_it_needs(nanousd, text):
     ("part", "whole", "text"),
     [(0, 0, "-"), (0, 5, "0%"), (1, 8, "12.5%"), (1, 3, "33.3%"), (1, 10**6, "< 0.1%"), (5, 5, "100%")],
 )
-def test_shares_are_percent(part, whole, text):
+def test_shares_are_percentages(part, whole, text):
     assert formatting.share(part, whole) == text
 
 
-def test_times_name_their_zone():
+def test_times_have_their_zone():
     moment = datetime(2026, 11, 1, 0, 5, tzinfo=UTC)
     assert formatting.clock(moment) == "1 Nov 2026, 00:05 UTC"
     assert formatting.day(moment) == "1 Nov 2026"
@@ -98,6 +98,6 @@ def test_durations_have_a_unit():
     ("text", "is_worse", "kind"),
     [("no change", True, "delta same"), ("+3%", True, "delta worse"), ("-3%", False, "delta"), ("", True, None)],
 )
-def test_a_change_has_the_colour_of_what_it_means(app, text, is_worse, kind):
+def test_change_is_coloured_by_whether_it_is_worse(app, text, is_worse, kind):
     shown = app.jinja_env.get_template("portal/parts.html").module.delta(text, is_worse, "Compared")
     assert shown == (f'<span class="{kind}" title="Compared">{text}</span>' if kind else "")

@@ -1,7 +1,7 @@
 PAGES = ("/", "/keys", "/usage", "/usage.csv", "/calls")
 
 
-def test_where_pages_are_encrypted_browsers_are_told_to_stay_so(client):
+def test_https_answers_have_strict_transport_security(client):
     headers = client.get("/sign-in", base_url="https://keys.example").headers
     assert headers["Strict-Transport-Security"] == "max-age=31536000"
 

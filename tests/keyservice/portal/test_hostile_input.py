@@ -1,4 +1,4 @@
-"""Every form, filter and address of the portal, found by watching what the views read, against hostile values."""
+"""Hostile values in every form field, filter and address of the portal, found by recording what the views read."""
 
 import csv
 import re
@@ -11,9 +11,9 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from keygauge_keyservice.accounts import members
 
-pytestmark = pytest.mark.timeout(300)  # some thousand requests
-PARTS = 4  # which two workers share
-EVERY = 5 if settings.get_current_profile_name() == "long" else 15  # value is tried where all were tried once
+pytestmark = pytest.mark.timeout(300)  # thousands of requests
+PARTS = 4  # shared by two workers
+EVERY = 5 if settings.get_current_profile_name() == "long" else 15  # nth value is tried if all were tried once
 
 PASSWORD = "correct horse battery"
 SCRIPT, IMAGE = "<script>alert(1)</script>", '"><svg onload=alert(1)>'
@@ -70,7 +70,7 @@ IN_PATHS = (
     b"1-2-3",
     b"kg_live_x",
 )
-GOOD = {  # of each field by its name, so that a view gets past the others
+GOOD = {  # a valid value per field, so that a view accepts all fields but the one under test
     "name": "a name",
     "environment": "live",
     "lifetime": "30",
@@ -96,7 +96,7 @@ METHODS = {"GET", "POST"}
 
 @pytest.fixture
 def names(app):
-    """The names of all fields and arguments that the views have asked for since this was cleared."""
+    """The names of all fields and arguments that views have read since the set was cleared."""
     asked = set()
 
     class Watched(ImmutableMultiDict):
@@ -121,7 +121,7 @@ def names(app):
 
 @pytest.fixture
 def sender(app, connection, customer, signed_in, visitor):
-    """Send a request as the one who may: an owner, or an operator."""
+    """Send a request as someone who may: an owner or, for operators' pages, an operator."""
     given = {"email": "op@example.com", "password": PASSWORD, "role": "operator"}
     members.create(connection, account_id=None, **given, actor="test")
     assert visitor.client.post("/sign-in", data=given).status_code == 303
@@ -152,7 +152,7 @@ def routes(app, customer):
 
 
 def find_faults(answer):
-    """Return what an answer to hostile input must not be."""
+    """Return what is wrong with an answer to hostile input."""
     faults = {
         f"status {answer.status_code}": answer.status_code >= 500,
         "script": answer.mimetype == "text/html" and (SCRIPT in answer.text or IMAGE in answer.text),
@@ -163,7 +163,7 @@ def find_faults(answer):
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_no_field_or_argument_makes_a_page_fail(app, customer, names, sender, signed_in, part):
+def test_no_field_or_argument_causes_an_error(app, customer, names, sender, signed_in, part):
     walked, found, seen = 0, [], set()
     for method, endpoint, address, _ in list(routes(app, customer))[part::PARTS]:
         names.clear()
@@ -172,7 +172,7 @@ def test_no_field_or_argument_makes_a_page_fail(app, customer, names, sender, si
         while fresh := names - tried:
             name = min(fresh)
             tried.add(name)
-            kind = re.sub(r"\d+", "0", name)  # of many rows' fields, those of the first
+            kind = re.sub(r"\d+", "0", name)  # fields of several rows count as those of the first
             values = HOSTILE[walked % EVERY :: EVERY] if kind in seen else HOSTILE
             seen.add(kind)
             for value in values:
@@ -189,7 +189,7 @@ def test_no_field_or_argument_makes_a_page_fail(app, customer, names, sender, si
     assert [cell for cell in cells if cell.startswith(("=", "+", "@", "-"))] == []
 
 
-def test_no_address_makes_a_page_fail(app, customer, sender):
+def test_no_address_causes_an_error(app, customer, sender):
     found = []
     for method, endpoint, _, rule in routes(app, customer):
         if "<" in rule:

@@ -1,5 +1,7 @@
-"""Every route and API operation, generated from the app itself, as those who may not: nothing of others is readable or
-changeable. A route that is added is walked too, and fails until somebody has said here who may use it."""
+"""Access to every route of the app by users without permission: they read and change nothing.
+
+A new route fails these tests until it is listed in `WHO`.
+"""
 
 import re
 
@@ -9,7 +11,7 @@ from keygauge_keyservice.accounts import members
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
-WHO = {  # may use which endpoints; those of the API by its tokens
+WHO = {  # endpoints by who may use them; those of the API by credential
     "everyone": """
         health.live health.ready monitoring.expose openapi.read portal.assets.read portal.sign_in.show
         portal.sign_in.submit portal.sign_in.set_theme portal.invitation.show portal.invitation.accept
@@ -63,7 +65,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
     "the service token": "api_heartbeat.receive api_events.take api_reports.receive api_me.read_for_caller",
 }
 WHO = {who: set(endpoints.split()) for who, endpoints in WHO.items()}
-REFUSED = {  # what each role is refused
+REFUSED = {  # groups of endpoints that are forbidden to each role
     "viewer": ("who may change", "owners", "operators"),
     "member": ("owners", "operators"),
     "owner": ("operators",),
@@ -73,7 +75,7 @@ NAME_NOBODY = {
     "portal.notifications.add",
     "portal.tokens.create",
 }
-PASSING = {"session", "spent_form", "sign_in_failure", "idempotency"}  # tables that every visit may write
+PASSING = {"session", "spent_form", "sign_in_failure", "idempotency"}  # tables that any request may write
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 FORM = {
     "name": "stolen",
@@ -90,7 +92,7 @@ FORM = {
 
 
 def walk(app, prefix, **values):
-    """Yield (method, address, endpoint) of every rule whose endpoint begins so, with ids put in."""
+    """Yield (method, address, endpoint) of every rule whose endpoint has the prefix, with `values` as ids."""
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith(prefix):
             address = re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda found: str(values.get(found[1], "1")), rule.rule)
@@ -99,7 +101,7 @@ def walk(app, prefix, **values):
 
 
 def state(connection):
-    """All that is kept, but for what comes and goes with every visit."""
+    """Return the rows of all tables except those that any request may write."""
     tables = connection.execute("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'").fetchall()
     return {
         table["name"]: connection.execute(f'SELECT t::text FROM "{table["name"]}" AS t ORDER BY 1').fetchall()
@@ -124,18 +126,18 @@ def ids(customer):
 
 @pytest.fixture
 def marked(connection, make_customer, record):
-    """A customer all of whose things have a mark that no page of others may show."""
+    """A customer whose data contains a mark that other accounts must never see."""
     marked = make_customer("MARKEDSECRET")
     record(marked, {"ip": "203.0.113.213", "model": "MARKEDSECRET-model", "route": "/MARKEDSECRET"})
     return marked
 
 
-def test_every_route_says_who_may_use_it(app):
+def test_every_route_is_listed(app):
     said = sorted(endpoint for endpoints in WHO.values() for endpoint in endpoints)
     assert said == sorted({rule.endpoint for rule in app.url_map.iter_rules()})
 
 
-def test_documented_tokens_are_those_said_here(app):
+def test_documented_security_matches_the_list(app):
     endpoints = {
         (re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", r"{\1}", rule.rule), method): rule.endpoint
         for rule in app.url_map.iter_rules()
@@ -152,7 +154,7 @@ def test_documented_tokens_are_those_said_here(app):
             ], endpoint
 
 
-def test_signed_out_visitor_gets_nowhere(app, connection, visitor, marked):
+def test_signed_out_visitor_is_redirected_to_sign_in(app, connection, visitor, marked):
     before, walked = state(connection), 0
     for method, address, endpoint in walk(app, "portal.", **ids(marked)):
         if endpoint in WHO["everyone"]:
@@ -181,7 +183,7 @@ def test_member_of_another_account_reads_and_changes_nothing(app, connection, si
 
 
 @pytest.mark.parametrize("role", REFUSED)
-def test_role_gets_no_further_than_it_may(app, connection, customer, visitor, role):
+def test_role_cannot_use_forbidden_endpoints(app, connection, customer, visitor, role):
     email, password = f"{role}2@acme.example", "a password of twenty"
     options = {"account_id": customer.account.id, "email": email, "password": password, "role": role}
     members.create(connection, **options, actor="test")
@@ -200,7 +202,7 @@ def test_role_gets_no_further_than_it_may(app, connection, customer, visitor, ro
 
 
 @pytest.mark.parametrize("token", [None, "wrong", "test-service-token-0123456789", "a key"])
-def test_api_is_the_tokens_alone(app, client, connection, marked, token):
+def test_api_rejects_other_credentials(app, client, connection, marked, token):
     token = marked.token if token == "a key" else token
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     before, walked = state(connection), 0
@@ -218,11 +220,11 @@ def test_api_is_the_tokens_alone(app, client, connection, marked, token):
 
 
 @pytest.mark.parametrize("path", ["/v1/heartbeat", "/v1/events"])
-def test_replicas_door_is_closed_to_the_admin_token(client, operator, path):
+def test_replica_endpoints_reject_the_admin_token(client, operator, path):
     assert client.post(path, json={}, headers=operator).status_code == 401
 
 
-def test_cross_site_and_stale_forms_are_refused_everywhere(app, connection, signed_in, customer):
+def test_cross_site_and_stale_forms_are_rejected_everywhere(app, connection, signed_in, customer):
     csrf = signed_in.hidden()["csrf"]
     before = state(connection)
     for method, address, endpoint in walk(app, "portal.", **ids(customer)):

@@ -1,5 +1,7 @@
-"""All that people read comes from the files of translations: under a made-up language in which each text stands in
-brackets, whatever letters are left on any page are data."""
+"""All texts come from the translation files.
+
+In a made-up language, each translation is its message in brackets; any letters outside brackets must be data.
+"""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,7 @@ from keygauge_keyservice.notices import channels, outbox
 from keygauge_keyservice.portal import languages
 from keygauge_keyservice.pricing import own_prices
 
-MADE_UP, FORMAT = "eo", "ja"  # dates of the format have no letters
+MADE_UP, FORMAT = "eo", "ja"  # dates in this format have no letters
 ASKED = {"Accept-Language": f"{MADE_UP}, {FORMAT};q=0.5"}
 READ_ATTRIBUTES = {"title", "placeholder", "aria-label", "alt", "data-name", "data-done", "data-blocked", "data-pause"}
 UNREAD = {"script", "style", "code", "pre"}
@@ -34,7 +36,7 @@ PASSWORD = "correct horse battery"
 
 
 class Texts(HTMLParser):
-    """What a page shows or tells: its text nodes and the attributes that are read."""
+    """The texts of a page: its text nodes and the attributes that people read."""
 
     def __init__(self):
         super().__init__()
@@ -49,11 +51,11 @@ class Texts(HTMLParser):
         self.unread -= tag in UNREAD
 
     def handle_data(self, data):
-        self.shown.append("\x1f" if self.unread else data)  # a text may hold marked-up values
+        self.shown.append("\x1f" if self.unread else data)  # a text may contain values with markup
 
 
 def outside(text):
-    """Return what of a text stands in no brackets."""
+    """Return a text with everything in brackets replaced by spaces."""
     depth, left = 0, []
     for character in text:
         depth += character == "⟦"
@@ -64,7 +66,7 @@ def outside(text):
 
 
 def untranslated(page, *data):
-    """Return the texts of a page that have letters outside of brackets which are no data."""
+    """Return the texts of a page that have letters outside brackets other than `data`."""
     texts = Texts()
     texts.feed(page)
     assert texts.lang == MADE_UP or "<html" not in page
@@ -80,7 +82,7 @@ def untranslated(page, *data):
 
 
 def write(app, folder, translations):
-    """Give the app a language."""
+    """Add a language to the app."""
     catalogue = Catalog(locale=MADE_UP)
     for message, text in translations.items():
         catalogue.add(message, text)
@@ -93,7 +95,7 @@ def write(app, folder, translations):
 
 @pytest.fixture
 def made_up(app, tmp_path):
-    """Give the app a language in which each text stands in brackets."""
+    """Add a language to the app in which each translation is its message in brackets."""
     with (languages.LOCALES / "keygauge.pot").open("rb") as source:
         messages = [message.id for message in read_po(source) if message.id]
     write(
@@ -108,7 +110,7 @@ def made_up(app, tmp_path):
 
 @pytest.fixture
 def full(connection, make_customer, record, settings):
-    """An account that has something on every page; its names have no letters of English."""
+    """An account with data on every page and without Latin letters in its names."""
     full = make_customer("甲")
     now = datetime.now(UTC)
     billing.set_plan_price(connection, "pro", 49 * 10**9, actor="丁")
@@ -132,7 +134,7 @@ def full(connection, make_customer, record, settings):
     )
     [channel] = channels.list_channels(connection, full.account.id)
     outbox.add_test(connection, account_id=full.account.id, channel_id=channel.id)
-    connection.execute("UPDATE notice SET subject = '癸'")  # what is sent is data
+    connection.execute("UPDATE notice SET subject = '癸'")  # notices are data
     invitations.create(connection, account_id=full.account.id, email="2@1.example", role="viewer", actor="丁")
     rates = Rates(
         above=-1, input=1, output=1, cache_read=1, cache_write=1, reasoning=1, request=0, details={"images": 5}
@@ -145,7 +147,7 @@ def full(connection, make_customer, record, settings):
 
 @pytest.fixture
 def enter(app, visitor, connection, made_up, full):
-    """Sign a person in who reads the made-up language."""
+    """`enter(role)` signs in a new member who reads the made-up language."""
 
     def enter(role, account_id=full.account.id):
         member = members.create(
@@ -158,7 +160,7 @@ def enter(app, visitor, connection, made_up, full):
         )
         preferences.save(connection, member.id, Preferences("UTC", FORMAT, 24, MADE_UP))
         browser = type(visitor)(app.test_client())
-        browser.client.environ_base["HTTP_ACCEPT_LANGUAGE"] = MADE_UP  # what fails before the member is known
+        browser.client.environ_base["HTTP_ACCEPT_LANGUAGE"] = MADE_UP  # for errors before the member is known
         assert browser.client.post("/sign-in", data={"email": member.email, "password": PASSWORD}).status_code == 303
         return browser
 
@@ -167,7 +169,7 @@ def enter(app, visitor, connection, made_up, full):
 
 @pytest.fixture
 def check(full):
-    """Look at answers, and keep what is not translated."""
+    """`check(answer)` adds untranslated texts to `check.found`."""
     found = []
     data = ["甲 key", full.account.id, full.key.id, full.key.id[:4]]
 
@@ -223,7 +225,7 @@ WRONG_KEY = {
     "per-1": "month",
     "anchor-1": "0",
 }
-FORMS = (  # path, form, page that has the form
+FORMS = (  # path, fields, page with the form
     ("/keys", WRONG_KEY, "/keys/new"),
     ("/keys/{key}", WRONG_KEY, "/keys/{key}"),
     ("/keys/{key}/limits", WRONG_KEY, "/keys/{key}"),
@@ -304,7 +306,7 @@ def test_pages_of_an_empty_account_are_translated(connection, enter, check):
     assert [text for text in check.found if empty.id not in text] == []
 
 
-def test_pages_of_operators_are_translated(full, enter, check):
+def test_operator_pages_are_translated(full, enter, check):
     browser = enter("operator")
     for path in OF_OPERATOR:
         check(browser.get(path.format(**of(full))))
@@ -331,8 +333,8 @@ def test_pages_before_signing_in_are_translated(connection, made_up, full, visit
     assert "\n".join(check.found) == ""
 
 
-def test_every_page_is_looked_at(app):
-    """A page that is added fails here until it is in one of the lists above."""
+def test_every_page_is_checked(app):
+    """A new page fails here until it is in one of the lists above."""
     pages = {rule.endpoint for rule in app.url_map.iter_rules() if rule.endpoint.startswith("portal.")}
     told = {
         app.url_map.bind("").match(re.sub(r"{\w+}", "1", path).partition("?")[0], method)[0]
@@ -344,7 +346,7 @@ def test_every_page_is_looked_at(app):
         if app.url_map.bind("").test(re.sub(r"{\w+}", "1", path).partition("?")[0], method)
     }
     files = ("csv", "json", "export", "export_csv", "export_json", "export_one", "read_one", "export_focus")
-    answers_without_a_page = {  # a file, a redirect
+    answers_without_a_page = {  # files and redirects
         *(name for name in pages if name.rpartition(".")[2] in files),
         *("portal.assets.read", "portal.key_choice.find", "portal.audit.read", "portal.billing.read"),
         *("portal.sign_in.leave", "portal.sign_in.set_theme", "portal.single_sign_on.finish"),
@@ -356,7 +358,7 @@ def test_every_page_is_looked_at(app):
     assert pages - told - answers_without_a_page == set()
 
 
-def test_english_is_the_language_where_none_is_asked_for(signed_in):
+def test_english_is_the_default_language(signed_in):
     page = signed_in.get("/keys").text
     assert '<html lang="en"' in page
     assert "Create key" in page
@@ -365,7 +367,7 @@ def test_english_is_the_language_where_none_is_asked_for(signed_in):
 @pytest.mark.parametrize(
     ("asked", "chosen", "shown"), [("eo", None, "eo"), ("eo", "en", "en"), ("en", "eo", "eo"), ("xx", "xx", "en")]
 )
-def test_member_chooses_the_language_else_the_browser(connection, customer, signed_in, made_up, asked, chosen, shown):
+def test_preference_comes_before_the_browser_language(connection, customer, signed_in, made_up, asked, chosen, shown):
     preferences.save(connection, customer.member.id, Preferences(None, None, None, chosen))
     assert f'<html lang="{shown}"' in signed_in.get("/", headers={"Accept-Language": asked}).text
 
@@ -383,7 +385,7 @@ def test_api_stays_english_after_a_page_in_another_language(full, enter, app):
     assert "⟦" not in answer.text
 
 
-def test_translations_are_text_and_no_html(app, tmp_path, visitor):
+def test_translations_are_escaped(app, tmp_path, visitor):
     hostile = '<script>alert(1)</script>" onload="alert(1)'
     write(app, tmp_path, {"Sign in": hostile, "E-mail address": hostile, "Light theme": hostile})
     page = visitor.get("/sign-in", headers=ASKED).text
@@ -400,7 +402,7 @@ def test_text_without_a_translation_stays_english(app, tmp_path, visitor):
 
 
 @pytest.mark.parametrize("file", sorted(languages.LOCALES.glob("*/*/*.po")), ids=lambda file: file.parent.parent.name)
-def test_translations_that_are_shipped_are_complete(file):
+def test_shipped_translations_are_complete(file):
     with file.open("rb") as source, (languages.LOCALES / "keygauge.pot").open("rb") as template:
         catalogue, messages = read_po(source, locale=file.parent.parent.name), read_po(template)
     assert [(message.id, list(map(str, errors))) for message, errors in catalogue.check()] == []

@@ -47,7 +47,7 @@ from keygauge_keyservice.portal import limit_text
         ),
     ],
 )
-def test_rates_are_words(limit, text):
+def test_rates_are_described_in_words(limit, text):
     assert limit_text.rate(limit) == text
 
 
@@ -68,5 +68,5 @@ def test_rates_are_words(limit, text):
         (Limit(name="x", unit="request", amount=9, window_s=1, subject="key"), False, "9 requests per second, per key"),
     ],
 )
-def test_what_a_limit_is_confined_to_is_told(limit, is_own, text):
+def test_description_includes_what_the_limit_applies_to(limit, is_own, text):
     assert limit_text.describe(limit, is_own=is_own) == text

@@ -1,4 +1,4 @@
-"""Whatever PostgreSQL says that means "not now" is a 503 with `Retry-After`, for replicas, operators and visitors."""
+"""Transient errors of PostgreSQL are a 503 with `Retry-After` for replicas, operators and visitors."""
 
 import pytest
 from psycopg import errors
@@ -6,20 +6,20 @@ from psycopg import errors
 from keygauge.key import digest
 
 SAYS_NOT_NOW = (
-    *("08000", "08003", "08006", "08007", "08P01"),  # connections that broke, or whose end is not known
-    *("25006", "25P03", "25P04"),  # read-only; idle for too long in a transaction; a transaction that took too long
+    *("08000", "08003", "08006", "08007", "08P01"),  # broken connections, or with an unknown outcome
+    *("25006", "25P03", "25P04"),  # read-only, timeouts of idle and of long transactions
     *("40001", "40003", "40P01"),  # serialization failure, completion unknown, deadlock
     *("53000", "53100", "53200", "53300", "53400"),  # disk full, out of memory, too many connections
-    *("55000", "55006", "55P03", "57014"),  # not in this state, in use, lock timeout, statement timeout
-    *("57000", "57P01", "57P02", "57P03", "57P04", "57P05"),  # ending, crashed, starting, dropped, idle for too long
-    *("58000", "58030", "58P01", "58P02", "72000"),  # the system's, a disk's, a snapshot that is too old
-    *("XX000", "XX001", "XX002"),  # PostgreSQL's own
+    *("55000", "55006", "55P03", "57014"),  # wrong state, in use, lock timeout, statement timeout
+    *("57000", "57P01", "57P02", "57P03", "57P04", "57P05"),  # shutdown, crash, startup, dropped, idle timeout
+    *("58000", "58030", "58P01", "58P02", "72000"),  # system and I/O errors, snapshot too old
+    *("XX000", "XX001", "XX002"),  # internal errors of PostgreSQL
 )
 
 
 @pytest.fixture
 def fail(connection):
-    """`fail(table, state)`: whoever reads or writes a table gets an error of PostgreSQL."""
+    """`fail(table, state)` makes every read and write of a table fail with an SQLSTATE."""
 
     def fail(table, state):
         connection.execute(
@@ -33,7 +33,7 @@ def fail(connection):
 
 
 @pytest.mark.parametrize("state", SAYS_NOT_NOW)
-def test_replicas_operators_and_visitors_are_to_come_again(client, visitor, customer, operator, replica, fail, state):
+def test_transient_errors_are_503_with_retry_after(client, visitor, customer, operator, replica, fail, state):
     assert visitor.sign_in(customer).status_code == 303
     fail("account", state)
     beat = {"replica": "a" * 32, "service": "x", "host": "h", "version": "0", "mode": "enforce", "cursor": None}

@@ -54,7 +54,7 @@ def key(**fields):
         (key(last_used_at=None, created_at=NOW), None),
     ],
 )
-def test_key_that_needs_attention_is_named(app, listed, remark):
+def test_remark_names_a_key_that_needs_attention(app, listed, remark):
     with app.test_request_context():
         found = list(notices.of_keys([listed], now=NOW))
     assert [one.text for one in found] == ([remark] if remark else [])
@@ -74,13 +74,13 @@ def test_key_that_needs_attention_is_named(app, listed, remark):
         ({"amount": 0, "used": 0}, None),
     ],
 )
-def test_quota_that_runs_out_is_named(app, fields, remark):
+def test_remark_names_a_quota_that_runs_out(app, fields, remark):
     with app.test_request_context():
         found = list(notices.of_quotas([quota(**fields)], {"k": "prod"}))
     assert [one.text for one in found] == ([remark] if remark else [])
 
 
-def test_repeated_mistakes_and_new_addresses_are_named(signed_in, customer, record):
+def test_repeated_client_errors_and_new_addresses_are_shown(signed_in, customer, record):
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     record(customer, {"time_us": now_us - 5 * 86_400_000_000, "ip": "192.0.2.1"})
     assert "(4xx)" not in signed_in.get("/").text

@@ -1,4 +1,4 @@
-"""Pages of an account with more keys and groups than a page shows: bounded, and nothing goes missing."""
+"""Pages of an account with more keys and groups than a page shows stay small and omit nothing silently."""
 
 import re
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from keygauge_keyservice.portal.tables import usage_table
 from keygauge_keyservice.usage import usage
 
 MANY, SOME = 2_000, 25
-ROWS_MAX = 600  # that one statement hands over for a page
+ROWS_MAX = 600  # returned by one statement for a page
 BYTES_MAX = 100_000
 FILL = """
 INSERT INTO plan_limit (plan_id, name, subject, unit, amount, period)
@@ -49,13 +49,13 @@ RANGE = "from=2026-05-19&to=2026-05-21"
 
 @pytest.fixture
 def second(connection, settings, customer):
-    """Another key of the customer's account, younger than the one it has."""
+    """A second, newer key of the customer's account."""
     return keys.create(
         connection, peppers=settings.peppers, account_id=customer.account.id, name="second", actor="test"
     )[0]
 
 
-def test_a_page_offers_some_keys_and_finds_all_by_name_or_id(signed_in, customer, second, record, monkeypatch):
+def test_page_suggests_some_keys_and_finds_all_by_name_or_id(signed_in, customer, second, record, monkeypatch):
     monkeypatch.setattr(own_keys, "OFFERED_MAX", 1)
     record(customer, {}, {})
     for page in ("usage", "calls"):
@@ -66,7 +66,7 @@ def test_a_page_offers_some_keys_and_finds_all_by_name_or_id(signed_in, customer
             assert 'value="second" maxlength' in signed_in.get(f"/{page}?{RANGE}&key={given}").text
 
 
-def test_a_breakdown_shows_the_busiest_and_counts_the_rest(signed_in, customer, record, monkeypatch):
+def test_breakdown_shows_the_busiest_groups_and_counts_the_rest(signed_in, customer, record, monkeypatch):
     monkeypatch.setattr("keygauge_keyservice.portal.usage_figures._ROWS_MAX", 1)
     record(customer, {"model": "m1"}, {"model": "m2"}, {"model": "m2"})
     page = signed_in.get(f"/usage?{RANGE}&group=model&chart=table").text
@@ -74,7 +74,7 @@ def test_a_breakdown_shows_the_busiest_and_counts_the_rest(signed_in, customer, 
     assert "m2" in page
 
 
-def test_what_is_too_much_to_add_up_says_what_to_ask_instead(signed_in, customer, record, monkeypatch):
+def test_error_for_too_many_points_suggests_a_shorter_range(signed_in, customer, record, monkeypatch):
     record(customer, {})
     monkeypatch.setattr(usage, "POINTS_MAX", 1)
     answer = signed_in.get(f"/usage?{RANGE}")
@@ -83,7 +83,7 @@ def test_what_is_too_much_to_add_up_says_what_to_ask_instead(signed_in, customer
 
 
 def crowd(connection, customer, many):
-    """Give the customer many keys, all of them used, about to expire, near their quotas and in error."""
+    """Give the customer many keys, all used, about to expire, near their quotas and with errors."""
     partition.ensure(connection, {partition.month_of(datetime.now(UTC))})
     with psycopg.ClientCursor(connection) as cursor:
         cursor.execute(FILL, {"account": customer.account.id, "many": many})
@@ -91,7 +91,7 @@ def crowd(connection, customer, many):
 
 @pytest.fixture
 def handed_over(monkeypatch):
-    """How many rows each statement hands over, by the statement's name."""
+    """A list of (beginning of the statement, number of rows returned) of all statements."""
     counts, execute = [], psycopg.Cursor.execute
 
     def counted(cursor, statement, *given, **options):

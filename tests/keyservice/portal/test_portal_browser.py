@@ -21,7 +21,7 @@ from keygauge_keyservice.keys import keys
 from keygauge_keyservice.limits import replicas
 from keygauge_keyservice.portal import own_keys
 
-pytestmark = pytest.mark.timeout(300)  # axe-core looks at some pages for seconds when the machine is busy
+pytestmark = pytest.mark.timeout(300)  # on a busy machine, axe-core takes seconds for some pages
 
 AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 PHONE = {"width": 390, "height": 844}
@@ -31,7 +31,7 @@ NO_PAGES = {"portal.assets.read", "portal.overview.live", "portal.single_sign_on
 
 @contextmanager
 def serving(app):
-    """Serve an app for browsers and give its address."""
+    """Serve an app to browsers and yield its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -50,8 +50,8 @@ def address(app):
 
 @contextmanager
 def browsing(chromium, address, *, is_fault=False, **options):
-    """A page whose console stays clean, or the test fails; `is_fault`: but for the errors of HTTP that it logs."""
-    # Without motion, since colours are measured: half-way through a transition they are neither the one nor the other.
+    """Yield a page and fail if anything was logged to its console; `is_fault` allows HTTP errors."""
+    # Without motion: contrast is measured, and colours change during a transition.
     context = chromium.new_context(base_url=address, reduced_motion="reduce", **options)
     page, complaints = context.new_page(), []
     page.on("console", lambda message: complaints.append(message.text))
@@ -71,7 +71,7 @@ def sign_in(page, customer):
 
 @pytest.fixture
 def used(customer, record):
-    """A customer with a few weeks of use."""
+    """A customer with a few weeks of usage."""
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     record(
         customer,
@@ -100,7 +100,7 @@ def test_key_is_created_copied_once_disabled_and_deleted(chromium, address, conn
         assert page.evaluate("navigator.clipboard.readText()") == token
         assert token not in page.url
 
-        page.reload()  # sends the form again
+        page.reload()  # submits the form again
         expect(page.get_by_role("status")).to_contain_text("no other key was created")
         assert token not in page.content()
         assert len(keys.list_keys(connection, customer.account.id)) == 2
@@ -149,7 +149,7 @@ def test_toolbar_applies_on_change(chromium, address, used):
 
 
 def pages(app, prefix="portal.", **ids):
-    """The addresses of all pages, found in the app: of those with ids in them, the ones whose ids are given."""
+    """Return the addresses of all pages of the app whose ids, if they have any, are all given."""
     found = []
     for rule in app.url_map.iter_rules():
         is_file = rule.rule.endswith((".csv", ".json")) or rule.endpoint in NO_PAGES
@@ -159,7 +159,7 @@ def pages(app, prefix="portal.", **ids):
 
 
 def complaints_of_axe(page, *rules):
-    """What axe-core finds wrong: every rule of WCAG 2 A and AA, and its best practices."""
+    """Return the violations that axe-core finds: WCAG 2 A and AA and best practices, or only `rules`."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
     options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
@@ -167,21 +167,21 @@ def complaints_of_axe(page, *rules):
     return [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found]
 
 
-# What a finger cannot hit: lower than 44 px, but for links in running text; of a box the label that holds it counts.
+# Touch targets lower than 44 px, except links in running text. A checkbox counts with the label around it.
 TOO_LOW = """() => [...document.querySelectorAll("a, button, input, select, textarea, summary")]
     .filter(node => node.checkVisibility() && !node.matches(".skip") && getComputedStyle(node).display !== "inline")
     .map(node => [node.outerHTML.slice(0, 120), node.type === "checkbox" ? node.closest("label") || node : node])
     .filter(([, node]) => node.getBoundingClientRect().height < 43.5).map(([text]) => text)"""
 
 
-# What is wider than the card that it is in, and is not scrolled in there.
+# Cards whose content is wider than the card and not scrollable.
 TOO_WIDE = """() => [...document.querySelectorAll(".card")]
     .filter(card => card.scrollWidth > card.clientWidth && !/auto|scroll/.test(getComputedStyle(card).overflowX))
     .map(card => card.outerHTML.slice(0, 200))"""
 
 
 def inspect(page, *paths, status=200):
-    """Open pages in the screen and colours of their browser, and look at their contrast in the other colours too."""
+    """Check the layout and accessibility of pages, and their contrast in the other colour scheme too."""
     for path in paths:
         assert page.goto(path).status == status, path
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
@@ -207,9 +207,7 @@ SCREENS = pytest.mark.parametrize(
 
 @pytest.mark.parametrize("language", ["en", "de"])
 @SCREENS
-def test_no_page_of_an_account_breaks_the_policy_or_the_screen(
-    chromium, address, app, connection, used, screen, language
-):
+def test_account_pages_fit_the_screen_and_are_accessible(chromium, address, app, connection, used, screen, language):
     streams = [OpenStreams(used.key.id, open=3, oldest_ms=7_500_000, messages=1_234_567)]
     replica = Heartbeat(replica="r", service="api", host="a", version="0", mode="enforce", cursor=1, streams=streams)
     replicas.see(connection, [replica])
@@ -231,7 +229,7 @@ def test_no_page_of_an_account_breaks_the_policy_or_the_screen(
 
 
 @SCREENS
-def test_no_page_before_sign_in_and_no_empty_page_breaks_the_screen(
+def test_signed_out_and_empty_pages_fit_the_screen_and_are_accessible(
     chromium, address, app, connection, customer, screen
 ):
     given = {"account_id": customer.account.id, "email": "grace@acme.example", "role": "viewer"}
@@ -247,7 +245,7 @@ def test_no_page_before_sign_in_and_no_empty_page_breaks_the_screen(
 
 
 @SCREENS
-def test_no_page_of_an_operator_breaks_the_screen(chromium, address, app, connection, used, screen):
+def test_operator_pages_fit_the_screen_and_are_accessible(chromium, address, app, connection, used, screen):
     given = {"email": "op@example.com", "password": "a long password", "role": "operator"}
     members.create(connection, account_id=None, **given, actor="test")
     with browsing(chromium, address, **screen) as page:
@@ -260,7 +258,7 @@ def test_no_page_of_an_operator_breaks_the_screen(chromium, address, app, connec
         inspect(page, *found)
 
 
-def test_wrong_input_is_told_where_it_is_and_how_to_mend_it(chromium, address, connection, customer):
+def test_form_errors_point_to_the_field_and_say_how_to_fix_it(chromium, address, connection, customer):
     def send(page, button):
         page.evaluate("for (const form of document.forms) form.noValidate = true")
         page.get_by_role("button", name=button, exact=True).click()
@@ -293,7 +291,7 @@ def test_wrong_input_is_told_where_it_is_and_how_to_mend_it(chromium, address, c
         assert keys.find(connection, customer.key.id).networks == []
 
 
-def test_guessing_locks_out_in_the_browser_too(chromium, address, customer):
+def test_browser_shows_the_lock_after_too_many_guesses(chromium, address, customer):
     with browsing(chromium, address, is_fault=True) as page:
         page.goto("/sign-in")
         for _ in range(login_throttle.PER_EMAIL_AND_IP + 1):
@@ -304,8 +302,8 @@ def test_guessing_locks_out_in_the_browser_too(chromium, address, customer):
         expect(page.get_by_role("alert")).to_contain_text("Try again in 15 minutes.")
 
 
-def test_form_that_another_site_sends_does_nothing(chromium, address, connection, customer):
-    other = address.replace("127.0.0.1", "localhost")  # another site to the browser, though not to the network
+def test_form_from_another_site_is_rejected(chromium, address, connection, customer):
+    other = address.replace("127.0.0.1", "localhost")  # another site to the browser, but the same server
     with browsing(chromium, address, is_fault=True) as page:
         sign_in(page, customer)
         page.route(
@@ -321,9 +319,7 @@ def test_form_that_another_site_sends_does_nothing(chromium, address, connection
         assert keys.find(connection, customer.key.id).status == "active"
 
 
-def test_csv_of_a_chosen_range_equals_what_the_page_and_the_api_say(
-    chromium, address, app, connection, used, client, operator
-):
+def test_csv_of_a_chosen_range_equals_the_page_and_the_api(chromium, address, app, connection, used, client, operator):
     today = datetime.now(UTC).date()
     first, last = (today - timedelta(days=9)).isoformat(), (today - timedelta(days=2)).isoformat()
     with browsing(chromium, address) as page:
@@ -351,7 +347,7 @@ def test_key_is_not_shown_again_by_going_back(chromium, address, customer):
         page.get_by_role("button", name="Create key").click()
         token = page.locator("#token").inner_text()
         page.goto("/usage")
-        with suppress(Error):  # Chromium asks whether to send the form again
+        with suppress(Error):  # Chromium asks whether to resubmit the form
             page.go_back()
         expect(page.locator("body")).not_to_contain_text(token)
         page.goto("/keys")
@@ -375,7 +371,7 @@ def test_key_is_created_by_keyboard_alone(chromium, address, connection, custome
                 page.keyboard.press("Tab")
                 if wanted.evaluate("node => node === document.activeElement"):
                     outline = wanted.evaluate("node => getComputedStyle(node).outlineStyle")
-                    assert outline == "solid", (role, name)  # where the focus is can be seen
+                    assert outline == "solid", (role, name)  # the focus is visible
                     return
             pytest.fail(f"Tab leads to no {role} {name!r}")
 
@@ -413,7 +409,7 @@ def test_everything_but_tooltips_and_copying_works_without_scripts(chromium, add
         expect(page.get_by_role("button", name="Copy key")).to_be_hidden()
 
 
-def test_member_is_removed_without_scripts_after_a_question(chromium, address, connection, customer):
+def test_member_is_removed_without_scripts_after_confirmation(chromium, address, connection, customer):
     given = {"account_id": customer.account.id, "email": "grace@acme.example", "password": "a long password"}
     members.create(connection, **given, role="viewer", actor="test")
     with browsing(chromium, address, java_script_enabled=False) as page:
@@ -429,7 +425,7 @@ def test_member_is_removed_without_scripts_after_a_question(chromium, address, c
 
 
 @SCREENS
-def test_sign_in_with_a_provider_breaks_no_screen(chromium, settings, screen):
+def test_sign_in_with_a_provider_fits_the_screen_and_is_accessible(chromium, settings, screen):
     provider = Provider("https://idp.example", "keygauge", name="A provider with quite a long name, Inc.")
     app = create_app(replace(settings, oidc=provider))
     with serving(app) as address, browsing(chromium, address, **screen) as page:
@@ -442,7 +438,7 @@ def test_sign_in_with_a_provider_breaks_no_screen(chromium, settings, screen):
     app.extensions["keygauge"].close()
 
 
-def test_choice_of_dark_is_kept(chromium, address, customer):
+def test_dark_theme_is_kept(chromium, address, customer):
     with browsing(chromium, address, color_scheme="light") as page:
         sign_in(page, customer)
         page.goto("/usage?range=7d")
@@ -453,7 +449,7 @@ def test_choice_of_dark_is_kept(chromium, address, customer):
         expect(page.get_by_role("button", name="Light theme")).to_be_visible()
 
 
-def test_page_is_used_by_keyboard(chromium, address, customer):
+def test_keyboard_skips_to_the_content(chromium, address, customer):
     with browsing(chromium, address) as page:
         sign_in(page, customer)
         page.goto("/keys")
@@ -463,7 +459,7 @@ def test_page_is_used_by_keyboard(chromium, address, customer):
         expect(page.locator("#content")).to_be_focused()
 
 
-def test_newest_calls_appear_by_themselves(chromium, address, used, record):
+def test_new_calls_appear_without_a_reload(chromium, address, used, record):
     with browsing(chromium, address) as page:
         sign_in(page, used)
         page.goto("/calls")
@@ -477,7 +473,7 @@ def test_newest_calls_appear_by_themselves(chromium, address, used, record):
         expect(page.get_by_text("0af7651916cd43dd8448eb211c80319c")).to_be_visible()
 
 
-def test_bar_of_a_chart_leads_to_its_calls(chromium, address, used):
+def test_chart_bar_links_to_its_calls(chromium, address, used):
     with browsing(chromium, address) as page:
         sign_in(page, used)
         page.goto("/usage?range=7d&bucket=hour")
@@ -487,7 +483,7 @@ def test_bar_of_a_chart_leads_to_its_calls(chromium, address, used):
         expect(page.locator("#calls tr")).to_have_count(4)
 
 
-def test_person_joins_by_a_link_and_an_operator_looks_on(chromium, address, connection, customer):
+def test_person_joins_by_a_link_and_an_operator_views_the_account(chromium, address, connection, customer):
     members.create(
         connection, account_id=None, email="op@example.com", password="a long password", role="operator", actor="test"
     )
@@ -520,7 +516,7 @@ def test_person_joins_by_a_link_and_an_operator_looks_on(chromium, address, conn
 
 
 @pytest.mark.parametrize("width", [1280, 820, 390])
-def test_member_far_away_uses_the_portal_by_keyboard(
+def test_member_in_another_zone_and_language_uses_the_portal_by_keyboard(
     chromium, address, connection, customer, record, settings, monkeypatch, width
 ):
     monkeypatch.setattr(own_keys, "OFFERED_MAX", 1)
@@ -536,7 +532,7 @@ def test_member_far_away_uses_the_portal_by_keyboard(
         page.get_by_label("E-Mail-Adresse").fill(customer.member.email)
         page.get_by_label("Passwort").fill(customer.password)
         page.get_by_role("button", name="Anmelden", exact=True).press("Enter")
-        expect(page.get_by_text("Zeiten in Asia/Kat")).to_be_visible()  # Chromium has an older name
+        expect(page.get_by_text("Zeiten in Asia/Kat")).to_be_visible()  # Chromium uses an older name of the zone
         page.get_by_role("button", name="Ausblenden: ").press("Enter")
         expect(page.get_by_text("Keine Warnungen.")).to_be_visible()
         page.goto("/password")
@@ -557,7 +553,7 @@ def test_member_far_away_uses_the_portal_by_keyboard(
         expect(page.get_by_text("01.02.2030, 2:15 AM UTC+05:45", exact=True)).to_be_visible()
 
 
-def test_operator_sees_a_customers_pages_and_changes_nothing(chromium, address, connection, customer):
+def test_operator_views_customer_pages_without_forms(chromium, address, connection, customer):
     operator = {"email": "op@example.com", "password": "a long password", "role": "operator"}
     members.create(connection, account_id=None, **operator, actor="test")
     with browsing(chromium, address, viewport=PHONE) as page:

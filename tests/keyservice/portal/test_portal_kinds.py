@@ -1,4 +1,4 @@
-"""Kinds of use beyond the tokens of every call, as customers and operators see them."""
+"""Usage kinds other than plain tokens, as customers and operators see them."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def rows(answer):
 
 
 @pytest.mark.usefixtures("spoken")
-def test_a_call_tells_them(signed_in):
+def test_call_page_shows_kinds(signed_in):
     page = signed_in.get(f"/calls?{RANGE}&model=audio").text
     place = page.split('href="/calls/')[1].split('"')[0]
     shown = signed_in.get(f"/calls/{place}").text
@@ -35,13 +35,13 @@ def test_a_call_tells_them(signed_in):
 
 
 @pytest.mark.usefixtures("spoken")
-def test_files_of_calls_tell_them(signed_in):
+def test_call_files_contain_kinds(signed_in):
     assert {json.dumps(DETAILS), ""} == {row["details"] for row in rows(signed_in.get(f"/calls.csv?{RANGE}"))}
     assert DETAILS in [call["details"] for call in signed_in.get(f"/calls.json?{RANGE}").json["calls"]]
 
 
 @pytest.mark.usefixtures("spoken")
-def test_usage_tells_them(signed_in):
+def test_usage_shows_kinds(signed_in):
     page = signed_in.get(f"/usage?{RANGE}").text
     assert '<th scope="row">Audio input tokens</th><td class="num" data-name="Count">1,234</td>' in page
     by_model = rows(signed_in.get(f"/usage.csv?{RANGE}&table=model"))
@@ -53,13 +53,13 @@ def test_usage_tells_them(signed_in):
     assert sum(row["web_searches"] for row in over_time) == 2
 
 
-def test_usage_without_any_tells_none_of_them(signed_in, customer, record):
+def test_usage_shows_no_unused_kinds(signed_in, customer, record):
     record(customer, {})
     assert "Audio input tokens" not in signed_in.get(f"/usage?{RANGE}").text
 
 
 @pytest.mark.usefixtures("spoken")
-def test_the_api_tells_them(client, operator, customer):
+def test_api_returns_kinds(client, operator, customer):
     given = {"account": customer.account.id, "from": "2026-05-19T00:00:00Z", "to": "2026-05-21T00:00:00Z"}
     answer = client.get("/v1/usage", query_string={**given, "group_by": "model"}, headers=operator).json
     assert answer["totals"]["details"] == DETAILS
@@ -72,7 +72,7 @@ def test_the_api_tells_them(client, operator, customer):
 
 
 @pytest.mark.usefixtures("spoken")
-def test_an_invoice_tells_them_beside_their_model(connection, signed_in, customer):
+def test_invoice_shows_kinds_next_to_their_model(connection, signed_in, customer):
     connection.execute("UPDATE account SET created_at = '2026-05-01'")
     billing.close_periods(connection, now=datetime(2026, 6, 3, tzinfo=UTC))
     page = signed_in.get("/billing/invoices/2026-05").text
@@ -83,7 +83,7 @@ def test_an_invoice_tells_them_beside_their_model(connection, signed_in, custome
     )
 
 
-def test_prices_tell_their_rates(connection, signed_in, customer, record):
+def test_prices_show_rates_of_kinds(connection, signed_in, customer, record):
     now = datetime.now(UTC)
     rates = Rates(-1, 10**9, 2 * 10**9, 10**9, 10**9, 2 * 10**9, 0, {"input_audio": 40 * 10**9, "images": 3 * 10**13})
     own_prices.set_price(

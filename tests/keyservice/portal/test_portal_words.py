@@ -1,4 +1,4 @@
-"""Pages speak as other products do: usual words in their usual order."""
+"""The portal's texts contain no retired phrases."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ RETIRED = (
 
 
 def texts():
-    """Return what people may read: templates without their tags, and the strings of modules that hold sentences."""
+    """Yield (file name, text) of templates without tags, and of modules' strings that contain a space."""
     for path in sorted(SOURCES.rglob("*")):
         if path.suffix == ".html":
             bare = re.sub(r"{#.*?#}|{%.*?%}", " ", path.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -29,6 +29,6 @@ def texts():
 
 
 @pytest.mark.parametrize("phrase", RETIRED)
-def test_phrase_is_in_no_text(phrase):
+def test_retired_phrase_is_not_used(phrase):
     found = [name for name, text in texts() if re.search(rf"\b{re.escape(phrase)}", text.lower())]
     assert found == []

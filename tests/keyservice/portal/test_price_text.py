@@ -16,5 +16,5 @@ from keygauge_keyservice.portal import price_text
         ),
     ],
 )
-def test_other_rates_tell_what_they_are_for(details, text):
+def test_other_rates_are_listed_with_their_units(details, text):
     assert price_text.other_rates(Rates(-1, 0, 0, 0, 0, 0, 0, details)) == text

@@ -1,4 +1,4 @@
-"""Times and numbers are written as their reader wants: by choice, else as the browser says."""
+"""Times and numbers are formatted by the reader's preferences, or else by the browser's."""
 
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ def save(signed_in, **form):
     return signed_in.post("/password/preferences", form, page="/password")
 
 
-def test_zone_and_format_are_kept_for_the_member(signed_in, dated):
+def test_zone_and_format_are_saved_for_the_member(signed_in, dated):
     assert "31 Jan 2030, 20:30 UTC" in signed_in.get(dated).text
     assert save(signed_in, zone="Asia/Kathmandu", locale="de").status_code == 303
     page = signed_in.get(dated).text
@@ -36,12 +36,12 @@ def test_zone_and_format_are_kept_for_the_member(signed_in, dated):
         ({"hours": "13"}, "31 Jan 2030, 20:30 UTC"),
     ],
 )
-def test_clock_has_twelve_or_twenty_four_hours_by_choice(signed_in, dated, form, text):
+def test_clock_has_twelve_or_twenty_four_hours_by_preference(signed_in, dated, form, text):
     save(signed_in, **form)
     assert text in signed_in.get(dated).text.replace("\u202f", " ")
 
 
-def test_shares_credits_and_months_are_written_as_the_reader_does(app, signed_in, customer, record):
+def test_percentages_are_formatted_for_the_reader(app, signed_in, customer, record):
     record(customer, {"status": 500}, {}, {})
     save(signed_in, locale="de")
     page = signed_in.get("/usage?from=2026-05-19&to=2026-05-21").text
@@ -49,14 +49,14 @@ def test_shares_credits_and_months_are_written_as_the_reader_does(app, signed_in
     assert "33.3%" not in page
 
 
-def test_browser_says_where_there_is_no_choice(signed_in, dated):
+def test_browser_decides_without_preferences(signed_in, dated):
     signed_in.client.set_cookie("keygauge_zone", "America/New_York")
     page = signed_in.get(dated, headers={"Accept-Language": "en-US,en;q=0.9"}).text.replace("\u202f", " ")
     assert "Jan 31, 2030, 3:30 PM EST" in page
 
 
 @pytest.mark.parametrize("zone", ["Nowhere/Else", "../etc/passwd", "UTC+5"])
-def test_zone_that_does_not_exist_is_refused_and_a_cookie_of_it_ignored(signed_in, dated, zone):
+def test_unknown_zone_is_rejected_in_a_form_and_ignored_in_a_cookie(signed_in, dated, zone):
     answer = save(signed_in, zone=zone)
     assert (answer.status_code, "Enter an IANA time zone" in answer.text) == (422, True)
     signed_in.client.set_cookie("keygauge_zone", zone)

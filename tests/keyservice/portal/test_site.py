@@ -1,7 +1,7 @@
 import re
 
 
-def test_every_page_is_kept_out_of_caches_and_frames(app, signed_in, customer):
+def test_no_page_may_be_cached_or_framed(app, signed_in, customer):
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith("portal.") and rule.endpoint != "portal.assets.read" and "GET" in rule.methods:
             path = re.sub(r"<any\((\w+)[^>]*>", r"\1", rule.rule)

@@ -1,4 +1,4 @@
-"""The figures behind the usage page: by group, over time, and compared with the period before."""
+"""The figures of the usage page: by group, over time, and compared with the previous period."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ RANGE = "from=2026-05-20&to=2026-05-20"
 
 @pytest.fixture
 def figures(signed_in, connection):
-    """Return the figures of a view, in the request of its page."""
+    """`figures(query)` returns the figures of a usage page, read in the page's request context."""
     with signed_in.client:
 
         def figures(query):
@@ -39,23 +39,23 @@ def test_groups_are_listed_by_size_and_add_up_over_time(figures, recorded):
     assert found.totals.requests == sum(point.requests for point in found.points) == 4
 
 
-def test_a_group_leads_to_a_view_of_it_alone(figures, recorded):
+def test_group_links_to_a_view_filtered_by_it(figures, recorded):
     rows = {row.group: row for row in figures(f"{RANGE}&group=model").rows}
     assert rows["m1"].address.endswith("&group=key&model=m1")
     assert (rows[""].name, rows[""].address) == ("No model", None)
 
 
-def test_without_groups_the_chart_shows_none_and_the_breakdown_models(figures, recorded):
+def test_breakdown_is_by_model_without_grouping(figures, recorded):
     found = figures(RANGE)
     assert (found.by, len(found.rows), found.charted, found.charted_points) == ("model", 3, [], [])
 
 
-def test_the_period_before_is_of_the_same_length(figures, recorded):
+def test_previous_period_has_the_same_length(figures, recorded):
     found = figures("from=2026-05-21&to=2026-05-21")
     assert (found.totals.requests, found.earlier.requests, found.points) == (0, 4, [])
 
 
-def test_kinds_of_use_are_no_groups_of_calls(figures, recorded):
+def test_usage_kinds_are_not_groups_of_calls(figures, recorded):
     found = figures(f"{RANGE}&group=kind")
     assert (found.by, found.rows, found.rows_beyond, found.charted) == ("kind", [], 0, [])
     assert found.totals.kinds

@@ -1,4 +1,4 @@
-"""What the address of the usage page asks for, and the address of what is asked for."""
+"""Usage views are read from the page's address, and written to one."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ RANGE = "from=2026-05-19&to=2026-05-21"
 
 @pytest.fixture
 def view(signed_in, connection):
-    """Return the view that a query asks for, in the request of its page."""
+    """`view(query)` returns the view of a usage page, read in the page's request context."""
     with signed_in.client:
 
         def view(query):
@@ -23,20 +23,20 @@ def view(signed_in, connection):
         yield view
 
 
-def test_what_makes_no_sense_counts_as_absent(view):
+def test_invalid_parameters_are_ignored(view):
     plain = view(RANGE)
     assert (plain.metric, plain.group, plain.chart, plain.bucket) == ("requests", "none", "bars", "hour")
     assert view(f"{RANGE}&metric=x&group=x&chart=x&bucket=minute&model=+") == plain
 
 
-def test_its_address_asks_for_the_same_again(view):
+def test_address_round_trips(view):
     query = f"{RANGE}&metric=tokens&group=model&chart=area&bucket=day&route=/v1/chat"
     again = view(query)
     assert view(again.address().partition("?")[2]) == again
     assert "group=" not in again.address(group=None)
 
 
-def test_keys_are_given_by_name_and_those_of_others_are_not_found(view, customer, stranger):
+def test_keys_are_found_by_name_and_those_of_others_are_not(view, customer, stranger):
     chosen = view(f"{RANGE}&key={customer.key.name}")
     assert (chosen.key.id, chosen.filters["key"], select(chosen)["key_id"]) == (customer.key.id,) * 3
     for name in ("nobody", stranger.key.id):
@@ -44,13 +44,13 @@ def test_keys_are_given_by_name_and_those_of_others_are_not_found(view, customer
             view(f"{RANGE}&key={name}")
 
 
-def test_kinds_of_use_have_metrics_of_their_own(view):
+def test_usage_kinds_have_only_some_metrics(view):
     assert view(f"{RANGE}&group=kind&metric=errors").metric == "cost"
     assert view(f"{RANGE}&group=kind&metric=tokens").metric == "tokens"
 
 
-def test_calls_of_a_tag_are_told_apart_by_tag_and_key_only(view):
+def test_calls_with_a_tag_are_grouped_only_by_key_tag_and_kind(view):
     of_tag = view(f"{RANGE}&tag=alice&model=m&group=model")
     assert of_tag.group == "none"
     assert list(of_tag.groupings) == ["key", "tag", "kind"]
-    assert "tag" not in view(f"{RANGE}&group=tag").groupings  # no call has any
+    assert "tag" not in view(f"{RANGE}&group=tag").groupings  # no call has a tag

@@ -26,7 +26,7 @@ class Thing(Struct):
         {"number": 2**53 - 1},
     ],
 )
-def test_what_fits_is_taken(given):
+def test_valid_values_are_accepted(given):
     assert isinstance(read(Thing, given), Thing)
 
 
@@ -40,7 +40,7 @@ def test_what_fits_is_taken(given):
         *(("number", value) for value in (-1, 2**63, "3", 1.5, True)),
     ],
 )
-def test_what_does_not_is_refused_under_the_fields_name(field, value):
+def test_invalid_values_are_rejected_with_their_field(field, value):
     with pytest.raises(Problem) as caught:
         read(Thing, {field: value})
     assert [error.field for error in caught.value.errors] == [field]

@@ -9,7 +9,7 @@ from keygauge_keyservice.values import time_zone
 @pytest.mark.parametrize(
     ("text", "hours"), [("+03:00", 3), ("-0530", -5.5), ("+00:00", 0), ("UTC", 0), ("Asia/Kolkata", 5.5)]
 )
-def test_names_and_offsets_mean_what_they_look_like(text, hours):
+def test_names_and_offsets_are_parsed(text, hours):
     zone = time_zone.parse(text)
     assert datetime(2026, 1, 1, tzinfo=zone).utcoffset() == timedelta(hours=hours)
 
@@ -31,19 +31,19 @@ def test_names_and_offsets_mean_what_they_look_like(text, hours):
         "../etc/passwd",
     ],
 )
-def test_what_might_be_read_in_two_ways_is_no_zone(text):
+def test_ambiguous_or_invalid_zones_are_none(text):
     assert time_zone.parse(text) is None
 
 
 @pytest.mark.parametrize(
     ("zone", "day", "first"),
     [
-        ("Atlantic/Azores", date(2026, 10, 25), datetime(2026, 10, 25, 0, tzinfo=UTC)),  # midnight comes twice
-        ("America/Santiago", date(2026, 9, 6), datetime(2026, 9, 6, 4, tzinfo=UTC)),  # there is none
+        ("Atlantic/Azores", date(2026, 10, 25), datetime(2026, 10, 25, 0, tzinfo=UTC)),  # midnight occurs twice
+        ("America/Santiago", date(2026, 9, 6), datetime(2026, 9, 6, 4, tzinfo=UTC)),  # there is no midnight
         ("Asia/Beirut", date(2026, 3, 29), datetime(2026, 3, 28, 22, tzinfo=UTC)),  # as above
     ],
 )
-def test_a_day_begins_at_the_first_instant_of_its_date(zone, day, first):
+def test_day_begins_at_the_first_instant_of_its_date(zone, day, first):
     local = ZoneInfo(zone)
     assert time_zone.first_moment(day, local) == first
     assert first.astimezone(local).date() == day

@@ -34,18 +34,18 @@ def bearer(secret):
         {"Authorization": "Bearer test-service-token-0123456789"},
     ],
 )
-def test_only_the_admin_token_is_let_in(client, headers):
+def test_other_credentials_than_the_admin_token_are_rejected(client, headers):
     answer = client.get("/v1/plans", headers=headers)
     assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
-def test_refusals_say_how_to_sign_in(client):
+def test_unauthorized_answer_names_the_bearer_scheme(client):
     answer = client.get("/v1/plans")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert answer.content_type == "application/problem+json"
 
 
-def test_two_tokens_of_one_name_are_valid_until_revoked(client, connection, make):
+def test_tokens_with_the_same_name_are_valid_until_revoked(client, connection, make):
     (old, old_secret), (_, new_secret) = make(), make()
     assert [client.get("/v1/accounts", headers=bearer(one)).status_code for one in (old_secret, new_secret)] == [
         200
@@ -55,7 +55,7 @@ def test_two_tokens_of_one_name_are_valid_until_revoked(client, connection, make
     assert client.get("/v1/accounts", headers=bearer(new_secret)).status_code == 200
 
 
-def test_an_expired_or_invented_token_is_refused(client, make):
+def test_expired_or_unknown_token_is_rejected(client, make):
     _, secret = make(expires_at=datetime.now(UTC) - timedelta(seconds=1))
     for one in (secret, "kga_invented", "kgs_", ""):
         assert client.get("/v1/accounts", headers=bearer(one)).status_code == 401
@@ -64,14 +64,14 @@ def test_an_expired_or_invented_token_is_refused(client, make):
 @pytest.mark.parametrize(
     ("scope", "plan", "price"), [("read", 403, 403), ("keys", 403, 403), ("billing", 403, 422), ("all", 422, 422)]
 )
-def test_a_scope_bounds_what_a_token_changes(client, make, scope, plan, price):
+def test_scope_limits_what_a_token_may_change(client, make, scope, plan, price):
     _, secret = make(scope=scope)
     assert client.get("/v1/plans", headers=bearer(secret)).status_code == 200
     assert client.post("/v1/plans", json={}, headers=bearer(secret)).status_code == plan
     assert client.post("/v1/prices", json={}, headers=bearer(secret)).status_code == price
 
 
-def test_neither_kind_stands_for_the_other(client, make):
+def test_admin_and_service_tokens_are_not_interchangeable(client, make):
     _, of_service = make(kind="service", name="shop")
     _, of_admin = make()
     assert client.get("/v1/accounts", headers=bearer(of_service)).status_code == 401
@@ -79,7 +79,7 @@ def test_neither_kind_stands_for_the_other(client, make):
     assert client.post("/v1/heartbeat", json={}, headers=bearer(of_service)).status_code == 422
 
 
-def test_one_token_of_the_environment_may_be_both(settings):
+def test_environment_may_use_one_token_for_both(settings):
     app = create_app(replace(settings, service_token=settings.admin_token))
     client, headers = app.test_client(), bearer(settings.admin_token)
     assert client.get("/v1/accounts", headers=headers).status_code == 200
@@ -87,7 +87,7 @@ def test_one_token_of_the_environment_may_be_both(settings):
     app.extensions["keygauge"].close()
 
 
-def test_a_token_for_metrics_reads_those_and_nothing_else(client, make):
+def test_metrics_token_reads_only_metrics(client, make):
     _, of_metrics = make(kind="metrics", name="prometheus")
     _, of_service = make(kind="service", name="shop")
     _, of_admin = make(scope="read")

@@ -1,7 +1,7 @@
 import gzip
 
 
-def test_answers_are_compressed_for_those_who_take_it(client):
+def test_answers_are_compressed_if_the_client_accepts_gzip(client):
     plain = client.get("/v1/openapi.json")
     small = client.get("/v1/openapi.json", headers={"Accept-Encoding": "br, gzip;q=0.5"})
     assert plain.content_encoding is None
@@ -11,7 +11,7 @@ def test_answers_are_compressed_for_those_who_take_it(client):
     assert client.get("/v1/openapi.json", headers={"Accept-Encoding": "gzip;q=0"}).content_encoding is None
 
 
-def test_list_that_has_not_changed_is_not_sent_again(client, operator, account):
+def test_unchanged_list_is_not_sent_again(client, operator, account):
     path = f"/v1/accounts/{account['id']}/keys"
     etag = client.get(path, headers=operator).headers["ETag"]
     again = client.get(path, headers=operator | {"If-None-Match": etag, "Accept-Encoding": "gzip"})

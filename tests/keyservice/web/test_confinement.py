@@ -1,4 +1,4 @@
-"""An account's own token: every operation of the API with another account's ids, and what it may do with its own."""
+"""Account tokens: every operation of the API with another account's ids, and what a token may do in its own account."""
 
 import re
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def _no_delay(monkeypatch):
 
 @pytest.fixture
 def own(connection, settings, make_event):
-    """`own(name)` makes an account with everything that an account has, and a token of it."""
+    """`own(name)` creates an account with everything that an account can have, and an account token."""
 
     def own(name, scope="manage"):
         plan_id = f"plan-{name.lower()}"
@@ -115,7 +115,7 @@ def state(connection):
 
 
 @pytest.mark.parametrize("scope", ["read", "manage"])
-def test_nothing_of_another_account_is_told_or_changed(client, connection, own, scope):
+def test_nothing_of_another_account_is_revealed_or_changed(client, connection, own, scope):
     mine, theirs = own("Acme", scope), own("SECRET")
     before, walked = state(connection), 0
     for method, path, operation in operations():
@@ -130,7 +130,7 @@ def test_nothing_of_another_account_is_told_or_changed(client, connection, own, 
     assert state(connection) == before
 
 
-def test_no_filter_or_page_tells_whether_something_of_others_exists(client, own):
+def test_filters_and_cursors_do_not_reveal_whether_foreign_objects_exist(client, own):
     mine, theirs = own("Acme"), own("SECRET")
     walked = 0
     for method, path, operation in operations():
@@ -151,7 +151,7 @@ def test_no_filter_or_page_tells_whether_something_of_others_exists(client, own)
 
 
 @pytest.mark.parametrize("scope", ["read", "manage"])
-def test_its_own_things_are_read_and_those_of_scope_manage_changed(client, own, scope):
+def test_own_objects_are_read_with_any_scope_and_changed_with_manage(client, own, scope):
     mine, walked = own("Acme", scope), 0
     last = ("deleteKey", "deleteNotification", "revokeToken")
     for method, path, operation in sorted(operations(), key=lambda one: one[2]["operationId"] in last):
@@ -167,7 +167,7 @@ def test_its_own_things_are_read_and_those_of_scope_manage_changed(client, own, 
     assert walked > 20
 
 
-def test_lists_hold_what_is_its_own_alone(client, own):
+def test_lists_contain_only_own_objects(client, own):
     mine = own("Acme")
     own("SECRET")
     assert [one["id"] for one in client.get("/v1/accounts", headers=mine.headers).json["accounts"]] == [mine.account.id]
@@ -184,7 +184,7 @@ def test_lists_hold_what_is_its_own_alone(client, own):
     assert [price["model"] for price in prices] == ["acme-model"]
 
 
-def test_what_it_does_is_audited_by_its_name(client, connection, own):
+def test_changes_are_audited_with_the_token_name(client, connection, own):
     mine = own("Acme")
     made = client.post(f"/v1/accounts/{mine.account.id}/keys", json={"name": "batch"}, headers=mine.headers)
     assert (made.status_code, made.json["key"]["created_by"]) == (201, "account token Acme token")
@@ -194,7 +194,7 @@ def test_what_it_does_is_audited_by_its_name(client, connection, own):
     assert used["last_used_at"] is not None
 
 
-def test_what_an_operator_set_it_does_not_lift(client, operator, own):
+def test_restrictions_set_by_an_operator_cannot_be_lifted(client, operator, own):
     mine = own("Acme")
     path, locked = f"/v1/keys/{mine.key.id}", {"code": "locked_by_operator"}
     limit = {"name": "daily", "unit": "request", "amount": 5, "period": "day", "subject": "key"}
@@ -208,7 +208,7 @@ def test_what_an_operator_set_it_does_not_lift(client, operator, own):
     assert client.patch(path, json={"name": "renamed"}, headers=mine.headers).status_code == 200
 
 
-def test_it_ends_when_revoked_expired_or_its_maker_leaves(client, connection, own):
+def test_token_is_invalid_once_revoked_expired_or_its_creator_leaves(client, connection, own):
     mine = own("Acme")
 
     def make(**options):
@@ -230,7 +230,7 @@ def test_it_ends_when_revoked_expired_or_its_maker_leaves(client, connection, ow
     assert [status(one) for one in (of_member, mine.secret)] == [401, 200]
 
 
-def test_a_member_who_may_change_nothing_any_more_keeps_no_token(connection, own):
+def test_member_who_becomes_a_viewer_loses_their_tokens(connection, own):
     mine = own("Acme")
     given = {"account_id": mine.account.id, "email": "ada@acme.example", "password": "correct horse battery"}
     ada = members.create(connection, role="member", actor="test", **given)
@@ -249,21 +249,21 @@ def test_a_member_who_may_change_nothing_any_more_keeps_no_token(connection, own
         ({"kind": "service", "scope": None}, "account"),
     ],
 )
-def test_a_token_that_does_not_fit_is_refused(client, operator, own, change, field):
+def test_invalid_token_is_rejected(client, operator, own, change, field):
     given = {"kind": "account", "name": "ci", "account": own("Acme").account.id, "scope": "read"} | change
     answer = client.post("/v1/tokens", json={k: v for k, v in given.items() if v is not None}, headers=operator)
     assert answer.status_code == 422
     assert field in {error["field"] for error in answer.json["errors"]}
 
 
-def test_an_account_has_a_bounded_number_of_tokens(client, operator, own, monkeypatch):
+def test_number_of_tokens_per_account_is_limited(client, operator, own, monkeypatch):
     monkeypatch.setattr(tokens, "PER_ACCOUNT_MAX", 2)
     given = {"kind": "account", "name": "ci", "account": own("Acme").account.id}
     assert [client.post("/v1/tokens", json=given, headers=operator).status_code for _ in range(2)] == [201, 422]
     assert client.post("/v1/tokens", json=given | {"account": "nobody"}, headers=operator).status_code == 404
 
 
-def test_an_address_that_guesses_is_told_to_wait_and_others_are_not(client, own, monkeypatch):
+def test_guessing_address_must_wait_and_others_need_not(client, own, monkeypatch):
     monkeypatch.setattr(guess_throttle, "PER_WINDOW", 3)
     mine = own("Acme")
     assert client.get("/v1/keys", headers=mine.headers).status_code == 200
@@ -280,7 +280,7 @@ def test_an_address_that_guesses_is_told_to_wait_and_others_are_not(client, own,
 
 
 def told(answer, theirs):
-    """What an answer tells, but for the ids that were asked for."""
+    """Return the status and text of an answer, with the requested ids masked."""
     text = f"{answer.status_code} {answer.text}"
     for given in sorted({*map(str, theirs.ids.values()), *map(str, NOTHING.values())}, key=len, reverse=True):
         text = text.replace(f"'{given}'", "ID")

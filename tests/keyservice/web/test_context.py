@@ -10,9 +10,9 @@ def count(connection):
     return connection.execute("SELECT count(*) AS n FROM plan").fetchone()["n"]
 
 
-def test_what_a_request_wrote_is_kept_unless_it_failed(app, connection):
+def test_writes_are_committed_unless_the_request_fails(app, connection):
     services = of_app(app)
-    assert services.page_pool.closed  # an app may be made before a fork
+    assert services.page_pool.closed  # an app may be created before a fork
 
     def fail():
         with services.connection() as one:
@@ -25,11 +25,11 @@ def test_what_a_request_wrote_is_kept_unless_it_failed(app, connection):
     with services.connection() as one:
         one.execute(ADD)
     assert count(connection) == 1
-    assert services.replica_pool.closed  # pages keep no heartbeat waiting
+    assert services.replica_pool.closed  # heartbeats have their own pool and never wait for pages
 
 
 @pytest.mark.parametrize("name", ["connection", "replica_connection"])
-def test_a_connection_to_what_became_a_standby_is_not_used_again(app, name):
+def test_connection_to_a_server_that_became_a_standby_is_closed(app, name):
     connect, used = getattr(of_app(app), name), []
 
     def write():

@@ -27,7 +27,7 @@ def refused(throttle, ip):
     return int(caught.value.headers["Retry-After"])
 
 
-def test_an_address_that_guesses_waits_until_the_window_ends_and_others_do_not(throttle, clock):
+def test_guessing_address_waits_until_the_window_ends_and_others_do_not(throttle, clock):
     send(throttle, "192.0.2.1", PER_WINDOW)
     clock[0] += 0.5
     wait_s = refused(throttle, "192.0.2.1")
@@ -37,12 +37,12 @@ def test_an_address_that_guesses_waits_until_the_window_ends_and_others_do_not(t
     assert refused(throttle, "192.0.2.1") <= WINDOW_S + 1
 
 
-def test_credentials_that_exist_are_not_counted(throttle):
+def test_valid_credentials_are_not_counted(throttle):
     for _ in range(2 * PER_WINDOW):
         throttle.admit("192.0.2.1")
 
 
-def test_all_addresses_of_one_network_and_all_that_hide_count_together(throttle):
+def test_addresses_of_one_network_and_unknown_addresses_count_together(throttle):
     for number in range(PER_WINDOW):
         send(throttle, f"2001:db8::{number:x}", 1)
         send(throttle, f"nonsense-{number}", 1)

@@ -19,13 +19,13 @@ def test_write_with_an_idempotency_key_is_done_once(client, operator, account, c
     assert client.post(path, json={"name": "prod"}, headers=operator | {"Idempotency-Key": "two"}).status_code == 201
 
 
-def test_failed_write_may_be_sent_again(client, operator, account):
+def test_failed_write_can_be_retried(client, operator, account):
     headers = operator | {"Idempotency-Key": "one"}
     assert client.post("/v1/accounts", json={"name": "B", "plan": "none"}, headers=headers).status_code == 404
     assert client.post("/v1/accounts", json={"name": "B", "plan": "free"}, headers=headers).status_code == 201
 
 
-def test_unfinished_write_is_not_begun_again(client, operator, account, connection):
+def test_unfinished_write_is_not_started_again(client, operator, account, connection):
     headers = operator | {"Idempotency-Key": "one"}
     client.post("/v1/accounts", json={"name": "B", "plan": "free"}, headers=headers)
     connection.execute("UPDATE idempotency SET status = NULL")
@@ -35,12 +35,12 @@ def test_unfinished_write_is_not_begun_again(client, operator, account, connecti
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, "ü"])
-def test_wrong_idempotency_key_is_refused(client, operator, account, key):
+def test_invalid_idempotency_key_is_rejected(client, operator, account, key):
     headers = operator | {"Idempotency-Key": key}
     assert client.post("/v1/accounts", json={"name": "B", "plan": "free"}, headers=headers).status_code == 422
 
 
-def test_every_write_of_an_operator_takes_an_idempotency_key(app, client, operator):
+def test_every_write_of_an_operator_accepts_an_idempotency_key(app, client, operator):
     documented = {
         (method, path): operation
         for path, item in document(API)["paths"].items()
@@ -56,7 +56,7 @@ def test_every_write_of_an_operator_takes_an_idempotency_key(app, client, operat
         assert [error["field"] for error in answer.json["errors"]] == ["Idempotency-Key"], path
 
 
-def test_deletion_that_is_sent_again_is_answered_alike(client, operator, account):
+def test_repeated_deletion_gets_the_same_answer(client, operator, account):
     key = client.post(f"/v1/accounts/{account['id']}/keys", json={"name": "prod"}, headers=operator).json["key"]
     headers = operator | {"Idempotency-Key": "one"}
     for _ in range(2):
@@ -64,7 +64,7 @@ def test_deletion_that_is_sent_again_is_answered_alike(client, operator, account
         assert (answer.status_code, answer.text) == (204, "")
 
 
-def test_price_that_is_sent_again_is_set_once(client, operator, connection):
+def test_repeated_price_is_set_once(client, operator, connection):
     body = {"model": "m", "tiers": [{"input": 1, "output": 2}]}
     first, second = (
         client.post("/v1/prices", json=body, headers=operator | {"Idempotency-Key": "one"}) for _ in range(2)
@@ -74,7 +74,7 @@ def test_price_that_is_sent_again_is_set_once(client, operator, connection):
     assert connection.execute("SELECT count(*) AS prices FROM price").fetchone() == {"prices": 1}
 
 
-def test_an_answer_kept_for_one_account_is_not_anothers(client, operator, account, connection):
+def test_stored_answers_are_separate_per_account(client, operator, account, connection):
     key = client.post(f"/v1/accounts/{account['id']}/keys", json={"name": "prod"}, headers=operator).json["key"]
     other = client.post("/v1/accounts", json={"name": "Beta", "plan": "free"}, headers=operator).json
 

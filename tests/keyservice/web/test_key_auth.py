@@ -16,17 +16,17 @@ def ask(client, token):
     return client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
 
 
-def test_api_key_header_works_too(client, owned):
+def test_api_key_header_is_accepted(client, owned):
     assert client.get("/v1/me", headers={"x-api-key": owned[1]}).json["key"]["id"] == owned[0].id
 
 
 @pytest.mark.parametrize("spoil", [str.upper, lambda token: token[:-1], lambda token: "", lambda token: "nonsense"])
-def test_what_is_no_key_is_refused(client, owned, spoil):
+def test_invalid_key_is_rejected(client, owned, spoil):
     answer = ask(client, spoil(owned[1]))
     assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
-def test_key_that_does_not_work_is_refused(client, connection, owned):
+def test_disabled_expired_or_suspended_key_is_rejected(client, connection, owned):
     key, token = owned
     keys.set_status(connection, key.id, "disabled", actor="test")
     assert ask(client, token).json["code"] == "key_disabled"
@@ -39,7 +39,7 @@ def test_key_that_does_not_work_is_refused(client, connection, owned):
     assert ask(client, token).json["code"] == "account_suspended"
 
 
-def test_key_is_refused_from_elsewhere(client, connection, owned):
+def test_key_is_rejected_outside_its_networks(client, connection, owned):
     key, token = owned
     keys.change(connection, key.id, actor="test", networks=["10.0.0.0/8"])
     assert ask(client, token).json["code"] == "ip_not_allowed"
@@ -47,11 +47,11 @@ def test_key_is_refused_from_elsewhere(client, connection, owned):
     assert ask(client, token).status_code == 200
 
 
-def test_tokens_of_others_are_no_keys(client, operator):
+def test_admin_token_is_not_a_key(client, operator):
     assert client.get("/v1/me", headers=operator).status_code == 401
 
 
-def test_an_imported_key_asks_as_one_of_ours(client, connection, owned, settings):
+def test_imported_key_is_accepted(client, connection, owned, settings):
     token = "sk-of-another-system-1"
     given = {"peppers": settings.peppers, "account_id": owned[0].account_id, "actor": "test", "name": "imported"}
     made = keys.take_over(connection, digest(token), **given)

@@ -17,18 +17,18 @@ def problem(call):
     return caught.value
 
 
-def test_a_body_is_read_as_its_type_whatever_the_content_type_says(app):
+def test_body_is_parsed_regardless_of_its_content_type(app):
     with app.test_request_context("/", method="POST", data='{"name": "a", "counts": [1]}', content_type="text/plain"):
         assert message.body(Thing) == Thing("a", [1])
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"null"])
-def test_a_body_that_is_no_json_is_refused(app, data):
+def test_body_that_is_not_json_is_rejected(app, data):
     with app.test_request_context("/", method="POST", data=data):
         assert problem(lambda: message.body(Thing)).code == "invalid_json"
 
 
-def test_a_message_of_a_replica_names_the_field_and_passes_over_newer_ones():
+def test_decode_names_the_invalid_field_and_ignores_newer_fields():
     assert message.decode(Thing, b'{"name": "a", "newer": {}}', code="invalid_heartbeat") == Thing("a")
     for body, field in ((b'{"name": 3}', "name"), (b'{"name": "a", "counts": ["x"]}', "counts"), (b"3", "body")):
         wrong = problem(lambda body=body: message.decode(Thing, body, code="invalid_heartbeat"))
@@ -38,7 +38,7 @@ def test_a_message_of_a_replica_names_the_field_and_passes_over_newer_ones():
         assert "is not JSON" in str(problem(lambda body=body: message.decode(Thing, body, code="invalid_heartbeat")))
 
 
-def test_an_answer_has_the_fields_of_its_type_and_no_others(app):
+def test_answer_has_only_the_fields_of_its_type(app):
     with app.test_request_context("/"):
         answer = message.answer(Thing, {"name": "a", "counts": [2**53], "secret": "x"}, 201)
     assert (answer.status_code, answer.get_data()) == (201, b'{"name":"a","counts":[9007199254740992]}')

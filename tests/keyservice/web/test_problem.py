@@ -45,7 +45,7 @@ def app():
         ("GET", "/wrong", 422, "invalid"),
     ],
 )
-def test_errors_have_one_shape(client, method, path, status, code):
+def test_all_errors_have_the_same_shape(client, method, path, status, code):
     answer = client.open(path, method=method)
     assert answer.status_code == status
     assert answer.content_type == "application/problem+json"
@@ -57,24 +57,24 @@ def test_field_errors_are_listed(client):
     assert client.get("/wrong").json["errors"] == [{"field": "name", "code": "missing", "detail": "is required"}]
 
 
-def test_a_fault_is_logged_and_does_not_leak(client, caplog):
+def test_internal_error_is_logged_and_not_leaked(client, caplog):
     with caplog.at_level(logging.ERROR):
         answer = client.get("/broken")
     assert "a secret detail" not in answer.text
     assert "a secret detail" in caplog.text
 
 
-def test_methods_that_are_allowed_are_named(client):
+def test_allowed_methods_are_named(client):
     assert "GET" in client.post("/broken").headers["Allow"]
 
 
-def test_a_body_that_is_too_large_is_refused(client):
+def test_body_that_is_too_large_is_rejected(client):
     answer = client.post("/v1/accounts", data=b"x" * (2 << 20), headers={"Authorization": "Bearer " + "a" * 20})
     assert answer.status_code == 413
     assert answer.json["code"] == "request_too_large"
 
 
-def test_no_database_is_503_with_a_retry(client, app, caplog):
+def test_unavailable_database_is_503_with_retry_after(client, app, caplog):
     app.extensions["keygauge"].page_pool.timeout = 0.2
     answer = client.get("/database")
     app.extensions["keygauge"].close()

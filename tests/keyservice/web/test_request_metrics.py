@@ -29,7 +29,7 @@ def test_requests_are_counted_and_timed_by_route(registry, client):
     assert [one.value for one in counted if one.name.endswith("duration_seconds_count")] == [2]
 
 
-def test_what_anyone_can_make_up_makes_no_series(registry, client):
+def test_unknown_paths_and_methods_add_no_series(registry, client):
     for number in range(3):
         client.get(f"/made-up-{number}")
         client.open("/keys/one", method=f"MADEUP{number}")

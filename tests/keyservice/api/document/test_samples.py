@@ -1,4 +1,4 @@
-"""The examples of the OpenAPI document, run as they stand there."""
+"""The code samples of the OpenAPI document, run unchanged."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from keygauge_keyservice.openapi import document
 TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "invitation", "MEMBER": "member"} | {
     "NOTIFICATION": "notice_channel"
 }
-FIRST = ("createPlan", "createAccount", "createKey", "createToken")  # what the others are about
+FIRST = ("createPlan", "createAccount", "createKey", "createToken")  # the others need what these create
 LAST = ("deleteKey", "removeMember", "withdrawInvitation", "deleteNotification", "deletePlan", "deleteAccount")
 TABLES["NOTIFICATION"] = "notice_channel"
 SET = ("KEYGAUGE", "KEYGAUGE_ADMIN_TOKEN", "PLAN")
 PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
-# Each sample is a module of its own; to start Node.js takes longer than to run one.
+# One process runs all samples, each as its own module: starting Node.js takes longer than running a sample.
 NODE = """
 import {createInterface} from "node:readline";
 
@@ -38,7 +38,7 @@ for await (const line of createInterface({input: process.stdin})) {
 
 
 def operations():
-    """Operators' operations in an order in which they work: what is there is made first and deleted last."""
+    """Return the operators' operations in an order that works: what others need is created first and deleted last."""
     found = {one["operationId"]: one for item in document(API)["paths"].values() for one in item.values()}
     of_operators = [name for name, one in found.items() if {"operator": []} in one["security"]]
     of_operators.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name in LAST))
@@ -95,7 +95,7 @@ def in_node(directory):
 
 @pytest.fixture
 def run(lang, tmp_path):
-    """Run a sample in its language; one that fails is told with what it printed."""
+    """Run a sample in its language; a failure shows the sample and its output."""
     if missing := [program for program in PROGRAMS[lang] if not shutil.which(program)]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     if lang == "JavaScript":
@@ -125,7 +125,7 @@ def test_every_sample_runs(run, environment, connection, lang):
                 environment.setenv(variable, str(row["id"]))
 
 
-def test_samples_are_of_operations_that_exist():
+def test_samples_belong_to_existing_operations():
     names = {operation["operationId"] for operation in operations()}
     assert {*samples.BODIES, *samples.QUERIES, *samples.ONCE} <= names
     assert all(len(operation["x-codeSamples"]) == 3 for operation in operations())

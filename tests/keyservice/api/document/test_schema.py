@@ -4,14 +4,14 @@ from keygauge_keyservice.api.document.schema import components
 
 
 class Told(Struct):
-    """What a type is.
+    """A described type.
 
-    It is told as Python 3.13 keeps it, whatever the interpreter.
+    Its docstring has no indentation, as in Python 3.13.
     """
 
     name: str
 
 
-def test_a_docstring_is_told_without_its_indentation():
+def test_description_is_the_docstring_without_its_indentation():
     described = components([Told])["Told"]["description"]
-    assert described == "What a type is.\n\nIt is told as Python 3.13 keeps it, whatever the interpreter."
+    assert described == "A described type.\n\nIts docstring has no indentation, as in Python 3.13."

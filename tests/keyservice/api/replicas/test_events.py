@@ -23,7 +23,7 @@ def post(client, replica):
     return post
 
 
-def test_a_batch_is_taken(post, lines, connection, app):
+def test_batch_is_accepted(post, lines, connection, app):
     lines[2] = b"nonsense\n"
     answer = post(b"".join(lines))
     assert answer.json == {"next": 5, "accepted": 4, "refused": [{"number": 2, "code": "bad_json"}]}
@@ -37,17 +37,17 @@ def test_a_batch_is_taken(post, lines, connection, app):
     assert 0 <= registry.get_sample_value("keygauge_ledger_lag_seconds") < 60
 
 
-def test_a_compressed_batch_is_taken(post, lines):
+def test_compressed_batch_is_accepted(post, lines):
     answer = post(gzip.compress(b"".join(lines)), headers={"Content-Encoding": "gzip"})
     assert answer.json["accepted"] == 5
 
 
-def test_a_full_batch_beyond_the_bound_of_other_bodies_is_taken(post, make_line):
+def test_full_batch_may_be_larger_than_other_bodies(post, make_line):
     line = make_line(time_us=time.time_ns() // 1_000, route="/" + "x" * 500) + b"\n"
     assert post(line * events.LINES_MAX).json["accepted"] == events.LINES_MAX
 
 
-def test_a_few_kilobytes_never_become_millions_of_lines(post):
+def test_compressed_empty_lines_use_bounded_memory(post):
     body = gzip.compress(b"\n" * events.BATCH_BYTES_MAX, mtime=0)
     tracemalloc.start()
     try:
@@ -72,7 +72,7 @@ def test_a_few_kilobytes_never_become_millions_of_lines(post):
         (b"x\n", {"Authorization": "Bearer wrong"}, 401, "unauthorized"),
     ],
 )
-def test_what_is_no_batch_is_refused_whole(post, connection, body, headers, status, code):
+def test_invalid_batch_is_rejected_as_a_whole(post, connection, body, headers, status, code):
     answer = post(body, headers=headers)
     assert (answer.status_code, answer.json["code"]) == (status, code)
     assert connection.execute("SELECT count(*) AS n FROM spool").fetchone() == {"n": 0}
@@ -90,16 +90,16 @@ def test_what_is_no_batch_is_refused_whole(post, connection, body, headers, stat
         "spool=0a&first=9007199254740993",
     ],
 )
-def test_a_batch_needs_its_place_in_its_spool(post, lines, query):
+def test_batch_needs_its_spool_and_position(post, lines, query):
     answer = post(b"".join(lines), query=query)
     assert (answer.status_code, answer.json["code"]) == (422, "bad_batch")
 
 
-def test_an_operator_sends_no_events(client, operator):
+def test_operators_cannot_send_events(client, operator):
     assert client.post("/v1/events?spool=0a&first=0", data=b"x\n", headers=operator).status_code == 401
 
 
-def test_a_lost_connection_is_told_to_the_sender_who_sends_again(post, lines, connection, app):
+def test_batch_sent_again_after_a_lost_database_connection_counts_once(post, lines, connection, app):
     post(b"".join(lines))
     with app.extensions["keygauge"].connection() as pooled:
         connection.execute("SELECT pg_terminate_backend(%s, 5000)", (pooled.info.backend_pid,))
@@ -109,7 +109,7 @@ def test_a_lost_connection_is_told_to_the_sender_who_sends_again(post, lines, co
     assert connection.execute("SELECT sum(requests)::int AS n FROM rollup").fetchone() == {"n": 10}
 
 
-def test_a_spool_that_another_process_sends_is_refused_and_nothing_of_it_is_lost(post, lines, connection):
+def test_spool_that_another_process_sends_is_rejected_without_loss(post, lines, connection):
     assert post(b"".join(lines[:3]), query="spool=0a&first=0&owner=0a").json["next"] == 3
     answer = post(b"".join(lines), query="spool=0a&first=0&owner=0b")
     assert (answer.status_code, answer.json["code"]) == (409, "spool_claimed")
@@ -117,9 +117,9 @@ def test_a_spool_that_another_process_sends_is_refused_and_nothing_of_it_is_lost
     connection.execute("UPDATE spool SET updated_at = updated_at - interval '4 seconds'")  # its process is dead
     assert post(b"".join(lines), query="spool=0a&first=0&owner=0b").json == {"next": 5, "accepted": 1, "refused": []}
     assert post(lines[4], query="spool=0a&first=5&owner=0a").status_code == 409  # now the other way round
-    assert post(lines[4], query="spool=0a&first=4").json["next"] == 5  # a sender that does not say who it is
+    assert post(lines[4], query="spool=0a&first=4").json["next"] == 5  # a sender without `owner`
     assert connection.execute("SELECT count(*) AS n FROM event").fetchone() == {"n": 5}
 
 
-def test_an_owner_that_is_no_spool_is_refused(post, lines):
+def test_owner_must_be_a_spool_id(post, lines):
     assert post(lines[0], query="spool=0a&first=0&owner=me").json["code"] == "bad_batch"

@@ -6,7 +6,7 @@ import pytest
 HEAD = {"replica": "a" * 32, "service": "api", "host": "a1", "version": "0.1.0", "mode": "enforce", "cursor": None}
 
 
-def test_a_heartbeat_is_answered(client, replica):
+def test_heartbeat_is_answered(client, replica):
     answer = client.post("/v1/heartbeat", json=HEAD, headers=replica)
     assert answer.status_code == 200
     assert answer.json == {
@@ -29,11 +29,11 @@ def test_a_heartbeat_is_answered(client, replica):
     }
 
 
-def test_fields_of_newer_replicas_are_passed_over(client, replica):
+def test_unknown_fields_of_newer_replicas_are_ignored(client, replica):
     assert client.post("/v1/heartbeat", json=HEAD | {"mood": "good"}, headers=replica).status_code == 200
 
 
-def test_only_replicas_may_heartbeat(client, operator):
+def test_only_replicas_may_send_heartbeats(client, operator):
     assert client.post("/v1/heartbeat", json=HEAD).status_code == 401
     assert client.post("/v1/heartbeat", json=HEAD, headers=operator).status_code == 401
 
@@ -69,7 +69,7 @@ def test_only_replicas_may_heartbeat(client, operator):
         {"return": None},
     ],
 )
-def test_a_wrong_heartbeat_is_refused_as_a_whole(client, replica, connection, change):
+def test_invalid_heartbeat_is_rejected_as_a_whole(client, replica, connection, change):
     answer = client.post("/v1/heartbeat", data=json.dumps(HEAD | change), headers=replica)
     assert answer.status_code == 422
     assert answer.json["code"] == "bad_heartbeat"
@@ -78,7 +78,7 @@ def test_a_wrong_heartbeat_is_refused_as_a_whole(client, replica, connection, ch
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
-def test_a_body_that_is_no_heartbeat_is_refused(client, replica, body):
+def test_body_that_is_not_a_heartbeat_is_rejected(client, replica, body):
     answer = client.post("/v1/heartbeat", data=body, headers=replica)
     assert answer.status_code == 422
     assert answer.json["code"] == "bad_heartbeat"

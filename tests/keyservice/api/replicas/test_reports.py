@@ -46,12 +46,12 @@ def kept(connection):
         {"hours": [{**REPORT["hours"][0], "hour": HOUR + n * 3_600} for n in range(501)]},
     ],
 )
-def test_a_wrong_report_is_refused_whole(post, connection, wrong):
+def test_invalid_report_is_rejected_as_a_whole(post, connection, wrong):
     answer = post({**REPORT, **wrong})
     assert (answer.status_code, answer.json["code"]) == (422, "bad_report")
     assert kept(connection) == []
 
 
-def test_only_replicas_report(post, operator, client):
+def test_only_replicas_may_send_reports(post, operator, client):
     assert post(REPORT, headers=operator).status_code == 401
     assert client.post("/v1/reports", data=b"{").status_code == 401

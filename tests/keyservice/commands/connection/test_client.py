@@ -7,7 +7,7 @@ from keygauge_keyservice.commands.connection.client import Api, ApiError, connec
 
 
 class Service:
-    """Answers with what a test says, and notes what was asked."""
+    """A service that returns the given answers and records the requests."""
 
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []
@@ -18,13 +18,13 @@ class Service:
         return status, document if isinstance(document, bytes) else json.dumps(document).encode()
 
 
-def test_paths_are_quoted_and_what_is_none_is_not_asked():
+def test_paths_are_quoted_and_none_is_left_out_of_queries():
     service = Service((200, {"id": "a"}))
     assert Api(service).get("keys", "a/../b?c", plan=None, limit=5) == {"id": "a"}
     assert service.asked == [("GET", "/v1/keys/a%2F..%2Fb%3Fc", {"limit": "5"}, None)]
 
 
-def test_bodies_go_with_the_methods_that_have_one_and_an_empty_answer_is_a_document():
+def test_methods_with_a_body_send_one_and_an_empty_answer_is_an_empty_document():
     service = Service(*[(204, b"")] * 4)
     api = Api(service)
     assert [api.post("a"), api.put("a", body={"b": 1}), api.patch("a", body={}), api.delete("a")] == [{}] * 4
@@ -33,7 +33,7 @@ def test_bodies_go_with_the_methods_that_have_one_and_an_empty_answer_is_a_docum
     ]
 
 
-def test_a_list_is_read_page_by_page_and_no_further_than_asked():
+def test_list_is_read_page_by_page_up_to_its_maximum():
     pages = [(200, {"keys": [1, 2], "next": "n"}), (200, {"keys": [3], "next": None})]
     service = Service(*pages)
     assert list(Api(service).all("keys", field="keys")) == [1, 2, 3]
@@ -44,7 +44,7 @@ def test_a_list_is_read_page_by_page_and_no_further_than_asked():
     assert list(Api(Service()).all("keys", field="keys", most=0)) == []
 
 
-def test_a_refusal_is_told_in_the_words_of_the_command_line():
+def test_error_uses_the_names_of_the_command_line():
     problem = {"errors": [{"field": "monthly_nanousd", "code": "wrong", "detail": "must be a number"}]}
     with pytest.raises(ApiError, match="--price must be a number") as caught:
         Api(Service((422, problem))).patch("plans", "p", body={})
@@ -52,7 +52,7 @@ def test_a_refusal_is_told_in_the_words_of_the_command_line():
 
 
 @pytest.mark.parametrize("answer", [(200, b"<html>"), (502, b"<html>"), (200, b"[]"), (500, b"3")])
-def test_an_answer_of_something_else_is_said_to_be_one(answer):
+def test_answer_of_another_program_is_an_error(answer):
     with pytest.raises(CommandError):
         Api(Service(answer)).get("keys")
 
@@ -60,6 +60,6 @@ def test_an_answer_of_something_else_is_said_to_be_one(answer):
 @pytest.mark.parametrize(
     ("url", "token", "told"), [("keys.example", "t", "use a full one for --url"), ("http://x", None, "token")]
 )
-def test_an_address_or_a_token_that_is_missing_is_asked_for(url, token, told):
+def test_invalid_address_or_missing_token_is_reported(url, token, told):
     with pytest.raises(CommandError, match=told), connect(url, token):
         pass

@@ -5,13 +5,13 @@ def problem(field, code="wrong", detail="must be a number"):
     return {"detail": "…", "errors": [{"field": field, "code": code, "detail": detail}]}
 
 
-def test_without_fields_the_detail_is_told_or_that_there_is_none():
+def test_error_without_fields_is_its_detail_or_a_default():
     assert explain({"detail": "The key is deleted."}, None) == "The key is deleted."
     for nothing in ({}, {"detail": None}, {"detail": "", "errors": []}):
         assert explain(nothing, None) == "the key service did not say why"
 
 
-def test_fields_are_told_as_the_command_line_calls_them():
+def test_fields_have_their_command_line_names():
     told = {
         "monthly_nanousd": "--price",
         "name": "the name",
@@ -22,7 +22,7 @@ def test_fields_are_told_as_the_command_line_calls_them():
         assert explain(problem(field), {}) == f"{subject} must be a number"
 
 
-def test_items_of_lists_are_told_as_they_were_given():
+def test_list_items_are_shown_as_given():
     body = {"limits": [{"name": "rpm"}, {}], "routes": ["/v1", "v2"]}
     assert explain(problem("limits[0].amount"), body) == "--limit 'rpm': the amount must be a number"
     assert explain(problem("limits[1].smooth"), body) == "--limit '': smooth must be a number"
@@ -31,7 +31,7 @@ def test_items_of_lists_are_told_as_they_were_given():
         assert explain(problem("routes[1]"), other) == "--routes '' must be a number"
 
 
-def test_several_errors_are_one_sentence():
+def test_several_errors_are_joined_into_one_sentence():
     two = {"errors": problem("name")["errors"] + problem("window_s", code="wrong_window")["errors"]}
     assert explain(two, {}) == (
         "the name must be a number; "
@@ -41,6 +41,6 @@ def test_several_errors_are_one_sentence():
     assert explain_term("model", "wrong", "is too long") == "the model is too long"
 
 
-def test_no_word_of_the_wire_is_left():
+def test_field_names_of_the_api_are_replaced():
     assert plain("at most 1000000000 nano-USD") == "at most $1.000000000"
     assert plain("credit_nanousd, nanousd or token") == "a credit's worth, usd or token"

@@ -15,6 +15,6 @@ print(*sorted(sys.modules.keys() & {HEAVY!r}))
 """
 
 
-def test_a_command_on_the_database_loads_nothing_that_it_does_not_need():
+def test_command_on_the_database_loads_no_heavy_modules():
     ran = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == []

@@ -10,13 +10,13 @@ def convert(kind, text):
     return kind.convert(text, None, None)
 
 
-def test_a_time_is_utc_whichever_way_it_is_given():
+def test_times_are_converted_to_utc():
     assert convert(Moment(), "2030-01-31") == "2030-01-31T00:00:00+00:00"
     assert convert(Moment(), "2030-01-31T12:00:00Z") == "2030-01-31T12:00:00+00:00"
     assert convert(Moment(), "2030-01-31T12:00:00+02:00") == "2030-01-31T10:00:00+00:00"
 
 
-def test_a_duration_is_from_now_on_or_back():
+def test_duration_is_relative_to_now():
     for is_past, sign in ((False, 1), (True, -1)):
         told = datetime.fromisoformat(convert(Moment(is_past=is_past), "7d"))
         assert abs(told - datetime.now(UTC) - sign * timedelta(days=7)) < timedelta(minutes=5)
@@ -25,12 +25,12 @@ def test_a_duration_is_from_now_on_or_back():
 @pytest.mark.parametrize(
     "text", ["", "soon", "2030-13-01", "2030-01-31T12:00:00", "999999999d", "0001-01-01T00:00:00+23:00"]
 )
-def test_what_is_no_time_says_what_is(text):
+def test_invalid_time_is_rejected(text):
     with pytest.raises(click.BadParameter):
         convert(Moment(), text)
 
 
-def test_durations_and_money_are_read_exactly():
+def test_durations_and_money_are_parsed_exactly():
     assert (convert(Duration(), "5m"), convert(Duration(), 60)) == (300, 60)
     assert [convert(Money(), text) for text in ("$2.50", "2.5", "0", "0.000000001", "$1,000,000")] == [
         *(2_500_000_000, 2_500_000_000, 0, 1, 10**15)

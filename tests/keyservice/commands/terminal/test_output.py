@@ -30,34 +30,34 @@ def printed(capsys):
     return printed
 
 
-def test_a_pipe_gets_one_line_each_with_tabs(printed):
+def test_pipe_gets_one_line_per_item_with_tabs(printed):
     head, first, second = printed().splitlines()
     assert head.split("\t") == ["ID", "NAME", "COST", "USED", "MADE"]
     assert first.split("\t") == ["k1", 'a "b", c d', "$2.50", "1234", "2030-01-31 12:00"]
     assert second.split("\t") == ["k2", "-", "-", "0", "-"]
 
 
-def test_csv_is_read_back_exactly(printed):
+def test_csv_has_exact_values(printed):
     head, first, second = csv.reader(io.StringIO(printed(form="csv")))
     assert head == ["id", "name", "cost", "used", "made"]
     assert first == ["k1", 'a "b", c\td', "2.500000000", "1234", "2030-01-31T12:00:00+00:00"]
     assert second == ["k2", "", "", "0", ""]
 
 
-def test_json_is_the_apis_document_and_quiet_prints_ids_alone(printed):
+def test_json_is_the_api_document_and_quiet_prints_only_ids(printed):
     assert json.loads(printed(form="json")) == {"keys": ITEMS, "next": None}
     for form in ("table", "json", "csv"):
         assert printed(form=form, is_quiet=True) == "k1\nk2\n"
 
 
-def test_one_thing_is_shown_a_line_for_each_field(capsys):
+def test_single_item_is_shown_as_one_line_per_field(capsys):
     Output().item(ITEMS[0], COLUMNS)
     assert capsys.readouterr().out.splitlines()[2:4] == ["cost\t$2.50", "used\t1234"]
     Output().note("saved")
     assert capsys.readouterr() == ("", "saved\n")
 
 
-def test_values_are_written_as_people_read_them():
+def test_values_are_formatted_for_people():
     values = (None, "", [], True, False, ["a", "b"], 5, Decimal("1.5"), datetime(2030, 1, 31, 12, tzinfo=UTC))
     assert [text(value) for value in values] == [
         *("-", "-", "-", "yes", "no", "a, b", "5", "$1.50", "2030-01-31 12:00")

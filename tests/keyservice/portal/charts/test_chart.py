@@ -19,21 +19,21 @@ def drawn(shown):
     return ET.fromstring(f"<div>{chart.draw(shown)}</div>").findall(f"{SVG}svg")
 
 
-def test_chart_has_a_wide_and_a_narrow_variant_with_an_id_each():
+def test_chart_has_a_wide_and_a_narrow_variant_with_their_own_ids():
     wide, narrow = drawn(bars(Series("Input", "tone-input", [1] * 30)))
     assert (wide.get("id"), narrow.get("id")) == ("chart-tokens-wide", "chart-tokens-narrow")
     assert len(wide.findall(f".//{SVG}g[@class='axis x']//{SVG}text")) <= 12
     assert len(narrow.findall(f".//{SVG}g[@class='axis x']//{SVG}text")) <= 4
 
 
-def test_chart_has_nothing_that_the_policy_refuses():
+def test_chart_complies_with_the_content_security_policy():
     for svg in drawn(bars(Series("Input", "tone-input", [1] * 30))):
         for node in svg.iter():
             assert node.tag.removeprefix(SVG) in {"svg", "g", "rect", "path", "text", "desc"}
             assert not {name for name in node.attrib if name == "style" or name.startswith("on")}
 
 
-def test_every_column_tells_all_of_its_values():
+def test_tooltip_lists_all_values_of_a_column():
     shown = bars(Series("Input", "tone-input", [7, 0]), Series("Output", "tone-output", [5, 0]), count=2)
     columns = drawn(shown)[0].findall(f".//{SVG}g[@class='column']")
     notes = [column.find(f"{SVG}desc[@class='value']").text for column in columns]
@@ -49,7 +49,7 @@ def test_texts_are_escaped():
 
 
 @pytest.mark.parametrize("values", [[0], [1], [0] * 30, [10**12] * 3, [1, 10**9], list(range(400))])
-def test_any_values_make_a_chart(values):
+def test_all_values_can_be_drawn(values):
     wide, _ = drawn(bars(Series("Input", "tone-input", values), count=len(values)))
     assert len(wide.findall(f".//{SVG}g[@class='column']")) == len(values)
     assert "nan" not in ET.tostring(wide, encoding="unicode")
@@ -71,7 +71,7 @@ def test_ticks_are_round_and_reach_the_top(top, ticks):
 
 
 def test_importing_the_chart_leaves_no_hook_behind():
-    """In a process of its own, where each warning is an error and a module is missing, as optional ones are."""
+    """Run in a separate process with warnings as errors and a missing module, as optional ones may be."""
     program = (
         "import contextlib, sys, keygauge_keyservice.portal.charts.chart\n"
         "with contextlib.suppress(ModuleNotFoundError): import no_such_module\n"

@@ -19,7 +19,7 @@ def layers(app):
     return layers
 
 
-def test_tokens_are_stacked_by_kind_the_most_used_first_and_nothing_else_with_them(layers):
+def test_tokens_are_stacked_by_kind_without_other_units_most_used_first(layers):
     assert layers(POINTS, "tokens") == [
         ("Output tokens", [20, 70, 0]),
         ("Input tokens", [50, 0, 0]),
@@ -27,7 +27,7 @@ def test_tokens_are_stacked_by_kind_the_most_used_first_and_nothing_else_with_th
     ]
 
 
-def test_kinds_beyond_the_colours_are_added_up(layers):
+def test_kinds_beyond_the_colours_are_summed_as_other(layers):
     many = DetailedSums(
         input_tokens=100, cache_read_tokens=30, cache_write_tokens=20, output_tokens=90, reasoning_tokens=8
     )
@@ -37,5 +37,5 @@ def test_kinds_beyond_the_colours_are_added_up(layers):
     assert [sum(column) for column in zip(*(values for _, values in found), strict=True)] == [190, 9]
 
 
-def test_where_nothing_has_a_cost_there_is_one_layer_of_none(layers):
+def test_usage_without_cost_has_one_layer_of_zeros(layers):
     assert layers(POINTS, "cost") == [("Input tokens", [0, 0, 0])]

@@ -25,20 +25,20 @@ def sums(draw):
 
 
 @given(sums())
-def test_the_layers_of_a_stack_are_as_much_as_the_whole(one):
+def test_stacked_layers_add_up_to_the_metric(one):
     for metric in METRICS.values():
         parts = [layer.read(one) for layer in metric.layers]
         assert sum(parts) == metric.read(one)
         assert min(parts) >= 0
 
 
-def test_failures_leave_out_what_a_limit_refused_and_no_call_has_no_latency():
+def test_failures_exclude_limited_calls_and_latency_without_calls_is_zero():
     assert failed(UsageSums(requests=9, limited=3, client_errors=2, server_errors=1)) == 3
     assert average_us(UsageSums()) == 0
     assert average_us(UsageSums(requests=2, duration_us=5)) == 2
 
 
-def test_credits_are_a_cost_in_other_words(app):
+def test_credits_are_computed_from_the_cost(app):
     metric = credits_metric(10_000_000)
     with app.test_request_context():
         assert metric.write(metric.read(UsageSums(cost_nanousd=50_000_000))).startswith("5")

@@ -18,7 +18,7 @@ def point(place, requests, *names):
 
 
 @given(st.lists(st.tuples(COUNT, COUNT, COUNT), min_size=1, max_size=24))
-def test_groups_and_the_other_are_as_much_as_the_whole(counts):
+def test_groups_and_other_add_up_to_the_total(counts):
     points = [point(place, sum(parts)) for place, parts in enumerate(counts)]
     grouped = [
         point(place, amount, name)
@@ -31,12 +31,12 @@ def test_groups_and_the_other_are_as_much_as_the_whole(counts):
     assert [layer.name for layer in layers] == ["One", "Two"] + ["Other"] * any(other for *_, other in counts)
 
 
-def test_what_does_not_add_up_is_not_stacked_by_groups():
+def test_averages_are_not_stacked_by_group():
     [layer] = timeline.layers_of(METRICS["latency"], [point(0, 1)], [point(0, 1, "one")], GROUPS)
     assert layer.name == "Average latency"
 
 
-def test_a_title_tells_the_time_and_its_zone():
+def test_title_has_the_time_and_its_zone():
     assert timeline.title(NOON, "hour", ZoneInfo("Europe/Berlin")).startswith("Wed 20 May 2026, 14:00 ")
     assert timeline.title(NOON, "month", ZoneInfo("UTC")).startswith("May 2026 ")
 

@@ -21,7 +21,7 @@ def test_page_csv_and_json_show_the_same(signed_in, customer, stranger):
     assert [entry["action"] for entry in entries] == ["key.disable", "key.create", "member.create", "account.create"]
 
 
-def test_entries_are_chosen_and_come_in_pages(connection, signed_in, customer):
+def test_entries_are_filtered_and_paginated(connection, signed_in, customer):
     for number in range(60):
         audit.append(
             connection, account_id=customer.account.id, actor="x", action="note.add", subject="s", after={"n": number}
@@ -34,7 +34,7 @@ def test_entries_are_chosen_and_come_in_pages(connection, signed_in, customer):
     assert "Key created" in signed_in.get(f"/audit?subject={customer.key.id}").text
 
 
-def test_page_says_in_words_what_was_changed_and_the_files_keep_the_codes(connection, signed_in, customer):
+def test_page_describes_changes_in_words_and_files_keep_the_codes(connection, signed_in, customer):
     def write(action, **after):
         audit.append(connection, account_id=customer.account.id, actor="x", action=action, subject="s", after=after)
 
@@ -58,7 +58,7 @@ def test_page_says_in_words_what_was_changed_and_the_files_keep_the_codes(connec
     assert "key.replace_limits" in signed_in.get("/audit.csv").text
 
 
-def test_every_action_has_words():
+def test_every_action_has_a_description():
     source = Path(keygauge_keyservice.__file__).parent
     written = {
         code for file in source.rglob("*.py") for code in re.findall(r'"((?:[a-z]+)\.[a-z_]+)"', file.read_text())
@@ -68,12 +68,12 @@ def test_every_action_has_words():
     assert [code for code in sorted(recorded) if audit_text.action(code) == code] == []
 
 
-def test_formula_is_only_text_in_the_csv(connection, signed_in, customer):
+def test_formulas_are_text_in_the_csv(connection, signed_in, customer):
     audit.append(connection, account_id=customer.account.id, actor="=1+1", action="note.add", subject="@x")
     assert "'=1+1,note.add,'@x" in signed_in.get("/audit.csv").text
 
 
 @pytest.mark.parametrize("query", ["before=x", "before=-1", "before=" + "9" * 40, "action=" + "x" * 200])
-def test_wrong_filter_is_refused(signed_in, query):
+def test_invalid_filter_is_rejected(signed_in, query):
     for path in ("/audit", "/audit.json"):
         assert signed_in.get(f"{path}?{query}").status_code == 422

@@ -14,13 +14,13 @@ from keygauge_keyservice.billing import billing
 def billed(connection, customer):
     """A customer with an invoice for April 2026, on a plan of $49."""
     billing.set_plan_price(connection, "pro", 49 * 10**9, actor="test")
-    connection.execute("DELETE FROM plan_price_before")  # as if it had always had this price
+    connection.execute("DELETE FROM plan_price_before")  # as if the plan had always had this price
     connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
     billing.close_periods(connection, now=datetime(2026, 5, 2, tzinfo=UTC))
     return customer
 
 
-def test_page_tells_plan_next_invoice_and_history(connection, billed, signed_in):
+def test_page_shows_plan_next_invoice_and_history(connection, billed, signed_in):
     plans.create(connection, plan_id="vip", name="VIP", limits=[], actor="test")
     accounts.change_plan(connection, billed.account.id, "vip", actor="op@example.com")
     page = signed_in.get("/billing").text
@@ -30,7 +30,7 @@ def test_page_tells_plan_next_invoice_and_history(connection, billed, signed_in)
     assert f"{statement.next_invoice_at:%-d %b %Y}" in page
 
 
-def test_each_invoice_comes_as_json_and_csv(connection, billed, signed_in):
+def test_each_invoice_is_available_as_json_and_csv(connection, billed, signed_in):
     (invoice,) = billing.list_invoices(connection, billed.account.id)
     alone = signed_in.get("/billing/invoices/2026-04.json").json
     assert (alone["period"], alone["total_nanousd"]) == ("2026-04-01", invoice.total_nanousd)
@@ -55,7 +55,7 @@ def test_invoices_of_others_are_not_found(connection, billed, stranger, app, vis
     assert "No invoices yet" in visitor.get("/billing").text
 
 
-def test_invoice_has_line_items_that_add_up_and_a_page_to_print(connection, billed, signed_in, record, noon):
+def test_invoice_page_has_line_items_and_does_not_change_later(connection, billed, signed_in, record, noon):
     may = int(noon.timestamp() * 1_000_000)
     record(billed, {"time_us": may}, {"time_us": may, "model": "claude-sonnet-4-6"}, {"time_us": may, "model": "house"})
     billing.close_periods(connection, now=datetime(2026, 6, 2, tzinfo=UTC))
@@ -123,7 +123,7 @@ def test_focus_rows_add_up_to_the_invoice(connection, billed, signed_in, record,
     assert total == billing.list_invoices(connection, billed.account.id)[0].total_nanousd
 
 
-def test_prices_of_the_models_in_use_are_told(signed_in, customer, record):
+def test_prices_of_the_models_in_use_are_shown(signed_in, customer, record):
     record(customer, {"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)})
     page = signed_in.get("/billing").text
     assert page.index("$0.15<") < page.index("$0.075<") < page.index("$0.60<")

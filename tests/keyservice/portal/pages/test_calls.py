@@ -13,7 +13,7 @@ def times(page):
     return re.findall(r'<th scope="row"><a href="[^"]+"><time datetime="([^"]+)"', page)
 
 
-def test_calls_are_listed_newest_first_with_what_is_known(signed_in, customer, record, noon):
+def test_calls_are_listed_newest_first_with_their_details(signed_in, customer, record, noon):
     start_us = int(noon.timestamp() * 1_000_000)
     record(
         customer,
@@ -51,7 +51,7 @@ def test_filters_narrow_the_log(signed_in, customer, record):
         assert len(times(signed_in.get(f"/calls?{RANGE}{query}").text)) == count
 
 
-def test_pages_follow_each_other_without_gap_or_repeat(signed_in, customer, record, noon):
+def test_pages_contain_every_call_once(signed_in, customer, record, noon):
     start_us = int(noon.timestamp() * 1_000_000)
     record(customer, *({"time_us": start_us + number * 1_000_000} for number in range(120)))
     found, address = [], f"/calls?{RANGE}"
@@ -64,7 +64,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(signed_in, customer, reco
     assert found == sorted(found, reverse=True)
 
 
-def test_calls_that_are_rare_among_many_are_looked_for_step_by_step(signed_in, customer, record, noon, monkeypatch):
+def test_rare_calls_are_searched_for_in_steps(signed_in, customer, record, noon, monkeypatch):
     monkeypatch.setattr(call_log, "_LOOKED_AT_MAX", 20)
     start_us = int(noon.timestamp() * 1_000_000)
     record(customer, *({"time_us": start_us + number * 1_000_000} for number in range(1, 60)))
@@ -83,13 +83,13 @@ def test_calls_that_are_rare_among_many_are_looked_for_step_by_step(signed_in, c
 @pytest.mark.parametrize(
     "query", ["status=0xx", "status=%3Cscript%3E", "after=x", "after=1-1", f"ip={'1' * 99}", f"model={'m' * 600}"]
 )
-def test_bad_filters_are_refused_with_a_page(signed_in, query):
+def test_invalid_filters_are_rejected_with_a_page(signed_in, query):
     answer = signed_in.get(f"/calls?{query}")
     assert answer.status_code == 422
     assert "<script>" not in answer.text
 
 
-def test_another_accounts_key_or_place_shows_nothing(signed_in, stranger, record):
+def test_calls_of_another_account_are_not_shown(signed_in, stranger, record):
     record(stranger, *[{"ip": "198.51.100.9"}] * 60)
     assert "198.51.100.9" not in signed_in.get(f"/calls?{RANGE}").text
     assert signed_in.get(f"/calls?key={stranger.key.id}").status_code == 404
@@ -102,7 +102,7 @@ def test_calls_of_a_deleted_key_keep_its_name(signed_in, customer, record):
 
 
 @pytest.mark.parametrize(("requested", "is_shown"), [("alias", True), ("snapshot", False), (None, False)])
-def test_model_that_was_asked_for_is_shown_where_another_answered(signed_in, customer, record, requested, is_shown):
+def test_requested_model_is_shown_if_another_one_answered(signed_in, customer, record, requested, is_shown):
     record(customer, {"model": "snapshot", "requested_model": requested})
     address = re.search(r'href="(/calls/[^"]+)"', signed_in.get(f"/calls?{RANGE}").text)[1]
     page = signed_in.get(address).text
@@ -110,7 +110,7 @@ def test_model_that_was_asked_for_is_shown_where_another_answered(signed_in, cus
     assert ("<dt>Requested model</dt><dd>alias</dd>" in page) == ("Requested model" in page) == is_shown
 
 
-def test_repeated_failures_are_told_together(signed_in, customer, record):
+def test_repeated_failures_are_summarized(signed_in, customer, record):
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     failed = {"time_us": now_us, "status": 403, "error": "ip_not_allowed", "ip": "203.0.113.7"}
     record(customer, *[failed] * 12, {"time_us": now_us, "status": 500}, {"time_us": now_us})
@@ -120,7 +120,7 @@ def test_repeated_failures_are_told_together(signed_in, customer, record):
     assert "Repeated failures" not in signed_in.get("/calls?status=5xx").text
 
 
-def test_trace_leads_to_where_it_can_be_seen(app, signed_in, customer, record, monkeypatch):
+def test_trace_id_links_to_the_configured_url(app, signed_in, customer, record, monkeypatch):
     record(customer, {"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)})
     address = re.search(r'href="(/calls/[^"]+)"', signed_in.get("/calls").text)[1]
     assert "https://" not in signed_in.get(address).text
@@ -130,7 +130,7 @@ def test_trace_leads_to_where_it_can_be_seen(app, signed_in, customer, record, m
     assert 'href="https://traces.example/0af7651916cd43dd8448eb211c80319c?x=1"' in signed_in.get(address).text
 
 
-def test_tag_is_a_column_and_a_filter_where_there_are_any(signed_in, customer, record):
+def test_tags_are_shown_and_filtered_if_there_are_any(signed_in, customer, record):
     record(customer, {"ip": "198.51.100.7"})
     assert ">Tag<" not in signed_in.get(f"/calls?{RANGE}").text
     record(customer, {"tag": "<b>O'Brien, x</b>", "ip": "198.51.100.8"}, {"tag": "alice", "ip": "198.51.100.9"})

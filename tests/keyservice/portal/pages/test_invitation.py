@@ -20,7 +20,7 @@ def test_link_works_once(connection, customer, invite, visitor):
     assert join(visitor, link).status_code == 404
 
 
-def test_link_is_kept_nowhere(connection, invite):
+def test_link_is_not_stored(connection, invite):
     token = invite().rpartition("/")[2]
     tables = connection.execute("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'").fetchall()
     for table in tables:
@@ -40,7 +40,7 @@ def test_unusable_password_keeps_the_link(invite, visitor, form, words):
     assert join(visitor, link).status_code == 303
 
 
-def test_ended_and_withdrawn_links_do_not_work(connection, signed_in, invite, visitor):
+def test_expired_and_withdrawn_links_do_not_work(connection, signed_in, invite, visitor):
     link = invite()
     connection.execute("UPDATE invitation SET ends_at = now() - interval '1 second'")
     assert join(visitor, link).status_code == 404
@@ -56,7 +56,7 @@ def signed_in_email(connection):
     return connection.execute("SELECT email FROM member ORDER BY id LIMIT 1").fetchone()["email"]
 
 
-def test_lost_password_is_replaced_by_a_link(connection, app, customer, signed_in, invite, visitor):
+def test_lost_password_is_replaced_with_a_link(connection, app, customer, signed_in, invite, visitor):
     join(visitor, invite())
     again = type(visitor)(app.test_client())
     answer = join(again, invite(), password="yet another password", again="yet another password")

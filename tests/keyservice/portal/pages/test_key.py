@@ -23,14 +23,14 @@ def path(customer):
     return f"/keys/{customer.key.id}"
 
 
-def test_page_tells_what_the_key_may_do(signed_in, customer, path):
+def test_page_shows_the_key_without_its_token(signed_in, customer, path):
     page = signed_in.get(path).text
     assert customer.key.name in page
     assert "Key created" in page
     assert customer.token not in page
 
 
-def test_terms_are_kept_and_shown(connection, signed_in, customer, path):
+def test_terms_are_saved_and_shown(connection, signed_in, customer, path):
     answer = signed_in.post(path, TERMS)
     assert answer.status_code == 303
     key = keys.require(connection, customer.key.id)
@@ -70,7 +70,7 @@ def test_terms_are_kept_and_shown(connection, signed_in, customer, path):
         ("scopes", "<script>alert(1)</script>"),
     ],
 )
-def test_hostile_input_changes_nothing_and_is_told(connection, signed_in, customer, path, field, value):
+def test_hostile_input_is_rejected_and_changes_nothing(connection, signed_in, customer, path, field, value):
     answer = signed_in.post(path, TERMS | {field: value})
     assert answer.status_code == 422
     assert 'aria-invalid="true"' in answer.text
@@ -94,7 +94,7 @@ def test_secret_is_rotated_with_grace_and_shown_once(connection, settings, signe
 
 
 @pytest.mark.parametrize("form", [{"grace": "5"}, {"grace": ""}, {"grace": "0", "form_id": "x"}])
-def test_wrong_rotation_form_rotates_nothing(connection, signed_in, customer, path, form):
+def test_invalid_rotation_form_is_rejected(connection, signed_in, customer, path, form):
     assert signed_in.post(f"{path}/rotate", form, page=path).status_code == 422
     assert len(rotation.list_secrets(connection, customer.key.id)) == 1
 

@@ -6,7 +6,7 @@ from keygauge_keyservice.portal import own_keys
 
 @pytest.fixture
 def second(connection, settings, customer):
-    """Another key of the customer's account, younger than the one it has."""
+    """A second, newer key of the customer's account."""
     return keys.create(
         connection, peppers=settings.peppers, account_id=customer.account.id, name="second", actor="test"
     )[0]
@@ -19,7 +19,7 @@ def test_typed_name_is_searched_for_among_all_keys(signed_in, second, stranger, 
     assert 'data-choices="/keys/choices.json"' in signed_in.get("/usage").text
 
 
-def test_several_keys_of_one_name_are_told_apart(connection, settings, signed_in, customer, record):
+def test_keys_with_the_same_name_are_distinguished_by_id(connection, settings, signed_in, customer, record):
     twin, _ = keys.create(
         connection, peppers=settings.peppers, account_id=customer.account.id, name=customer.key.name, actor="test"
     )

@@ -9,7 +9,7 @@ from keygauge_keyservice.portal.pages import key_form
 TERMS = {"app": "shop", "rotate_every_days": 90, "routes": ["/v1/chat", "/v1/files*"], "networks": ["192.0.2.0/24"]}
 
 
-def test_what_is_written_into_the_form_is_read_as_it_was(connection, settings, customer):
+def test_form_round_trips(connection, settings, customer):
     given = {"account_id": customer.account.id, "name": "prod", "expires_at": datetime(2031, 1, 1, tzinfo=UTC)}
     key, _ = keys.create(connection, peppers=settings.peppers, actor="test", **given, **TERMS)
     form = key_form.of_key(key)
@@ -21,16 +21,16 @@ def test_what_is_written_into_the_form_is_read_as_it_was(connection, settings, c
 @pytest.mark.parametrize(
     ("text", "days"), [("", None), (" 7 ", 7), ("-1", "-1"), ("٣", "٣"), ("9" * 9, "9" * 9), ("1e3", "1e3")]
 )
-def test_days_that_are_no_number_are_left_for_the_answer_to_name(text, days):
+def test_invalid_days_are_kept_as_text_for_validation(text, days):
     assert key_form.document({"rotate_every_days": text})["rotate_every_days"] == days
 
 
-def test_blank_lines_are_no_items():
+def test_blank_lines_are_ignored():
     document = key_form.document({"name": " prod ", "models": " gpt-4o \r\n\r\n claude-* \n", "app": " "})
     assert (document["name"], document["models"], document["app"]) == ("prod", ["gpt-4o", "claude-*"], None)
 
 
-def test_an_item_that_is_wrong_is_told_at_its_field():
+def test_error_of_an_item_is_shown_at_its_field():
     assert key_form.messages([FieldError("networks[1]", "wrong", "'x' must be a network")]) == {
         "networks": "'x' must be a network"
     }

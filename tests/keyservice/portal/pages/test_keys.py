@@ -11,7 +11,7 @@ def token_in(page):
     return re.search(r'<code id="token">(kg_[^<]+)</code>', page)[1]
 
 
-def test_list_shows_the_accounts_own_keys(signed_in, customer, stranger):
+def test_list_shows_only_the_keys_of_the_account(signed_in, customer, stranger):
     page = signed_in.get("/keys").text
     assert customer.key.name in page
     assert customer.key.id[:4] in page
@@ -19,7 +19,7 @@ def test_list_shows_the_accounts_own_keys(signed_in, customer, stranger):
     assert customer.token not in page
 
 
-def test_token_is_shown_once_and_kept_nowhere(connection, signed_in, customer, caplog):
+def test_token_is_shown_once_and_not_stored(connection, signed_in, customer, caplog):
     caplog.set_level(logging.DEBUG)
     answer = signed_in.post("/keys", {"name": "checkout", "environment": "test"})
     assert answer.status_code == 200
@@ -38,7 +38,7 @@ def test_token_is_shown_once_and_kept_nowhere(connection, signed_in, customer, c
         assert not any(token in row["text"] or token[21:53] in row["text"] for row in rows)
 
 
-def test_reloading_the_new_keys_page_makes_no_other(connection, signed_in, customer):
+def test_reloading_the_new_key_page_creates_no_other_key(connection, signed_in, customer):
     form = signed_in.hidden("/keys/new") | {"name": "checkout", "environment": "live"}
     assert signed_in.client.post("/keys", data=form).status_code == 200
     again = signed_in.client.post("/keys", data=form)
@@ -64,7 +64,7 @@ def test_lifetime_becomes_an_expiry(connection, signed_in):
         {"name": "good", "environment": "live", "form_id": "'; DROP TABLE key--"},
     ],
 )
-def test_bad_form_makes_no_key_and_says_so(connection, signed_in, customer, form):
+def test_invalid_form_creates_no_key(connection, signed_in, customer, form):
     answer = signed_in.post("/keys", form)
     assert answer.status_code == 422
     assert "Key not created" in answer.text
@@ -84,7 +84,7 @@ def test_key_is_created_with_permissions_and_limits(connection, signed_in, custo
     assert len(keys.list_keys(connection, customer.account.id)) == 2
 
 
-def test_selected_keys_are_disabled_together_and_deleted_after_a_question(connection, signed_in, customer, settings):
+def test_selected_keys_are_disabled_at_once_and_deleted_after_confirmation(connection, signed_in, customer, settings):
     made = [
         keys.create(connection, peppers=settings.peppers, account_id=customer.account.id, name=name, actor="test")[0]
         for name in ("one", "two")
@@ -101,7 +101,7 @@ def test_selected_keys_are_disabled_together_and_deleted_after_a_question(connec
     assert keys.find(connection, customer.key.id).status == "active"
 
 
-def test_selected_keys_stay_as_they_are_where_an_operator_locked_one(connection, signed_in, customer, settings):
+def test_selected_keys_are_unchanged_if_an_operator_locked_one(connection, signed_in, customer, settings):
     given = {"peppers": settings.peppers, "account_id": customer.account.id, "actor": "test"}
     locked, _ = keys.create(connection, name="locked", **given)
     keys.set_status(connection, locked.id, "disabled", actor="op", by_operator=True)
@@ -115,7 +115,7 @@ def test_selected_keys_stay_as_they_are_where_an_operator_locked_one(connection,
     "name",
     ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "'onmouseover='alert(1)", "&amp;"],
 )
-def test_names_are_text_on_every_page(signed_in, name):
+def test_names_are_escaped_on_every_page(signed_in, name):
     created = signed_in.post("/keys", {"name": name, "environment": "live"}).text
     key_id = key_format.parse(token_in(created))
     pages = [created]
@@ -128,7 +128,7 @@ def test_names_are_text_on_every_page(signed_in, name):
     assert escaped in pages[2]
 
 
-def test_key_is_disabled_enabled_and_deleted_with_the_member_as_actor(connection, signed_in, customer):
+def test_key_is_disabled_enabled_and_deleted_by_the_member(connection, signed_in, customer):
     path = f"/keys/{customer.key.id}"
     for status, wording in (("disabled", "” disabled."), ("active", "” enabled.")):
         answer = signed_in.post(f"{path}/status", {"status": status})
@@ -143,7 +143,7 @@ def test_key_is_disabled_enabled_and_deleted_with_the_member_as_actor(connection
     assert signed_in.post(f"{path}/status", {"status": "active"}).status_code == 409
 
 
-def test_invented_notice_says_nothing(signed_in, customer, stranger):
+def test_forged_notice_is_not_shown(signed_in, customer, stranger):
     for query in (
         f"notice=deleted&key={customer.key.id}",
         f"notice=active&key={stranger.key.id}",
@@ -152,18 +152,18 @@ def test_invented_notice_says_nothing(signed_in, customer, stranger):
         assert 'role="status"' not in signed_in.get(f"/keys?{query}").text
 
 
-def test_another_accounts_key_does_not_exist_here(connection, signed_in, stranger):
+def test_key_of_another_account_is_not_found(connection, signed_in, stranger):
     for key_id in (stranger.key.id, "unknown00000", "%00", "x" * 5000):
         assert signed_in.get(f"/keys/{key_id}/delete").status_code == 404
         assert signed_in.post(f"/keys/{key_id}/delete").status_code == 404
         assert signed_in.post(f"/keys/{key_id}/status", {"status": "disabled"}).status_code == 404
-        in_query = 422 if key_id == "%00" else 404  # no text of the database can have it
+        in_query = 422 if key_id == "%00" else 404  # the database cannot store NUL
         assert signed_in.get(f"/usage?key={key_id}").status_code == in_query
         assert signed_in.get(f"/usage.csv?key={key_id}").status_code == in_query
     assert keys.require(connection, stranger.key.id) == stranger.key
 
 
-def test_viewer_looks_but_changes_nothing(app, connection, make_customer, signed_in):
+def test_viewer_sees_keys_but_cannot_change_them(app, connection, make_customer, signed_in):
     viewer_account = make_customer("Initech", role="viewer")
     viewer = type(signed_in)(app.test_client())
     viewer.sign_in(viewer_account)
@@ -177,7 +177,7 @@ def test_viewer_looks_but_changes_nothing(app, connection, make_customer, signed
     assert keys.require(connection, viewer_account.key.id).status == "active"
 
 
-def test_empty_list_shows_the_call_to_make(connection, signed_in, customer):
+def test_empty_list_shows_an_example_request(connection, signed_in, customer):
     keys.delete(connection, customer.key.id, actor="test")
     page = signed_in.get("/keys").text
     assert "No keys yet" in page

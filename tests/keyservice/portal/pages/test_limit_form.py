@@ -9,7 +9,7 @@ from keygauge_keyservice.limits.definitions import Limit
 
 @pytest.fixture
 def post(signed_in, customer):
-    """Send the form: rows of (amount, unit, per, …)."""
+    """`post(*rows, **others)` submits the form with rows of (amount, unit, per) and other fields."""
 
     def post(*rows, **others):
         address = f"/keys/{customer.key.id}"
@@ -26,7 +26,7 @@ def kept(connection, customer):
     return [(limit.name, limit.amount, limit.unit, limit.window_s or limit.period) for limit in limits]
 
 
-def test_limits_are_kept_and_shown(connection, customer, signed_in, post):
+def test_limits_are_saved_and_shown(connection, customer, signed_in, post):
     assert post(("10,000", "token", "60"), ("500", "request", "day"), ("", "request", "60")).status_code == 303
     assert kept(connection, customer) == [
         ("key_tokens_per_minute", 10_000, "token", 60),
@@ -34,11 +34,11 @@ def test_limits_are_kept_and_shown(connection, customer, signed_in, post):
     ]
     page = signed_in.get(f"/keys/{customer.key.id}").text
     assert 'value="10000"' in page
-    assert page.count("/ 500") == 1  # what is used of a quota
+    assert page.count("/ 500") == 1  # usage is shown for quotas only
     assert "10,000 tokens per minute" in signed_in.get("/keys").text
 
 
-def test_input_and_output_are_limited_apart(connection, customer, signed_in, post):
+def test_input_and_output_are_limited_separately(connection, customer, signed_in, post):
     assert post(("900", "input_token", "60"), ("50", "output_token", "quarter")).status_code == 303
     assert kept(connection, customer) == [
         ("key_input_tokens_per_minute", 900, "input_token", 60),
@@ -49,7 +49,7 @@ def test_input_and_output_are_limited_apart(connection, customer, signed_in, pos
     assert "900 input tokens per minute" in signed_in.get("/keys").text
 
 
-def test_periods_begin_on_a_day_of_a_zone_or_last_for_good(connection, customer, signed_in, post):
+def test_periods_have_an_anchor_and_a_zone_or_are_for_life(connection, customer, signed_in, post):
     terms = {"anchor-0": "2026-01-15", "zone-0": "Europe/Berlin"}
     assert post(("500", "request", "month"), ("9", "request", "lifetime"), **terms).status_code == 303
     monthly, lifetime = key_limits.find(connection, customer.key.id)
@@ -62,7 +62,7 @@ def test_periods_begin_on_a_day_of_a_zone_or_last_for_good(connection, customer,
     assert (answer.status_code, "[0].zone: only applies to the periods day, week" in answer.text) == (422, True)
 
 
-def test_a_weighted_limit_keeps_its_weights(connection, customer, signed_in, post):
+def test_weighted_limit_keeps_its_weights(connection, customer, signed_in, post):
     weights = Weights(input=1, output=4)
     made = Limit(name="a", unit="weighted", amount=5, window_s=60, subject="key", weights=weights, unit_name="points")
     key_limits.replace(connection, customer.key.id, [made], actor="test")
@@ -73,7 +73,7 @@ def test_a_weighted_limit_keeps_its_weights(connection, customer, signed_in, pos
     assert (limit.amount, limit.weights, limit.unit_name) == (6, weights, "points")
 
 
-def test_limit_that_stays_keeps_its_name_and_what_the_form_does_not_show(connection, customer, post):
+def test_kept_limit_keeps_its_name_and_fields_that_the_form_omits(connection, customer, post):
     made = Limit(
         name="mine", unit="token", amount=5, window_s=90, subject="key", when_down="safe", output_default=7, model="m"
     )
@@ -85,7 +85,7 @@ def test_limit_that_stays_keeps_its_name_and_what_the_form_does_not_show(connect
     )
 
 
-def test_a_limit_of_a_tool_is_kept_and_shown(connection, customer, signed_in, post):
+def test_limit_of_a_tool_is_saved_and_shown(connection, customer, signed_in, post):
     assert post(("50", "request", "day"), **{"tool-0": "search*"}).status_code == 303
     (limit,) = key_limits.find(connection, customer.key.id)
     assert limit.tool == "search*"
@@ -95,7 +95,7 @@ def test_a_limit_of_a_tool_is_kept_and_shown(connection, customer, signed_in, po
 
 
 @pytest.mark.parametrize(("dollars", "worth"), [("6.00", 10**7), ("6.005", None)])
-def test_a_budget_in_credits_stays_one_while_it_is_whole_credits(connection, customer, post, dollars, worth):
+def test_credit_budget_stays_in_credits_if_the_amount_is_whole_credits(connection, customer, post, dollars, worth):
     terms = {"name": "mine", "unit": "nanousd", "period": "month", "subject": "key"}
     made = Limit(**terms, amount=5 * 10**9, credit_nanousd=10**7, when_unpriced="refuse", output_default=7)
     key_limits.replace(connection, customer.key.id, [made], actor="test")
@@ -106,7 +106,7 @@ def test_a_budget_in_credits_stays_one_while_it_is_whole_credits(connection, cus
 
 
 @pytest.mark.parametrize(("per", "is_smooth"), [("90", True), ("day", False)])
-def test_a_smooth_rate_stays_one_while_it_is_a_rate(connection, customer, post, per, is_smooth):
+def test_smooth_limit_stays_smooth_if_it_is_a_rate(connection, customer, post, per, is_smooth):
     made = Limit(name="mine", unit="request", amount=5, window_s=90, subject="key", smooth=True)
     key_limits.replace(connection, customer.key.id, [made], actor="test")
     assert post(("6", "request", per), **{"name-0": "mine"}).status_code == 303
@@ -114,13 +114,13 @@ def test_a_smooth_rate_stays_one_while_it_is_a_rate(connection, customer, post, 
     assert (limit.amount, limit.smooth) == (6, is_smooth)
 
 
-def test_emptied_amount_takes_the_limit_away(connection, customer, post):
+def test_clearing_the_amount_removes_the_limit(connection, customer, post):
     post(("6", "request", "60"))
     post(("", "request", "60"), **{"name-0": "key_requests_per_minute"})
     assert kept(connection, customer) == []
 
 
-def test_two_limits_alike_get_two_names(connection, customer, post):
+def test_similar_limits_get_different_names(connection, customer, post):
     post(("6", "request", "60"), ("7", "request", "60"), **{"model-1": "gpt-4o"})
     assert [name for name, *_ in kept(connection, customer)] == ["key_requests_per_minute", "key_requests_per_minute_2"]
 
@@ -144,7 +144,7 @@ def test_two_limits_alike_get_two_names(connection, customer, post):
         ("<script>", "request", "60"),
     ],
 )
-def test_wrong_row_is_shown_again_and_nothing_changes(connection, customer, post, row):
+def test_invalid_row_is_rejected_and_nothing_changes(connection, customer, post, row):
     answer = post(("6", "request", "60"), row)
     assert answer.status_code == 422
     assert "Changes not saved" in answer.text
@@ -152,7 +152,7 @@ def test_wrong_row_is_shown_again_and_nothing_changes(connection, customer, post
     assert kept(connection, customer) == []
 
 
-def test_a_limit_for_each_tag_is_kept_and_shown(connection, customer, signed_in, post):
+def test_limit_per_tag_is_saved_and_shown(connection, customer, signed_in, post):
     assert post(("100", "request", "day"), ("60", "request", "60"), **{"per_tag-0": "on"}).status_code == 303
     assert [limit.per_tag for limit in key_limits.find(connection, customer.key.id)] == [True, False]
     assert "100 requests per day, per tag" in signed_in.get("/keys").text

@@ -12,24 +12,24 @@ def join(visitor, link, **form):
 @pytest.mark.parametrize(
     "email", ["", "nobody", "a b@c.example", "x" * 300 + "@a.example", "a\0@b.example", "a\x1b@b.example"]
 )
-def test_bad_address_is_not_invited(connection, customer, signed_in, email):
+def test_invalid_address_is_not_invited(connection, customer, signed_in, email):
     answer = signed_in.post("/members", {"email": email, "role": "member"}, page="/members")
     assert answer.status_code == 422
     assert invitations.list_open(connection, customer.account.id) == []
 
 
-def test_no_operator_is_invited_from_an_account(signed_in):
+def test_account_cannot_invite_operators(signed_in):
     answer = signed_in.post("/members", {"email": "a@b.example", "role": "operator"}, page="/members")
     assert answer.status_code == 422
 
 
-def test_member_of_another_account_is_not_taken(connection, signed_in, stranger):
+def test_inviting_a_member_of_another_account_changes_nothing_there(connection, signed_in, stranger):
     answer = signed_in.post("/members", {"email": stranger.member.email, "role": "viewer"}, page="/members")
-    assert answer.status_code == 200  # as for anybody: the answer does not tell who is a member elsewhere
+    assert answer.status_code == 200  # as for any address: the answer does not reveal members of other accounts
     assert members.list_memberships(connection, stranger.member.email) == [stranger.member]
 
 
-def test_roles_change_and_one_owner_stays(connection, customer, signed_in, invite, visitor):
+def test_roles_change_but_one_owner_remains(connection, customer, signed_in, invite, visitor):
     join(visitor, invite())
     other = members.find_by_email(connection, "new@acme.example")
     own = f"/members/{customer.member.id}"
@@ -42,7 +42,7 @@ def test_roles_change_and_one_owner_stays(connection, customer, signed_in, invit
     assert signed_in.get("/").location.startswith("/sign-in")
 
 
-def test_removal_is_asked_for_before_it_is_done(connection, signed_in, customer, invite, visitor, stranger):
+def test_removal_requires_confirmation(connection, signed_in, customer, invite, visitor, stranger):
     join(visitor, invite())
     other = members.find_by_email(connection, "new@acme.example")
     assert f'href="/members/{other.id}/remove"' in signed_in.get("/members").text

@@ -3,7 +3,7 @@ from keygauge_keyservice.notices import channels, outbox
 HOOK = {"form": "webhook", "target": "https://hooks.example.com/secret-path", "kinds": ["quota", "invoice"]}
 
 
-def test_webhook_is_added_its_secret_shown_once_tested_and_removed(connection, signed_in, customer):
+def test_webhook_is_added_tested_rotated_and_removed_and_its_secret_shown_once(connection, signed_in, customer):
     added = signed_in.post("/notifications", HOOK, page="/notifications")
     [channel] = channels.list_channels(connection, customer.account.id)
     assert channel.secret in added.text
@@ -22,13 +22,13 @@ def test_webhook_is_added_its_secret_shown_once_tested_and_removed(connection, s
     assert "Notification removed" in signed_in.get("/audit").text
 
 
-def test_wrong_channel_is_refused_and_says_why(connection, signed_in, customer):
+def test_invalid_channel_is_rejected_with_the_reason(connection, signed_in, customer):
     answer = signed_in.post("/notifications", HOOK | {"target": "http://10.0.0.1/"}, page="/notifications")
     assert (answer.status_code, "starts with https://" in answer.text) == (422, True)
     assert channels.list_channels(connection, customer.account.id) == []
 
 
-def test_channel_of_others_is_not_found(connection, signed_in, stranger):
+def test_channel_of_another_account_is_not_found(connection, signed_in, stranger):
     given = {"form": "email", "target": stranger.member.email, "kinds": ["quota"], "actor": "x"}
     channel = channels.create(connection, account_id=stranger.account.id, **given)
     assert signed_in.post(f"/notifications/{channel.id}/remove").status_code == 404

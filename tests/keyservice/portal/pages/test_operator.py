@@ -30,7 +30,7 @@ def test_operator_finds_keys_of_all_accounts(operating, customer, stranger):
     assert "Pro" in operating.get("/operator/plans").text
 
 
-def test_operator_makes_moves_suspends_and_notes(connection, operating, customer):
+def test_operator_creates_accounts_suspends_them_and_adds_notes(connection, operating, customer):
     made = operating.post("/operator/accounts", {"name": "Initech", "plan": "pro"}, page="/operator")
     assert "Initech" in operating.get(made.location).text
     path = f"/operator/accounts/{customer.account.id}"
@@ -51,13 +51,13 @@ def test_operator_makes_moves_suspends_and_notes(connection, operating, customer
 @pytest.mark.parametrize(
     "form", [{"name": ""}, {"name": "x" * 101}, {"name": "A", "plan": "'"}, {"name": "A", "plan": "none"}]
 )
-def test_wrong_account_form_makes_none(connection, operating, customer, form):
+def test_invalid_account_form_creates_none(connection, operating, customer, form):
     answer = operating.post("/operator/accounts", {"plan": "pro"} | form, page="/operator")
     assert answer.status_code in {404, 422}
     assert len(accounts.list_accounts(connection)) == 1
 
 
-def test_operator_looks_at_an_accounts_pages(operating, customer, stranger):
+def test_operator_views_an_account_as_the_customer(operating, customer, stranger):
     path = f"/operator/accounts/{customer.account.id}"
     assert operating.post(f"{path}/look", page=path).location == "/"
     page = operating.get("/").text
@@ -70,7 +70,7 @@ def test_operator_looks_at_an_accounts_pages(operating, customer, stranger):
     assert operating.get("/keys").location == "/operator"
 
 
-def test_looking_on_changes_nothing(app, connection, operating, customer):
+def test_viewing_as_customer_is_read_only(app, connection, operating, customer):
     path = f"/operator/accounts/{customer.account.id}"
     operating.post(f"{path}/look", page=path)
     assert "Create key" not in operating.get("/keys").text
@@ -102,7 +102,7 @@ def test_operator_invites_the_first_owner_and_locks_a_key(connection, operating,
     assert operating.post(f"{path}/keys/{stranger.key.id}/status", {"status": "disabled"}, page=path).status_code == 404
 
 
-def test_members_do_not_see_the_operators_pages(app, signed_in, customer):
+def test_members_cannot_open_operator_pages(app, signed_in, customer):
     pages = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("portal.operator.")]
     assert len(pages) > 8
     for rule in pages:
@@ -112,7 +112,7 @@ def test_members_do_not_see_the_operators_pages(app, signed_in, customer):
     assert "/operator" not in signed_in.get("/").text
 
 
-def test_account_is_suspended_after_a_question(connection, operating, customer):
+def test_suspending_an_account_requires_confirmation(connection, operating, customer):
     path = f"/operator/accounts/{customer.account.id}"
     assert f"Suspend {customer.account.name}?" in operating.get(f"{path}/suspend").text
     assert accounts.require(connection, customer.account.id).status == "active"
@@ -120,7 +120,7 @@ def test_account_is_suspended_after_a_question(connection, operating, customer):
 
 def test_invoice_is_due_overdue_and_paid(connection, operating, signed_in, customer):
     billing.set_plan_price(connection, "pro", 49 * 10**9, actor="test")
-    connection.execute("DELETE FROM plan_price_before")  # as if it had always had this price
+    connection.execute("DELETE FROM plan_price_before")  # as if the plan had always had this price
     connection.execute("UPDATE account SET created_at = '2026-04-01'")
     billing.close_periods(connection, now=datetime(2026, 5, 2, tzinfo=UTC))
     assert "Overdue" in signed_in.get("/billing").text

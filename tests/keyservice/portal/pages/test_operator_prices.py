@@ -19,20 +19,20 @@ def test_operator_sets_prices(connection, operating):
     "wrong",
     [{"model": ""}, {"input": "free"}, {"input": "-1"}, {"output": "1e999999"}, {"output": "NaN"}, {"model": "a\nb"}],
 )
-def test_wrong_price_is_refused(connection, operating, wrong):
+def test_invalid_price_is_rejected(connection, operating, wrong):
     form = {"model": "m", "input": "1", "output": "2"} | wrong
     answer = operating.post("/operator/prices", form, page="/operator/prices")
     assert (answer.status_code, "Price not saved" in answer.text) == (422, True)
     assert own_prices.list_prices(connection) == []
 
 
-def test_price_for_an_account_that_is_not_there_is_refused(operating):
+def test_price_for_an_unknown_account_is_rejected(operating):
     form = {"model": "m", "input": "1", "output": "2", "account": "nobody"}
     assert operating.post("/operator/prices", form, page="/operator/prices").status_code == 404
 
 
 @pytest.mark.parametrize("table", ["accounts", "keys", "plans", "prices"])
-def test_operators_tables_come_as_csv_and_json(operating, customer, table):
+def test_operator_tables_are_available_as_csv_and_json(operating, customer, table):
     found = operating.get(f"/operator/{table}.json").json[table]
     assert operating.get(f"/operator/{table}.csv").text.count("\n") == len(found) + 1
     assert operating.get(f"/operator/{table}.json?q=%25").status_code == 200

@@ -42,7 +42,7 @@ def test_quota_is_shown_with_what_remains_and_when_it_resets(connection, signed_
     assert "44 percent used" in page
 
 
-def test_a_quota_that_is_tried_rejects_nothing(connection, signed_in, customer):
+def test_dry_run_quota_is_not_shown_as_rejecting(connection, signed_in, customer):
     for name, dry_run in (("tried", True), ("real", False)):
         limit = plans.Limit(name=name, unit="request", amount=3, period="lifetime", dry_run=dry_run)
         plans.replace_limits(connection, customer.account.plan_id, [limit], actor="test")
@@ -68,12 +68,12 @@ def test_last_90_days_are_summed(signed_in, customer, record):
     assert 'id="chart-requests-wide"' in page
 
 
-def test_newcomer_is_shown_the_way(connection, signed_in, customer):
+def test_account_without_keys_is_invited_to_create_one(connection, signed_in, customer):
     keys.delete(connection, customer.key.id, actor="test")
     assert "Create your first key" in signed_in.get("/").text
 
 
-def test_suspended_account_is_told_so(connection, signed_in, customer):
+def test_suspended_account_sees_a_notice(connection, signed_in, customer):
     accounts.set_status(connection, customer.account.id, "suspended", actor="test")
     for page in ("/", "/keys"):
         assert "This account is suspended" in signed_in.get(page).text
@@ -96,13 +96,13 @@ def test_suspended_account_is_told_so(connection, signed_in, customer):
         ),
     ],
 )
-def test_gauge_tells_how_full_it_is(fields, used, remaining, level):
+def test_gauge_shows_used_and_remaining_amounts(fields, used, remaining, level):
     shown = overview.gauge(quota(**fields))
     assert (shown.used, shown.remaining, shown.level) == (used, remaining, level)
     assert 0 <= shown.percent <= 100
 
 
-def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, record):
+def test_overview_tables_are_available_as_csv_and_json(signed_in, customer, record):
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     record(customer, *[{"time_us": now_us - 1000, "status": 400, "input_tokens": 7, "output_tokens": 1}] * 25)
     told = {kind: signed_in.get(f"/{kind}.json").json[kind] for kind in ("now", "quotas", "attention")}
@@ -120,9 +120,9 @@ def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, reco
         assert f'href="/{kind}.csv"' in signed_in.get("/").text
 
 
-def test_next_bill_is_told(connection, signed_in, customer):
+def test_next_invoice_is_shown(connection, signed_in, customer):
     billing.set_plan_price(connection, "pro", 49 * 10**9, actor="test")
-    connection.execute("DELETE FROM plan_price_before")  # as if it had always had this price
+    connection.execute("DELETE FROM plan_price_before")  # as if the plan had always had this price
     page = signed_in.get("/").text
     assert "$49.00" in page
     assert f"{billing.find_statement(connection, customer.account.id).next_invoice_at:%-d %b %Y}" in page
@@ -145,14 +145,14 @@ def test_alert_is_dismissed_by_one_member_until_it_changes(app, connection, sign
         assert signed_in.post("/alerts/dismiss", {"name": wrong}).status_code == 422
 
 
-def test_rates_that_are_tried_or_count_some_calls_are_told_as_such(connection, customer, signed_in):
+def test_rates_show_their_model_and_dry_run(connection, customer, signed_in):
     limit = plans.Limit(name="tried", unit="token", amount=9, window_s=60, model="gpt-4o", dry_run=True)
     plans.replace_limits(connection, customer.account.plan_id, [limit], actor="test")
     assert "Tokens per minute, model gpt-4o only (dry run)" in signed_in.get("/").text
     assert [one["dry_run"] for one in signed_in.get("/now.json").json["now"] if one["name"] == "tried"] == [True]
 
 
-def test_open_streams_are_shown_while_there_are_any(connection, customer, signed_in):
+def test_open_streams_are_shown_if_there_are_any(connection, customer, signed_in):
     assert "Open streams" not in signed_in.get("/").text
     streams = [OpenStreams(customer.key.id, open=3, oldest_ms=125_000, messages=1_234)]
     seen = Heartbeat(replica="r", service="api", host="a", version="0", mode="enforce", cursor=1, streams=streams)

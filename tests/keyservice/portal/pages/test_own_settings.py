@@ -8,7 +8,7 @@ OWN, FORGED = "a password of ann herself", "a password of the attacker"
 
 @pytest.fixture
 def join(connection, make_customer):
-    """`join(name)` makes an account with the same person as a member."""
+    """`join(name)` creates an account with the same person as a member."""
 
     def join(name, *, verified=True, password=OWN):
         account = accounts.create(connection, name=name, plan_id="pro", actor="test")
@@ -33,7 +33,7 @@ def switch(visitor, member):
     return visitor.post("/password/account", {"member": str(member.id)}, page="/password").status_code
 
 
-def test_a_member_of_two_accounts_switches_between_them(connection, visitor, join, sign_in):
+def test_member_of_two_accounts_switches_between_them(connection, visitor, join, sign_in):
     one, two = join("Acme"), join("Globex")
     assert sign_in() == 303
     page = visitor.get("/password").text
@@ -41,13 +41,13 @@ def test_a_member_of_two_accounts_switches_between_them(connection, visitor, joi
     assert "Globex (Owner)" in page
     assert switch(visitor, two) == 303
     rows = connection.execute("SELECT member_id FROM session").fetchall()
-    assert [row["member_id"] for row in rows] == [two.id]  # the session before has ended
+    assert [row["member_id"] for row in rows] == [two.id]  # the previous session has ended
     assert "Acme (Owner)" in visitor.get("/password").text
     assert switch(visitor, one) == 303
 
 
 @pytest.mark.parametrize(("own", "other"), [(False, True), (True, False), (False, False)])
-def test_nobody_switches_where_the_address_was_typed_only(visitor, join, sign_in, own, other):
+def test_switching_requires_a_verified_address_in_both_accounts(visitor, join, sign_in, own, other):
     join("Evil", verified=own, password=FORGED)
     victim = join("Acme", verified=other)
     assert sign_in(FORGED) == 303
@@ -55,16 +55,16 @@ def test_nobody_switches_where_the_address_was_typed_only(visitor, join, sign_in
     assert switch(visitor, victim) == 404
 
 
-def test_a_password_that_came_by_a_link_switches_nowhere(connection, visitor, join, sign_in):
+def test_password_set_with_a_link_does_not_allow_switching(connection, visitor, join, sign_in):
     taken, other = join("Acme"), join("Globex")
     given = {"account_id": taken.account_id, "email": EMAIL, "role": "owner", "by_operator": True}
     _, link = invitations.create(connection, **given, actor="test")
-    invitations.accept(connection, link, FORGED)  # whoever had the link
+    invitations.accept(connection, link, FORGED)  # by anyone who had the link
     assert sign_in(FORGED) == 303
     assert switch(visitor, other) == 404
 
 
-def test_nobody_switches_to_another_person_or_an_operator(connection, visitor, join, sign_in, customer):
+def test_switching_to_another_person_or_an_operator_is_not_found(connection, visitor, join, sign_in, customer):
     join("Acme")
     operator = members.create(
         connection, account_id=None, email=EMAIL, password="a password of operators", role="operator", actor="test"
@@ -73,14 +73,14 @@ def test_nobody_switches_to_another_person_or_an_operator(connection, visitor, j
     assert [switch(visitor, member) for member in (customer.member, operator)] == [404, 404]
 
 
-def test_memberships_that_others_make_keep_nobody_from_signing_in(join, sign_in):
+def test_memberships_created_by_others_do_not_prevent_signing_in(join, sign_in):
     for number in range(25):
         join(f"Evil {number}", verified=False, password=FORGED)
     join("Acme")
     assert sign_in() == 303
 
 
-def test_many_memberships_that_nobody_verified_still_let_their_owner_in(join, sign_in):
+def test_several_unverified_memberships_do_not_prevent_signing_in(join, sign_in):
     for number in range(5):
         join(f"Evil {number}", verified=False, password=FORGED)
     join("Acme", verified=False)

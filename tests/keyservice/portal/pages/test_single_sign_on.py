@@ -1,4 +1,4 @@
-"""Sign-in through a real OpenID Connect provider that runs beside the app."""
+"""Sign-in with a real OpenID Connect provider that runs next to the app."""
 
 import re
 from dataclasses import replace
@@ -19,7 +19,7 @@ def settings(settings, idp):
 
 
 def leave(visitor, address="/sign-in/sso", **options):
-    """Go to the provider, and return the address it sends back to."""
+    """Start signing in at the provider and return the address that it redirects to."""
     begun = visitor.get(address, **options)
     assert begun.status_code == 303
     back = requests.get(begun.location, allow_redirects=False, timeout=100)
@@ -36,7 +36,7 @@ def is_signed_in(visitor):
     return visitor.get("/keys").status_code == 200
 
 
-def test_member_comes_in_and_gets_the_page_that_was_asked_for(idp, visitor, customer):
+def test_member_signs_in_and_gets_the_requested_page(idp, visitor, customer):
     idp.email = customer.member.email.upper()
     page = visitor.get("/sign-in?next=/usage?range%3D7d").text
     address = re.search(r'href="(/sign-in/sso[^"]*)">Sign in with Example', page)[1]
@@ -48,7 +48,7 @@ def test_member_comes_in_and_gets_the_page_that_was_asked_for(idp, visitor, cust
     assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 43
 
 
-def test_who_is_no_member_stays_outside(idp, visitor, customer):
+def test_non_member_is_not_signed_in(idp, visitor, customer):
     idp.email = "nobody@example.com"
     answer = come_back(visitor, leave(visitor))
     assert answer.status_code == 403
@@ -56,18 +56,18 @@ def test_who_is_no_member_stays_outside(idp, visitor, customer):
     assert not is_signed_in(visitor)
 
 
-def test_an_answer_that_cannot_be_trusted_is_a_page_and_signs_nobody_in(idp, visitor, customer):
+def test_unverifiable_answer_shows_an_error_page(idp, visitor, customer):
     idp.email, idp.claims = customer.member.email, {"nonce": "another"}
     answer = come_back(visitor, leave(visitor))
     assert (answer.status_code, "could not be verified" in answer.text) == (403, True)
     assert not is_signed_in(visitor)
 
 
-def test_answer_of_another_browser_is_refused(app, idp, visitor, customer):
+def test_answer_in_another_browser_is_rejected(app, idp, visitor, customer):
     idp.email = customer.member.email
     location = leave(visitor)
     other = type(visitor)(app.test_client())
-    for state in ("", "x", dict(parse_qsl(urlsplit(location).query))["state"]):  # it has no cookie, or one of its own
+    for state in ("", "x", dict(parse_qsl(urlsplit(location).query))["state"]):  # without a cookie
         answer = come_back(other, location, state=state)
         assert (answer.status_code, "was started in another browser" in answer.text) == (403, True)
     leave(other)
@@ -83,7 +83,7 @@ def test_answer_works_once(idp, visitor, customer):
     assert come_back(visitor, location).status_code == 403
 
 
-def test_forged_cookie_is_refused(idp, visitor, customer):
+def test_forged_cookie_is_rejected(idp, visitor, customer):
     idp.email = customer.member.email
     location = leave(visitor)
     cookie = visitor.client.get_cookie("keygauge_sso")
@@ -92,12 +92,12 @@ def test_forged_cookie_is_refused(idp, visitor, customer):
 
 
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "/\\evil.example"])
-def test_sign_in_leads_to_no_other_site(idp, visitor, customer, target):
+def test_sign_in_does_not_redirect_to_other_sites(idp, visitor, customer, target):
     idp.email = customer.member.email
     assert come_back(visitor, leave(visitor, f"/sign-in/sso?next={target}")).location == "/"
 
 
-def test_provider_that_is_away_leaves_the_password(settings, visitor, customer, connection):
+def test_password_works_if_the_provider_is_unavailable(settings, visitor, customer, connection):
     app = create_app(replace(settings, oidc=Provider("http://127.0.0.1:1", "keygauge", None, "Example")))
     other = type(visitor)(app.test_client())
     answer = other.get("/sign-in/sso")
@@ -108,7 +108,7 @@ def test_provider_that_is_away_leaves_the_password(settings, visitor, customer, 
 
 @pytest.fixture
 def hijack(connection, make_customer):
-    """An account whose owner invited a stranger's address and accepted that himself."""
+    """`hijack(email)` makes an attacker invite someone else's address and accept the invitation himself."""
     attacker = make_customer("Evil")
 
     def hijack(email):
@@ -120,14 +120,14 @@ def hijack(connection, make_customer):
     return hijack
 
 
-def test_nobody_is_led_into_an_account_that_took_the_address(idp, visitor, hijack):
+def test_victim_is_not_signed_in_to_an_account_that_hijacked_their_address(idp, visitor, hijack):
     hijack("victim@example.com")
     idp.email = "victim@example.com"
     assert come_back(visitor, leave(visitor)).status_code == 403
     assert not is_signed_in(visitor)
 
 
-def test_an_address_that_was_taken_is_invited_elsewhere_and_comes_in(idp, visitor, hijack, connection, customer):
+def test_hijacked_address_can_join_another_account(idp, visitor, hijack, connection, customer):
     hijack("victim@example.com")
     _, link = invitations.create(
         connection, account_id=customer.account.id, email="victim@example.com", role="member", actor="op"
@@ -143,7 +143,7 @@ def test_an_address_that_was_taken_is_invited_elsewhere_and_comes_in(idp, visito
     assert customer.account.name in visitor.get("/").text
 
 
-def test_a_strangers_link_joins_no_account(idp, visitor, connection, customer):
+def test_invitation_link_from_another_site_joins_no_account(idp, visitor, connection, customer):
     _, link = invitations.create(
         connection, account_id=customer.account.id, email="victim@example.com", role="member", actor="evil"
     )
@@ -154,7 +154,7 @@ def test_a_strangers_link_joins_no_account(idp, visitor, connection, customer):
     assert members.list_memberships(connection, "victim@example.com") == []
 
 
-def test_an_invitation_for_another_address_is_not_accepted(idp, visitor, connection, customer):
+def test_invitation_for_another_address_is_not_accepted(idp, visitor, connection, customer):
     _, link = invitations.create(
         connection, account_id=customer.account.id, email="victim@example.com", role="member", actor="op"
     )
@@ -164,7 +164,7 @@ def test_an_invitation_for_another_address_is_not_accepted(idp, visitor, connect
     assert invitations.find(connection, link) is not None
 
 
-def test_a_password_member_connects_single_sign_on_once(idp, visitor, hijack, app):
+def test_member_with_a_password_connects_single_sign_on_once(idp, visitor, hijack, app):
     member = hijack("victim@example.com")  # here the victim chose the password
     idp.email = member.email
     form = {"email": member.email, "password": "chosen by the attacker"}
@@ -174,7 +174,7 @@ def test_a_password_member_connects_single_sign_on_once(idp, visitor, hijack, ap
     assert come_back(other, leave(other)).status_code == 303
 
 
-def test_operator_comes_in_too(idp, visitor, connection):
+def test_operator_signs_in(idp, visitor, connection):
     members.create(
         connection,
         account_id=None,
@@ -188,5 +188,5 @@ def test_operator_comes_in_too(idp, visitor, connection):
     assert visitor.get("/operator").status_code == 200
 
 
-def test_nothing_secret_is_in_the_repr(settings):
+def test_repr_contains_no_secrets(settings):
     assert CLIENT_SECRET not in repr(settings)

@@ -37,7 +37,7 @@ def test_totals_are_those_of_the_range(signed_in, customer, record):
     assert "No usage" in signed_in.get("/usage?from=2026-05-22&to=2026-05-23").text
 
 
-def test_cost_is_rounded_exactly_and_unknown_prices_are_told(signed_in, customer, record):
+def test_cost_is_rounded_exactly_and_unknown_prices_are_shown(signed_in, customer, record):
     record(customer, {"model": "gpt-4o-mini", "input_tokens": 1_000_000, "cache_read_tokens": 0, "output_tokens": 0})
     page = signed_in.get(f"/usage?{RANGE}").text
     assert tiles(page)["Estimated cost"] == "$0.1500"
@@ -49,7 +49,7 @@ def test_cost_is_rounded_exactly_and_unknown_prices_are_told(signed_in, customer
     assert '<span class="faint">Price unknown</span>' in page
 
 
-def test_a_cost_of_which_nothing_is_known_is_unknown_everywhere(signed_in, customer, record):
+def test_cost_without_any_known_price_is_unknown_everywhere(signed_in, customer, record):
     record(customer, {"model": "house-model", "provider": None})
     page = signed_in.get(f"/usage?{RANGE}").text
     assert tiles(page)["Estimated cost"] == "Unknown"
@@ -57,7 +57,7 @@ def test_a_cost_of_which_nothing_is_known_is_unknown_everywhere(signed_in, custo
     assert page.count('<span class="faint">Price unknown</span></td>') == 1
 
 
-def test_no_tokens_need_no_price():
+def test_usage_without_tokens_needs_no_price():
     assert not UsageSums(requests=3).is_unpriced
     assert UsageSums(requests=3, output_tokens=1).is_unpriced
 
@@ -75,7 +75,7 @@ def test_breakdowns_show_models_endpoints_and_keys(signed_in, customer, record):
         assert [text for text in texts if text not in page] == []
 
 
-def test_one_keys_usage_is_its_own(connection, signed_in, customer, record, settings):
+def test_usage_is_filtered_by_key(connection, signed_in, customer, record, settings):
     other, _ = keys.create(
         connection, peppers=settings.peppers, account_id=customer.account.id, name="other", actor="test"
     )
@@ -86,21 +86,21 @@ def test_one_keys_usage_is_its_own(connection, signed_in, customer, record, sett
     assert "with “other”" in page
 
 
-def test_deleted_keys_usage_stays_visible(signed_in, customer, record):
+def test_usage_of_deleted_keys_stays_visible(signed_in, customer, record):
     record(customer, {})
     signed_in.post(f"/keys/{customer.key.id}/delete")
     assert f"{customer.key.name} (deleted)" in signed_in.get(f"/usage?{RANGE}&group=key").text
     assert tiles(signed_in.get(f"/usage?{RANGE}&key={customer.key.id}").text)["Requests"] == "1"
 
 
-def test_account_without_keys_is_told_to_create_one(connection, signed_in, customer):
+def test_account_without_keys_is_invited_to_create_one(connection, signed_in, customer):
     keys.delete(connection, customer.key.id, actor="test")
     page = signed_in.get("/usage").text
     assert "No usage yet" in page
     assert "Create key" in page
 
 
-def test_another_accounts_usage_is_invisible(signed_in, stranger, record):
+def test_usage_of_another_account_is_not_shown(signed_in, stranger, record):
     record(stranger, {"model": "secret-model"})
     for page in (f"/usage?{RANGE}", f"/usage.csv?{RANGE}&table=model", f"/usage.csv?{RANGE}", f"/calls?{RANGE}", "/"):
         assert "secret-model" not in signed_in.get(page).text
@@ -108,7 +108,7 @@ def test_another_accounts_usage_is_invisible(signed_in, stranger, record):
     assert all(row["requests"] == "0" for row in rows(signed_in.get(f"/usage.csv?{RANGE}")))
 
 
-def test_bad_range_is_shown_as_a_notice_and_refused_as_csv(signed_in):
+def test_invalid_range_is_a_notice_on_the_page_and_rejected_for_csv(signed_in):
     page = signed_in.get("/usage?from=2026-05-21&to=2026-05-20")
     assert page.status_code == 200
     assert "The start date must be before the end date." in page.text
@@ -116,7 +116,7 @@ def test_bad_range_is_shown_as_a_notice_and_refused_as_csv(signed_in):
 
 
 @pytest.mark.parametrize("model", ["<script>alert(1)</script>", '"><svg onload=alert(1)>'])
-def test_names_in_the_ledger_are_text(signed_in, customer, record, model):
+def test_names_in_the_ledger_are_escaped(signed_in, customer, record, model):
     record(customer, {"model": model, "route": model, "error": model})
     for page in (f"/usage?{RANGE}", f"/calls?{RANGE}"):
         text = signed_in.get(page).text
@@ -124,7 +124,7 @@ def test_names_in_the_ledger_are_text(signed_in, customer, record, model):
         assert "<svg onload" not in text
 
 
-def test_charts_have_nothing_inline_and_a_table_beside_them(signed_in, customer, record):
+def test_charts_have_no_inline_code_and_have_a_table(signed_in, customer, record):
     record(customer, {})
     page = signed_in.get(f"/usage?{RANGE}").text
     assert page.count('class="pygal-chart') == 2
@@ -148,12 +148,12 @@ def test_every_metric_is_drawn_as_bars_area_and_table(signed_in, customer, recor
     page = signed_in.get(f"/usage?{RANGE}&metric={metric}&group={group}").text
     assert 'id="chart-usage-wide"' in page
     area = signed_in.get(f"/usage?{RANGE}&metric={metric}&group={group}&chart=area&bucket=day").text
-    assert area.count('class="column"') == 2 * 3  # a day each, in both sizes
+    assert area.count('class="column"') == 2 * 3  # one per day, in both sizes
     table = signed_in.get(f"/usage?{RANGE}&metric={metric}&group={group}&chart=table").text
     assert ("pygal-chart" in table, "Usage over time" in table) == (False, True)
 
 
-def test_groups_beyond_the_colours_are_added_up_as_other(signed_in, customer, record):
+def test_groups_beyond_the_colours_are_summed_as_other(signed_in, customer, record):
     record(customer, *({"model": f"model-{number}"} for number in range(8)))
     page = signed_in.get(f"/usage?{RANGE}&group=model&chart=table&bucket=month").text
     table = page[page.index("Usage over time") :]
@@ -165,13 +165,13 @@ def test_groups_beyond_the_colours_are_added_up_as_other(signed_in, customer, re
     assert re.findall(r'<td class="num">([^<]+)</td>', body) == ["1"] * 5 + ["3", "8"]
 
 
-def test_totals_are_compared_with_the_period_before(signed_in, customer, record):
+def test_totals_are_compared_with_the_previous_period(signed_in, customer, record):
     record(customer, {}, {}, {}, {"time_us": int(datetime(2026, 5, 17, 12, tzinfo=UTC).timestamp() * 1e6)})
     page = signed_in.get(f"/usage?{RANGE}").text
     assert ">+200%</span>" in page
 
 
-def test_group_is_looked_into_by_its_link(signed_in, customer, record):
+def test_model_links_to_its_own_usage(signed_in, customer, record):
     record(customer, {}, {"model": "claude-sonnet-4-6"}, {"model": "claude-sonnet-4-6"})
     page = signed_in.get(f"/usage?{RANGE}&group=model").text
     address = re.search(r'<th scope="row"><a href="([^"]+)">claude-sonnet-4-6<', page)[1].replace("&amp;", "&")
@@ -180,7 +180,7 @@ def test_group_is_looked_into_by_its_link(signed_in, customer, record):
     assert "Remove the filter model" in inside
 
 
-def test_endpoint_is_looked_into_by_its_link(signed_in, customer, record):
+def test_endpoint_links_to_its_own_usage(signed_in, customer, record):
     record(customer, {}, {"route": "/v1/messages"})
     page = signed_in.get(f"/usage?{RANGE}&group=endpoint").text
     address = re.search(r'<th scope="row"><a href="([^"]+)">/v1/messages<', page)[1].replace("&amp;", "&")
@@ -189,14 +189,14 @@ def test_endpoint_is_looked_into_by_its_link(signed_in, customer, record):
     assert "Remove the filter endpoint" in inside
 
 
-def test_key_is_chosen_by_its_name(signed_in, customer, record):
+def test_key_is_selected_by_name(signed_in, customer, record):
     record(customer, {})
     page = signed_in.get(f"/usage?{RANGE}&key=Acme+key").text
     assert tiles(page)["Requests"] == "1"
     assert 'value="Acme key"' in page
 
 
-def test_forecast_is_that_of_the_key(connection, signed_in, customer, record, settings):
+def test_forecast_is_for_the_selected_key(connection, signed_in, customer, record, settings):
     other, _ = keys.create(
         connection, peppers=settings.peppers, account_id=customer.account.id, name="other", actor="test"
     )
@@ -210,7 +210,7 @@ def test_forecast_is_that_of_the_key(connection, signed_in, customer, record, se
 HOSTILE = ["=1+1", "a,b", "<script>alert(1)</script>", "O'Brien'; DROP TABLE event;--", 'say "x"', "日本"]
 
 
-def test_tags_are_offered_only_where_there_are_any(signed_in, customer, record):
+def test_grouping_by_tag_is_offered_only_if_there_are_tags(signed_in, customer, record):
     record(customer, {})
     assert 'value="tag"' not in signed_in.get(f"/usage?{RANGE}").text
     record(customer, {"tag": "alice"})
@@ -218,7 +218,7 @@ def test_tags_are_offered_only_where_there_are_any(signed_in, customer, record):
 
 
 @pytest.mark.parametrize("tag", HOSTILE)
-def test_usage_by_tag_shows_any_name_as_text_and_leads_to_its_own_figures(signed_in, customer, record, tag):
+def test_usage_by_tag_escapes_names_and_links_to_each_tag(signed_in, customer, record, tag):
     record(customer, {"tag": tag}, {"tag": tag, "status": 500}, {"tag": "alice"}, {})
     page = signed_in.get(f"/usage?{RANGE}&group=tag").text
     assert "<script>alert" not in page
@@ -240,7 +240,7 @@ def test_usage_by_tag_shows_any_name_as_text_and_leads_to_its_own_figures(signed
     )
 
 
-def test_what_cannot_be_told_apart_by_tag_counts_as_absent(signed_in, customer, record):
+def test_filters_that_tags_do_not_support_are_ignored(signed_in, customer, record):
     record(customer, {"tag": "alice"}, {"tag": "alice", "model": "other"}, {})
     assert tiles(signed_in.get(f"/usage?{RANGE}&tag=alice&model=other&group=status").text)["Requests"] == "2"
     assert signed_in.get(f"/usage?{RANGE}&group=tag&route=/x").status_code == 200
@@ -250,7 +250,7 @@ def test_what_cannot_be_told_apart_by_tag_counts_as_absent(signed_in, customer, 
     assert signed_in.get(f"/usage?{RANGE}&tag=nobody").status_code == 200
 
 
-def test_tags_that_are_not_kept_apart_lead_nowhere(signed_in, customer, record):
+def test_other_tags_have_no_link(signed_in, customer, record):
     record(customer, {"tag": OTHER}, {"tag": "alice"})
     page = signed_in.get(f"/usage?{RANGE}&group=tag").text
     assert '<th scope="row">Other tags</th>' in page
@@ -268,7 +268,7 @@ def kind_rows(page):
     }
 
 
-def test_each_kind_of_token_is_told_with_its_cost(signed_in, customer, record):
+def test_each_kind_of_token_is_shown_with_its_cost(signed_in, customer, record):
     record(
         customer,
         {"model": "gpt-4o", "input_tokens": 1_000_000, "cache_read_tokens": 400_000, "output_tokens": 100_000},
@@ -296,7 +296,7 @@ def test_each_kind_of_token_is_told_with_its_cost(signed_in, customer, record):
     assert (row["cache_read_cost_usd"], row["cost_usd"]) == ("0.500000000", "3.000000000")
 
 
-def test_kinds_are_told_where_nothing_has_a_price(signed_in, customer, record):
+def test_kinds_are_shown_without_prices(signed_in, customer, record):
     record(customer, {"model": "house-model", "provider": None, "output_tokens": 7})
     for metric in ("cost", "tokens", "requests"):
         page = signed_in.get(f"/usage?{RANGE}&group=kind&metric={metric}").text

@@ -6,7 +6,7 @@ from keygauge_keyservice.accounts import accounts, plans
 
 
 @pytest.mark.parametrize("page", ["show", "find_keys"])
-def test_pasted_key_finds_its_owner_and_its_secret_gets_into_no_address(operating, customer, stranger, page):
+def test_pasted_key_finds_its_account_without_its_secret_in_the_address(operating, customer, stranger, page):
     answer = operating.post("/operator/search", {"q": customer.token, "page": page}, page="/operator")
     assert answer.location.endswith(f"?q=kg_live_{customer.key.id}")
     found = operating.get(answer.location).text
@@ -15,7 +15,7 @@ def test_pasted_key_finds_its_owner_and_its_secret_gets_into_no_address(operatin
     assert customer.account.name in operating.get(f"/operator?q=kg_live_{customer.key.id[:5]}").text
 
 
-def test_accounts_are_sorted_filtered_and_moved_together(connection, operating, customer, stranger, record):
+def test_accounts_are_sorted_filtered_and_moved_in_bulk(connection, operating, customer, stranger, record):
     plans.create(connection, plan_id="vip", name="VIP", limits=[], actor="test")
     record(stranger, {"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)}, {"status": 500})
     by_requests = operating.get("/operator?sort=-requests").text

@@ -9,7 +9,7 @@ from keygauge_keyservice.keys import keys
 
 @pytest.fixture
 def several(connection, settings, customer):
-    """Keys named b, a and c beside the customer's own; c is disabled, a is a test key."""
+    """Keys named beta, alpha and gamma besides the customer's; gamma is disabled, alpha is a test key."""
     made = {}
     for name in ("beta", "alpha", "gamma"):
         made[name], _ = keys.create(
@@ -47,27 +47,27 @@ def names_in(page):
         ("?page=2", []),
     ],
 )
-def test_keys_are_searched_and_sorted_by_the_address(signed_in, several, query, names):
+def test_keys_are_searched_filtered_and_sorted(signed_in, several, query, names):
     answer = signed_in.get(f"/keys{query}")
     assert answer.status_code == 200
     assert names_in(answer.text) == names
 
 
-def test_key_is_found_by_its_beginning_but_no_secret_gets_into_the_address(signed_in, several, customer):
+def test_key_is_found_by_its_prefix_and_the_search_field_is_too_short_for_a_secret(signed_in, several, customer):
     assert names_in(signed_in.get(f"/keys?q=kg_live_{customer.key.id[:6]}").text) == ["Acme key"]
-    answer = signed_in.get(f"/keys?q={customer.token}").text  # typed, the field would take no more than this
+    answer = signed_in.get(f"/keys?q={customer.token}").text  # longer than the search field allows
     assert names_in(answer) == ["Acme key"]
     assert 'maxlength="20"' in answer
 
 
-def test_list_comes_as_csv_and_json_alike(signed_in, several):
+def test_csv_and_json_have_the_same_keys(signed_in, several):
     found = signed_in.get("/keys.json?sort=name&only=live").json["keys"]
     rows = list(csv.DictReader(io.StringIO(signed_in.get("/keys.csv?sort=name&only=live").text)))
     assert [one["name"] for one in found] == [row["name"] for row in rows] == ["Acme key", "beta", "gamma"]
     assert not any("hash" in name or "secret" in name for name in rows[0])
 
 
-def test_many_keys_come_page_by_page(connection, signed_in, customer):
+def test_many_keys_are_paginated(connection, signed_in, customer):
     connection.execute(
         "INSERT INTO key (id, account_id, name) SELECT 'k' || n, %s, 'key ' || n FROM generate_series(1, 60) AS n",
         (customer.account.id,),

@@ -1,7 +1,7 @@
 import csv
 
 
-def test_members_come_as_csv_and_json(signed_in, customer, invite):
+def test_members_are_available_as_csv_and_json(signed_in, customer, invite):
     invite("grace@acme.example", "viewer")
     rows = signed_in.get("/members.json").json["members"]
     assert [(row["email"], row["role"], row["is_invited"]) for row in rows] == [

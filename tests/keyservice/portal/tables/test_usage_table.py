@@ -34,7 +34,7 @@ def test_every_csv_adds_up_to_the_totals(connection, signed_in, customer, record
     assert cost_nanousd == totals.cost_nanousd
 
 
-def test_files_tell_the_average_time_that_the_page_shows(signed_in, customer, record):
+def test_files_have_the_same_average_latency_as_the_page(signed_in, customer, record):
     record(customer, {"duration_us": 250_000}, {"duration_us": 750_000})
     assert 'data-name="Average latency">500 ms</td>' in signed_in.get(f"/usage?{RANGE}").text
     assert rows(signed_in.get(f"/usage.csv?{RANGE}&table=model"))[0]["average_duration_s"] == "0.5"
@@ -42,7 +42,7 @@ def test_files_tell_the_average_time_that_the_page_shows(signed_in, customer, re
     assert told["average_duration_s"] == 0.5
 
 
-def test_csv_has_a_row_for_every_bar(signed_in, customer, record):
+def test_csv_has_a_row_per_bucket(signed_in, customer, record):
     record(customer, {})
     answer = signed_in.get(f"/usage.csv?{RANGE}")
     assert [row["hour"] for row in rows(answer)][:2] == ["2026-05-19T00:00:00+00:00", "2026-05-19T01:00:00+00:00"]
@@ -50,7 +50,7 @@ def test_csv_has_a_row_for_every_bar(signed_in, customer, record):
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)"])
-def test_csv_runs_no_formula(signed_in, customer, record, name):
+def test_csv_has_no_formulas(signed_in, customer, record, name):
     record(customer, {"model": name})
     assert rows(signed_in.get(f"/usage.csv?{RANGE}&table=model"))[0]["model"] == f"'{name}"
 
@@ -60,7 +60,7 @@ def test_unknown_csv_is_not_found(signed_in, query):
     assert signed_in.get(f"/usage.csv?{query}").status_code == 404
 
 
-def test_buckets_and_groups_over_time_come_as_csv_and_json(signed_in, customer, record):
+def test_buckets_and_groups_over_time_are_available_as_csv_and_json(signed_in, customer, record):
     record(customer, {}, {"model": "claude-sonnet-4-6"})
     week = "from=2026-05-15&to=2026-05-21"
     hours = rows(signed_in.get(f"/usage.csv?{week}&bucket=hour"))
@@ -70,13 +70,13 @@ def test_buckets_and_groups_over_time_come_as_csv_and_json(signed_in, customer, 
     assert sum(row["requests"] for row in trends) == 2
 
 
-def test_csv_for_spreadsheets_begins_with_a_byte_order_mark(signed_in, customer, record):
+def test_csv_for_spreadsheets_starts_with_a_byte_order_mark(signed_in, customer, record):
     record(customer, {"model": "modèle"})
     assert signed_in.get(f"/usage.csv?{RANGE}&table=model&bom=1").data.startswith(b"\xef\xbb\xbfmodel,")
     assert signed_in.get(f"/usage.csv?{RANGE}&table=model").data.startswith(b"model,")
 
 
-def test_days_are_those_of_the_readers_zone(signed_in, customer, record):
+def test_days_are_in_the_time_zone_of_the_reader(signed_in, customer, record):
     record(customer, {"time_us": int(datetime(2026, 5, 20, 20, tzinfo=UTC).timestamp() * 1e6)})
     signed_in.client.set_cookie("keygauge_zone", "Asia/Kathmandu")
     (day,) = rows(signed_in.get("/usage.csv?from=2026-05-21&to=2026-05-21&bucket=day"))
