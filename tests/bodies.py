@@ -1,4 +1,4 @@
-"""Bodies of any kind, ordinary, spoiled and hostile, and their division into chunks."""
+"""Bodies of any kind, valid, corrupted and hostile, and their division into chunks."""
 
 import gzip
 import json
@@ -58,7 +58,7 @@ def bodies(draw):
             st.sampled_from(GOLDEN),
         )
     )
-    if body and draw(st.booleans()):  # spoil it somewhere
+    if body and draw(st.booleans()):  # corrupt it somewhere
         place = draw(st.integers(0, len(body)))
         body = body[:place] + draw(st.binary(max_size=3)) + body[place + draw(st.integers(0, 3)) :]
     return body
@@ -70,7 +70,7 @@ def divide(body, places):
 
 
 def message(payload, **headers):
-    """Make a message of Amazon's event streams."""
+    """Return a message of Amazon's event stream encoding."""
     head = b""
     for name, value in headers.items():
         field = f":{name.replace('_', '-')}".encode()

@@ -1,4 +1,4 @@
-"""One embedded PostgreSQL for the whole run, and a migrated database without rows for each test that asks for one."""
+"""Fixtures: one embedded PostgreSQL for the whole run, and a migrated database without rows per test that needs one."""
 
 import gc
 import logging
@@ -25,12 +25,12 @@ from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.secret import Peppers
 
-# How fast an example runs is the machine's affair, not a property of the code.
+# Example run time depends on the machine, so no deadline.
 hypothesis_settings.register_profile("long", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile("short", hypothesis_settings.get_profile("long"), max_examples=25)
 hypothesis_settings.load_profile("short")
 
-# Hashing is slow on purpose, and no test but that of its parameters is about that.
+# Hashing is slow on purpose, which matters only to the test of its parameters.
 _SLOW_HASHER = passwords._hasher
 passwords._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -47,12 +47,12 @@ def _compile_once(compile_builder):
     return compile_or_find
 
 
-# Compiling how each route's address is built takes most of making an app, and nearly every second test makes one.
+# Compiling the URL builders of routes takes most of the time to create an app, which nearly every second test does.
 Rule._compile_builder = _compile_once(Rule._compile_builder)
 
 TESTS = Path(__file__).parent
 
-# What takes longest begins first, so that no worker is left with it at the end.
+# The longest tests start first, so that none runs alone at the end.
 LONGEST_FIRST = (
     "e2e/test_dist.py",
     "keyservice/portal/test_hostile_input.py",
@@ -76,14 +76,14 @@ PEPPERS = Peppers.parse("1:" + "11" * 32)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """Two for each core up to eight: half of the time a test waits for a process that it started."""
+    """Return two workers per core, up to eight: tests wait half of the time for processes that they started."""
     cores = os.cpu_count() or 1
     return max(cores, min(2 * cores, 8))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """What is collected stays until the end: the garbage collector passes over it, now and while tests run."""
+    """Exclude collected tests from garbage collection, as they live until the end."""
     gc.disable()
     try:
         return (yield)
@@ -92,9 +92,9 @@ def pytest_collection():
         gc.freeze()
 
 
-@pytest.hookimpl(tryfirst=True)  # the workers' names for the groups come after
+@pytest.hookimpl(tryfirst=True)  # before xdist adds group names
 def pytest_collection_modifyitems(items):
-    """Begin with what takes long, and keep the tests together that share a fixture of their module."""
+    """Start with long tests, and group tests that share a module-scoped fixture on one worker."""
     items.sort(key=_rank)
     for item in items:
         definitions = item._fixtureinfo.name2fixturedefs.values() if hasattr(item, "_fixtureinfo") else ()
@@ -109,7 +109,7 @@ def _rank(item):
 
 @pytest.fixture(autouse=True)
 def _log_handlers():
-    """No test leaves a handler behind: the stream that it writes to ends with the test."""
+    """Check that no test leaves a log handler behind: its stream closes with the test."""
     before = logging.getLogger().handlers.copy()
     yield
     after = logging.getLogger().handlers
@@ -120,7 +120,7 @@ def _log_handlers():
 
 
 class GivenServer:
-    """A server that runs already."""
+    """A server that is already running."""
 
     def __init__(self, url):
         self._url = urlsplit(url)
@@ -131,17 +131,17 @@ class GivenServer:
 
 @pytest.fixture(scope="session")
 def postgresql():
-    """The server, shared by all workers of a run: the last one to leave stops it and deletes its directory.
+    """Return the server, shared by all workers of a run: the last worker stops it and deletes its directory.
 
-    KEYGAUGE_TEST_DATABASE_URL names another one, as a superuser.
+    KEYGAUGE_TEST_DATABASE_URL selects another server; its user must be a superuser.
     """
     if url := os.environ.get("KEYGAUGE_TEST_DATABASE_URL"):
         yield GivenServer(url)
         return
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
     server = embedded.start(Path(tempfile.gettempdir()) / f"keygauge-test-{run}", delete=True)
-    # What is committed survives a kill of PostgreSQL, which is all that tests do to it: only a power cut would need
-    # fsync, and without it databases are made and dropped several times faster.
+    # Commits survive a kill of PostgreSQL, the worst that tests do to it; only a power failure needs fsync. Without it,
+    # databases are created and dropped several times faster.
     _administer(server, "ALTER SYSTEM SET fsync = off")
     _administer(server, "SELECT pg_reload_conf()")
     yield server
@@ -150,7 +150,7 @@ def postgresql():
 
 @pytest.fixture(scope="session")
 def _template(postgresql):
-    """A migrated database that tests are copied from; nothing connects to it, so that it can be copied at any time."""
+    """Return a migrated database to copy; nothing connects to it, so that it can be copied at any time."""
     name = f"template_{uuid.uuid4().hex}"
     _administer(postgresql, f"CREATE DATABASE {name}")
     with database.connect(postgresql.get_uri(database=name)) as connection:
@@ -175,14 +175,14 @@ def _databases(postgresql, _template):
 
 @pytest.fixture
 def database_url(_databases):
-    """The address of a migrated database without rows, under a name of its own."""
+    """Return the URL of a migrated database without rows, with a unique name."""
     yield _databases.take()
     _databases.give_back()
 
 
 @pytest.fixture
 def connection(database_url):
-    """A connection that commits by itself, so that apps and other connections see what a test wrote."""
+    """Return a connection in autocommit mode, so that apps and other connections see what a test wrote."""
     with database.connect(database_url) as connection:
         connection.autocommit = True
         yield connection
@@ -200,7 +200,7 @@ def _compiled_templates(tmp_path_factory):
 
 @pytest.fixture
 def app(settings, monkeypatch, _compiled_templates):
-    monkeypatch.setattr(database, "_WAIT_S", 6)  # how soon a busy machine connects is no test's matter
+    monkeypatch.setattr(database, "_WAIT_S", 6)  # a busy machine may connect slowly
     app = create_app(settings)
     app.testing = True
     app.jinja_env.bytecode_cache = _compiled_templates
@@ -210,7 +210,7 @@ def app(settings, monkeypatch, _compiled_templates):
 
 @pytest.fixture
 def slow_password_hasher():
-    """The hasher of passwords that the key service has outside of tests."""
+    """Return the password hasher that the key service uses outside tests."""
     return _SLOW_HASHER
 
 
@@ -221,19 +221,19 @@ def client(app):
 
 @pytest.fixture
 def operator():
-    """The headers of an operator's request."""
+    """Return the headers of an operator's request."""
     return {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
 @pytest.fixture
 def replica():
-    """The headers of a metered service's request."""
+    """Return the headers of a metered service's request."""
     return {"Authorization": f"Bearer {SERVICE_TOKEN}"}
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    """A browser for the tests of one file: where it is missing they skip, and fail in CI."""
+    """Return a browser for the tests of one file; without it they are skipped, and fail in CI."""
     if (program := shutil.which("chromium")) is None:
         reason = "chromium is not installed: apt-get install chromium"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)

@@ -1,14 +1,14 @@
-"""The database of a test: one of the run's worker, emptied and renamed for each test, as a new one takes a second."""
+"""Test databases: each worker has one, emptied and renamed for each test, as creating a new one takes a second."""
 
 import uuid
 
 import psycopg
 from psycopg import sql
 
-MOST_USES = 200  # then a new one: what was deleted makes it larger and slower
+MOST_USES = 200  # then a new one: dead rows make it larger and slower
 MOST_BYTES = 64 << 20
 
-# What a test may change besides the rows that are deleted; a database in which it did is dropped.
+# Everything except rows that a test may change; a database in which one did is dropped.
 _SHAPE = """SELECT
     (SELECT string_agg(concat_ws(' ', relname, relkind, relnatts), ',' ORDER BY oid) FROM pg_class
      WHERE relnamespace = ANY (spaces) AND NOT relispartition AND relkind IN ('r', 'p', 'v', 'S')) AS relations,
@@ -45,19 +45,19 @@ $$"""
 
 
 class Databases:
-    """Hands out one migrated database at a time, each time under another name, so that nobody comes back to it."""
+    """A provider of one migrated database at a time, under a new name each time, so no old connection reuses it."""
 
     def __init__(self, server, template):
         self._server = server
         self._template = template
         self._name = None
         self._uses = 0
-        self._administrator = None  # a connection that stays: a new one for each statement takes most of its time
+        self._administrator = None  # a persistent connection: connecting takes longer than most statements
         with psycopg.connect(server.get_uri(database=template)) as connection:
             self._shape = connection.execute(_SHAPE).fetchone()
 
     def take(self):
-        """Return the address of a database without rows."""
+        """Return the URL of a database without rows."""
         name = f"test_{uuid.uuid4().hex}"
         if self._name is None or not self._is_empty_as(name):
             self.drop()
@@ -69,7 +69,7 @@ class Databases:
         return self._server.get_uri(database=name)
 
     def give_back(self):
-        """End what is still connected; what goes on after its test meets no other test's rows."""
+        """Close all connections, so that code that outlives its test sees no other test's rows."""
         self._administer(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {}", sql.Literal(self._name)
         )
@@ -81,13 +81,13 @@ class Databases:
             self._name = None
 
     def close(self):
-        """Drop the database and leave the server."""
+        """Drop the database and disconnect from the server."""
         self.drop()
         if self._administrator is not None:
             self._administrator.close()
 
     def _is_empty_as(self, name):
-        """Rename and empty the database; False where that cannot make it a new one."""
+        """Rename and empty the database; return False if it cannot be made as good as new."""
         if self._uses >= MOST_USES:
             return False
         try:

@@ -1,8 +1,8 @@
-"""What is in one JSON document and not in another."""
+"""Comparison of JSON documents."""
 
 
 def lost(given, again, path=""):
-    """Tell what of `given` is not in `again`."""
+    """Yield the paths in `given` that are missing or different in `again`."""
     if isinstance(given, dict):
         for name, value in given.items():
             if not isinstance(again, dict) or name not in again:

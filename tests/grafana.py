@@ -1,7 +1,7 @@
-"""What Grafana does to a query before it sends it: variables in each format, macros for PostgreSQL; and to a link.
+"""Grafana's interpolation of queries and links: variables in each format, and macros for PostgreSQL.
 
-Written after Grafana 12's own sources, faults included: a macro ends at the first closing parenthesis, and a double
-quote in a value is written with a backslash for SQL.
+Based on Grafana 12's sources, including their bugs: a macro ends at the first closing parenthesis, and a double quote
+in a value is escaped with a backslash for SQL.
 """
 
 import re
@@ -18,14 +18,14 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 @dataclass(frozen=True)
 class All:
-    """Everything is picked: `options`, unless the variable says `custom` in their place."""
+    """The selection "All": `options`, or the variable's `custom` value instead."""
 
     options: tuple[str, ...] = ()
     custom: str | None = None
 
 
 def promql(expression, variables, *, interval="2m", span="30m"):
-    """Write a PromQL query as Grafana sends it."""
+    """Return a PromQL query as Grafana sends it."""
     macros = {"__rate_interval": interval, "__range": span}
 
     def replace(found):
@@ -40,7 +40,7 @@ def promql(expression, variables, *, interval="2m", span="30m"):
 
 
 def sql(query, variables, *, since=None, until=None, interval="15m"):
-    """Write an SQL query as Grafana sends it; without a range it is the last six hours."""
+    """Return an SQL query as Grafana sends it; the default range is the last six hours."""
     until = until or datetime.now(UTC) + timedelta(minutes=1)
     since = since or until - timedelta(hours=6)
     known = {"__interval": interval, **variables}
@@ -57,7 +57,7 @@ def sql(query, variables, *, since=None, until=None, interval="15m"):
 
 
 def options(rows, regex, variables):
-    """Choose a query variable's values: those that its regular expression, with variables in it, matches."""
+    """Return a query variable's values: those that match its regular expression, which may contain variables."""
     pattern = _VARIABLE.sub(lambda found: _format(variables[found[1]], found[2]), regex.strip("/"))
     return tuple(row for row in rows if re.search(pattern, row))
 
@@ -84,7 +84,7 @@ def _regex(value, escape=lambda one: re.sub(r"[\\^$*+?.()|\[\]{}/]", r"\\\g<0>",
 
 
 def _promql(value):
-    """As with prometheusSpecialCharsInLabelValues, which compose.yaml turns on: without, a double quote ends a name."""
+    """Escape as with prometheusSpecialCharsInLabelValues, set in compose.yaml; without it, double quotes end a name."""
 
     def escape(one):
         quoted = one.replace("\\", "\\" * 4).replace('"', '\\\\\\"')
@@ -118,7 +118,7 @@ def _macro(name, arguments, moments):
 
 @dataclass(frozen=True)
 class Click:
-    """What was clicked: the line, bar or column by its name on the screen, its labels, and the row with its value."""
+    """A clicked line, bar or column: its display name, value, labels, and row."""
 
     name: str
     value: object = None
@@ -127,9 +127,9 @@ class Click:
 
 
 def follow(url, click, variables):
-    """Return the uid that a link leads to, and what it picks there, where `variables` are picked here.
+    """Return the uid of the dashboard that a link opens, and its variables there, given `variables` here.
 
-    After `getLinksSupplier` of @grafana/data: what has no format of its own is written as `encodeURI` does.
+    Based on `getLinksSupplier` of @grafana/data: values without a format are encoded as by `encodeURI`.
     """
 
     def replace(found):

@@ -1,4 +1,4 @@
-"""The app of one framework, named by HOST, behind the middleware; below /mnt it is mounted in another app."""
+"""The app of the framework named by HOST, behind the middleware; below /mnt it is mounted in another app."""
 
 import os
 

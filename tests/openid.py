@@ -1,4 +1,4 @@
-"""A real OpenID Connect provider, made with Authlib's server side, for tests to sign in with."""
+"""A real OpenID Connect provider, built with Authlib's server, for sign-in tests."""
 
 import logging
 import threading
@@ -63,7 +63,7 @@ class Code(SimpleNamespace, AuthorizationCodeMixin):
 
 
 class Idp:
-    """A provider at which everybody is `email`; `claims` are put over those of the id token."""
+    """A provider at which every user is `email`; `claims` override those of the id token."""
 
     def __init__(self):
         self.email, self.is_verified, self.tells_email = "", True, True
@@ -150,7 +150,7 @@ def make_open_id(idp):
 
 @contextmanager
 def serving():
-    """Serve a provider on loopback, which the environment has to allow by AUTHLIB_INSECURE_TRANSPORT."""
+    """Serve a provider on loopback; AUTHLIB_INSECURE_TRANSPORT must be set to allow that."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     idp = Idp()
     server = make_server("127.0.0.1", 0, idp.app, threaded=True)

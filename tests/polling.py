@@ -1,10 +1,10 @@
-"""Waits for what comes about in threads and other processes."""
+"""Waiting for effects of threads and other processes."""
 
 import time
 
 
 def until(is_so, timeout_s=100):
-    """Wait until something is so, and fail when it is not in time."""
+    """Wait until a condition is true; fail after the timeout."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, "it did not come about in time"

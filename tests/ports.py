@@ -1,4 +1,4 @@
-"""Ports for what tests start; each is held until the run ends, so that nobody else gets one it was told."""
+"""Ports for servers that tests start; each is reserved until the run ends, so that no other process gets it."""
 
 import atexit
 
@@ -8,13 +8,13 @@ _held = []
 
 
 def free_port():
-    """Find a port that nobody listens on, and that a server may listen on again and again."""
+    """Return a free port, on which a server can listen repeatedly."""
     _held.append(port.hold())
     return _held[-1].getsockname()[1]
 
 
 def free_ports(count):
-    """Find ports that follow each other."""
+    """Return consecutive free ports."""
     row = port.hold_row(count)
     _held.extend(row)
     return [held.getsockname()[1] for held in row]

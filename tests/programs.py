@@ -1,4 +1,4 @@
-"""The programs of Prometheus that tests run: those on the path, and those of a Prometheus 3 where one is at hand."""
+"""The Prometheus programs that tests run: those on the path, and those of Prometheus 3 if available."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ _FOLDER_OF_3 = os.environ.get("KEYGAUGE_PROMETHEUS_3")  # read before tests clea
 
 
 def find_on_path(name):
-    """Find a program on the path, or skip the test; in CI its absence is a failure."""
+    """Return a program on the path; if it is missing, skip the test, or fail it in CI."""
     path = shutil.which(name)
     if path is None and "CI" in os.environ:
         pytest.fail(f"no {name} on this machine")
@@ -19,7 +19,7 @@ def find_on_path(name):
 
 
 def find_of_3(name):
-    """Find a program of Prometheus 3 in the folder `KEYGAUGE_PROMETHEUS_3`, or skip the test."""
+    """Return a program of Prometheus 3 in the folder `KEYGAUGE_PROMETHEUS_3`, or skip the test."""
     path = _FOLDER_OF_3 and shutil.which(name, path=_FOLDER_OF_3)
     if not path:
         pytest.skip(f"no {name} of Prometheus 3: KEYGAUGE_PROMETHEUS_3 names the folder of one")

@@ -1,4 +1,4 @@
-"""How many rows each statement looks at, as PostgreSQL's plans tell that ran."""
+"""Numbers of rows that statements read, from PostgreSQL's executed plans."""
 
 from contextlib import contextmanager
 
@@ -8,7 +8,7 @@ from psycopg.rows import tuple_row
 
 @contextmanager
 def count_rows(connection):
-    """`with count_rows(connection) as rows`: of each statement, by its name, the most rows that it looked at."""
+    """Yield a dict that gets, per statement name, the most rows that an execution read."""
     rows, before = {}, connection.cursor_factory
 
     class Explained(before):

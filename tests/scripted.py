@@ -1,4 +1,4 @@
-"""A key service of which a test says what it answers."""
+"""A key service with scripted answers."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Scripted:
-    """`answers` are (status, document), taken in turn, the last again and again; `asked` are (path, body)."""
+    """A script: `answers` are (status, document) in order, the last one repeated; `asked` are (path, body)."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -21,7 +21,7 @@ class Scripted:
 
 @contextmanager
 def scripted(*answers):
-    """Serve on loopback for as long as the context lasts."""
+    """Serve scripted answers on loopback within the context."""
     script = Scripted(*answers)
 
     class Handler(BaseHTTPRequestHandler):

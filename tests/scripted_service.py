@@ -1,4 +1,4 @@
-"""A connection to a key service whose answers a test puts in by hand, and one key."""
+"""A connection to a key service whose answers the test supplies, and one key."""
 
 from concurrent.futures import Future
 from hashlib import sha256
@@ -14,7 +14,7 @@ TOKEN = generate("live", ID).encode()
 
 
 class Service:
-    """The connection to a key service that is asked, and answers when the test says so."""
+    """A connection to a key service that records lookups and answers when the test says so."""
 
     def __init__(self):
         self.now_ns = 1000 * SECOND
@@ -39,7 +39,7 @@ class Service:
         self.woken += 1
 
     def know(self, *limits, **terms):
-        """Have the key known with these limits and terms."""
+        """Put the key into the cache with these limits and terms."""
         entry = {"id": ID, "account": "a", "plan": "pro", "status": "active", "expires_at": None, "providers": []}
         entry |= {"secrets": [{"number": 1, "expires_at": None}], "limits": limits} | terms
         self.admission.key_cache.put([entry], wanted=frozenset([ID]))

@@ -1,4 +1,4 @@
-"""`.ci/run` on a machine that keeps nothing of earlier runs: its programs only write down that they were called."""
+"""`.ci/run` on a clean machine, with programs that only record that they were called."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ PROGRAMS = [
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout beside a `bin/` of programs that write down their names."""
+    """Return a checkout with a `bin/` of programs that record their calls."""
     for name in (".ci/run", "collector/build.sh", ".venv/bin/python", *(f"bin/{program}" for program in PROGRAMS)):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

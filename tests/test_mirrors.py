@@ -1,4 +1,4 @@
-"""Each module has the test of its name in the folder of its room."""
+"""Each module has a test file of its name in the matching folder."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ PACKAGES = {
     "demo": "keygauge_demo",
 }
 PROGRAM_FILES = {"__init__.py", "__main__.py"}
-TESTED_TOGETHER = {  # each file of the folder is an item of what this test goes through
+TESTED_TOGETHER = {  # one test file covers all files of the folder
     "dashboards/dashboards": "test_suite.py",
     "dashboards/alerts": "test_prometheus.py",
 }

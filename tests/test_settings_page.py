@@ -1,4 +1,4 @@
-"""docs/reference/settings.md names every setting that the sources read, and none that they do not."""
+"""docs/reference/settings.md lists every setting that the code reads, and no others."""
 
 import re
 from pathlib import Path

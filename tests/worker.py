@@ -1,4 +1,4 @@
-"""A worker of a server that uses `multiprocessing`: in a module of its own, so that a child can import it."""
+"""A worker of a server that uses `multiprocessing`, in a separate module so that a child can import it."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ PATIENCE_S = 100
 
 
 class SlowExporter(MetricExporter):
-    """Tells when an export begins, and ends it when told to."""
+    """An exporter that signals the start of an export, and ends it on a signal."""
 
     def __init__(self, path, began, told):
         super().__init__()
@@ -35,7 +35,7 @@ class SlowExporter(MetricExporter):
 
 
 def serve(options, token, path, began, told):
-    """Answer one call, then be told to end."""
+    """Answer one call, then receive SIGTERM."""
     exporter = SlowExporter(path, began, told)
     set_meter_provider(MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)]))
 

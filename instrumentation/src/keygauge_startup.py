@@ -1,12 +1,11 @@
-"""Zero code fails closed: if `opentelemetry-instrument` does not start KeyGauge, nothing is served.
+"""Fail-closed startup of zero-code instrumentation: the process exits if OpenTelemetry does not start KeyGauge.
 
-OpenTelemetry logs what goes wrong in its set-up (an exporter that is not installed, another instrumentation that fails)
-and serves all the same, without what it had not loaded by then. `keygauge.pth` imports this module at the interpreter's
-start, so it needs nothing of the package, which may be what fails.
+OpenTelemetry only logs errors in its setup (an exporter that is not installed, another instrumentation that fails) and
+serves without the instrumentations that it had not loaded by then. `keygauge.pth` imports this module when the
+interpreter starts, so it does not import the package, which may be what fails.
 
-OpenTelemetry's distro exports everything over OTLP by default, and its set-up fails where the exporters are not
-installed. What the environment leaves open is therefore set by what is installed: no export, or the protocol that is
-there.
+OpenTelemetry's distro exports everything over OTLP by default, and its setup fails if the exporters are not installed.
+Export settings missing in the environment therefore default to what is installed: no export, or the available protocol.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _SETUP = "opentelemetry.instrumentation.auto_instrumentation"
 _SIGNALS = ("traces", "metrics", "logs")
 _PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 _HTTP, _GRPC = "otlp_proto_http", "otlp_proto_grpc"
-_NEVER_BY_DEFAULT = {"console", "prometheus"}  # exporters that no distro chooses by itself
+_NEVER_BY_DEFAULT = {"console", "prometheus"}  # exporters that no distro selects by default
 _NO_EXPORTER = """KeyGauge: no OpenTelemetry exporter is installed, so {signals} are not exported. To export them:
 pip install 'opentelemetry-distro[otlp]'; to leave this line out: {variables}
 """
@@ -35,11 +34,11 @@ _WAY_OUT = """To fix this, do one of the following:
 
 
 def watch() -> None:
-    """See to it that OpenTelemetry's set-up, should it run in this process, brings KeyGauge up."""
+    """Ensure that OpenTelemetry's setup starts KeyGauge if it runs in this process."""
     if _is_turned_off():
         return
     try:
-        from wrapt import register_post_import_hook  # noqa: PLC0415 - only for those who use it
+        from wrapt import register_post_import_hook  # noqa: PLC0415 - imported only if used
     except ImportError as error:
         if _SETUP.replace(".", os.sep) in os.environ.get("PYTHONPATH", "") and not _observes():
             _refuse(error)
@@ -54,7 +53,7 @@ def _guard(setup: Any) -> None:
 
 
 def _export_by_what_is_there() -> None:
-    """Set what the environment leaves open about exports, so that the distro's defaults do not fail."""
+    """Set the export variables missing in the environment, so that the distro's defaults do not fail."""
     opened = [signal for signal in _SIGNALS if f"OTEL_{signal.upper()}_EXPORTER" not in os.environ]
     if not opened or "OTEL_CONFIG_FILE" in os.environ:
         return
@@ -74,7 +73,7 @@ def _closing(initialize: Callable[..., None]) -> Callable[..., None]:
     def closing(**options: Any) -> None:
         try:
             initialize(**{**options, "swallow_exceptions": False})
-        except Exception as error:  # noqa: BLE001 - whatever it is, KeyGauge may not be up
+        except Exception as error:  # noqa: BLE001 - after any error, KeyGauge may not be running
             _refuse(error)
         instrumentor: Any = sys.modules.get("keygauge.instrumentor")
         if instrumentor is None or not instrumentor.KeyGaugeInstrumentor.is_on:
@@ -93,7 +92,7 @@ def _is_turned_off() -> bool:
 
 
 def _refuse(error: Exception) -> NoReturn:
-    """End the process: what is raised while `site` runs would be printed and passed over."""
+    """Exit the process: exceptions raised while `site` runs are only printed."""
     way_out = "" if type(error).__module__ == "keygauge.settings.settings" else _WAY_OUT
     sys.stderr.write(
         "KeyGauge refuses to serve: OpenTelemetry's setup failed, and calls would be served unchecked. "

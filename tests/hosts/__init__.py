@@ -1,6 +1,6 @@
-"""One app in every framework, alike in all of them: an item, a stream, one without end, a failure, a prefix.
+"""The same app in every framework: an item, a stream, an endless stream, a failure, and an item below a prefix.
 
-Each framework is loaded with its app only: a process that serves one would spend most of its start on the others.
+Each framework is imported only with its app: otherwise a process would spend most of its startup on the others.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ CHAT = {
 LAST = json.dumps({**CHAT, "object": "chat.completion.chunk"})
 DATA = ['{"choices": []}', LAST, "[DONE]"]
 SSE = "text/event-stream"
-ENDLESS = int(os.environ.get("ENDLESS", "1000"))  # chunks: more than any client here waits for
+ENDLESS = int(os.environ.get("ENDLESS", "1000"))  # chunks: more than any test client waits for
 PAUSE_S = 0.01
 
 
@@ -40,7 +40,7 @@ async def alines(count=None):
 
 @dataclass
 class Host:
-    """An app of one framework: an item, a stream, one without end, a failure, and an item below a prefix."""
+    """An app of one framework, with the routes of its items, which depend on the framework."""
 
     app: Any
     item: str = "/items/{n}"
@@ -67,5 +67,5 @@ OF_WSGI = {"flask", "django-wsgi", "falcon-wsgi"}
 
 
 def mount(host):
-    """Put an app below /mnt in another one of its kind."""
+    """Mount an app below /mnt in another ASGI or WSGI app."""
     return import_module("hosts.starlette" if host.is_asgi else "hosts.flask").mount(host.app)

@@ -1,4 +1,4 @@
-"""Django's, for ASGI and WSGI."""
+"""The app in Django, for ASGI and WSGI."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from hosts import CHAT, ENDLESS, SSE, Host, alines, lines
 
 
 def configure():
-    """Configure Django, which has one set of URLs in a process."""
+    """Configure Django, which has one set of URLs per process."""
     if settings.configured:
         return
     urls = ModuleType("keygauge_test_urls")

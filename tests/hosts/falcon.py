@@ -1,4 +1,4 @@
-"""Falcon's, for ASGI and WSGI."""
+"""The app in Falcon, for ASGI and WSGI."""
 
 import falcon
 import falcon.asgi

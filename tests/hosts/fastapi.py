@@ -1,4 +1,4 @@
-"""FastAPI's."""
+"""The app in FastAPI."""
 
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse

@@ -1,4 +1,4 @@
-"""Flask's."""
+"""The app in Flask."""
 
 from flask import Blueprint, Flask, Response
 from werkzeug.middleware.dispatcher import DispatcherMiddleware

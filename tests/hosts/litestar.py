@@ -1,4 +1,4 @@
-"""Litestar's."""
+"""The app in Litestar."""
 
 from litestar import Litestar, Router, get
 from litestar.params import FromPath

@@ -1,4 +1,4 @@
-"""Quart's."""
+"""The app in Quart."""
 
 from quart import Blueprint, Quart, Response
 

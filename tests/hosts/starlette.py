@@ -1,4 +1,4 @@
-"""Starlette's."""
+"""The app in Starlette."""
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse

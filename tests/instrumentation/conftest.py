@@ -1,4 +1,4 @@
-"""A real key service on loopback, and small apps behind the middleware."""
+"""Fixtures: a real key service on loopback, and small apps behind the middleware."""
 
 import time
 from functools import partial
@@ -15,7 +15,7 @@ from keygauge_keyservice.keys import keys
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import told_keys
 
-PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
+PEPPERS = Peppers.parse("1:" + "11" * 32)  # same as in the app fixture
 SERVICE_TOKEN = "test-service-token-0123456789"
 
 RPM = {"name": "rpm", "unit": "request", "amount": 1000, "window_s": 60}
@@ -23,7 +23,7 @@ MONTHLY = {"name": "monthly_requests", "unit": "request", "amount": 100_000, "pe
 
 
 def bind(port, app):
-    """Serve at a port; werkzeug exits where something still listens there, such as a child that was forked."""
+    """Return a server; retry while werkzeug exits because a process (such as a forked child) listens there."""
     deadline = time.monotonic() + 100
     while True:
         try:
@@ -35,7 +35,7 @@ def bind(port, app):
 
 
 class Service:
-    """The key service's address, and what a test does as its operator."""
+    """The key service, and what its operator can do with it."""
 
     def __init__(self, app, connection, peppers):
         self.app = app
@@ -60,7 +60,7 @@ class Service:
             self._server = None
 
     def events(self, count=None, timeout_s=100):
-        """The ledger's events, oldest first; waits until there are `count`."""
+        """Return the ledger's events, oldest first; wait until there are `count`."""
         deadline = time.monotonic() + timeout_s
         while True:
             rows = self.connection.execute("SELECT * FROM event ORDER BY time, id").fetchall()
@@ -77,7 +77,7 @@ class Service:
         return accounts.create(self.connection, name="Acme", plan_id=self.plan(*limits), actor="test").id
 
     def key(self, *limits, account=None, **options):
-        """Make a key: (its entry, the token)."""
+        """Create a key; return its entry and token."""
         account = account or self.account(*(limits or (RPM, MONTHLY)))
         made, token = keys.create(
             self.connection, peppers=self.peppers, account_id=account, name="test key", actor="test", **options
@@ -85,7 +85,7 @@ class Service:
         return made, token
 
     def tell(self, key):
-        """Have the environment's token told of a key, as if a process had looked it up."""
+        """Record a key as looked up by a process with the environment's service token."""
         told_keys.tell(self.connection, "", [key.id])
 
 
@@ -98,7 +98,7 @@ def service(app, connection):
 
 @pytest.fixture
 def guard(service, tmp_path):
-    """Put the middleware around an app; its threads end with the test."""
+    """Return a function that wraps an app in the middleware; its threads stop after the test."""
     made = []
 
     def build(app, *, make=asgi.KeyGaugeMiddleware, **options):
@@ -106,7 +106,7 @@ def guard(service, tmp_path):
             "service_url": service.url,
             "service_token": SERVICE_TOKEN,
             "spool_dir": tmp_path / "spool",
-            "wait_s": 10.0,  # a slow test machine is not what these tests are about
+            "wait_s": 10.0,  # so that a slow test machine makes no difference
             **options,
         }
         made.append(make(app, **options))
@@ -119,13 +119,13 @@ def guard(service, tmp_path):
 
 @pytest.fixture
 def guard_wsgi(guard):
-    """Put the WSGI middleware around an app."""
+    """Return a function that wraps an app in the WSGI middleware."""
     return partial(guard, make=wsgi.KeyGaugeMiddleware)
 
 
 @pytest.fixture
 def visit_wsgi():
-    """Call a WSGI app in process: (key, path, …) -> httpx.Response."""
+    """Return a function that calls a WSGI app in process: (app, token, path, …) -> httpx.Response."""
 
     def call(app, token=None, path="/hello", *, method="GET", headers=None, **options):
         sent = {"authorization": f"Bearer {token}"} if token else {}
@@ -138,7 +138,7 @@ def visit_wsgi():
 
 @pytest.fixture
 def visit():
-    """Call an ASGI app in process: (key, path, …) -> httpx.Response."""
+    """Return a function that calls an ASGI app in process: (app, token, path, …) -> httpx.Response."""
 
     async def call(app, token=None, path="/hello", *, method="GET", headers=None, **options):
         sent = [("authorization", f"Bearer {token}")] if token else []

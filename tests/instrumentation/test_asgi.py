@@ -110,7 +110,7 @@ async def settled(service, count):
     return await asyncio.to_thread(service.events, count)
 
 
-async def test_good_key_is_admitted_and_its_call_reaches_the_ledger(service, guard, visit):
+async def test_valid_key_is_admitted_and_its_call_reaches_the_ledger(service, guard, visit):
     made, token = service.key()
     answer = await visit(guard(host()), token, "/hello/ann")
     assert (answer.status_code, answer.text) == (200, "hello")
@@ -122,13 +122,13 @@ async def test_good_key_is_admitted_and_its_call_reaches_the_ledger(service, gua
     assert event["duration_us"] > 0
 
 
-async def test_limits_are_told_on_admitted_answers(service, guard, visit):
+async def test_admitted_answers_have_rate_limit_headers(service, guard, visit):
     _, token = service.key()
     headers = (await visit(guard(host()), token)).headers
     assert headers["ratelimit-policy"] == '"rpm";q=1000;w=60, "monthly_requests";q=100000;w=2592000'
     assert headers["ratelimit"].startswith('"rpm";r=')
     assert headers["x-ratelimit-limit-requests"] == "1000"
-    assert headers["x-ratelimit-remaining-requests"] == "999"  # a lone process knows it to the unit
+    assert headers["x-ratelimit-remaining-requests"] == "999"  # a single process knows the exact number
 
 
 @pytest.mark.parametrize("path", ["/chat", "/stream"])
@@ -142,7 +142,7 @@ async def test_usage_is_read_from_the_answer(service, guard, visit, path):
     assert event["stream"] == ("sse" if path == "/stream" else None)
 
 
-async def test_usage_stated_by_the_app_adds_up(service, guard, visit):
+async def test_usage_recorded_by_the_app_adds_up(service, guard, visit):
     _, token = service.key()
     await visit(guard(host()), token, "/usage")
     (event,) = await settled(service, 1)
@@ -161,15 +161,15 @@ def malformed():
 
 
 @pytest.mark.parametrize("token", malformed().values(), ids=malformed().keys())
-async def test_malformed_key_is_refused_without_a_look_up(service, guard, visit, token):
+async def test_malformed_key_is_refused_without_a_lookup(service, guard, visit, token):
     app = guard(host())
-    service.down()  # so that a look-up would end in 503
+    service.down()  # so that a lookup would end in 503
     answer = await visit(app, headers={"authorization": f"Bearer {token}".encode("latin-1")})
     assert answer.status_code == 401
     assert answer.json()["code"] == "key_invalid"
 
 
-async def test_missing_key_says_where_to_send_it(guard, visit):
+async def test_missing_key_error_says_where_to_send_it(guard, visit):
     answer = await visit(guard(host()))
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
@@ -177,7 +177,7 @@ async def test_missing_key_says_where_to_send_it(guard, visit):
     assert answer.json()["code"] == "key_missing"
 
 
-async def test_keys_cannot_be_told_apart_without_their_secret(service, guard, visit):
+async def test_keys_are_indistinguishable_without_their_secret(service, guard, visit):
     app = guard(host())
     disabled, _ = service.key()
     keys.set_status(service.connection, disabled.id, "disabled", actor="test")
@@ -206,7 +206,7 @@ async def test_two_different_credentials_are_refused(service, guard, visit):
     assert (await visit(app, one, headers={"x-api-key": one})).status_code == 200
 
 
-async def test_rate_limit_refuses_with_what_a_client_needs(service, guard, visit):
+async def test_rate_limit_refusal_has_the_fields_a_client_needs(service, guard, visit):
     app = guard(host())
     _, token = service.key({**RPM, "amount": 3})
     answers = [await visit(app, token) for _ in range(5)]
@@ -223,7 +223,7 @@ async def test_rate_limit_refuses_with_what_a_client_needs(service, guard, visit
     assert events[-1]["limit_name"] == "rpm"
 
 
-async def test_what_is_used_up_for_good_says_so_and_names_no_time(service, guard, visit):
+async def test_exhausted_lifetime_limit_says_so_and_gives_no_retry_time(service, guard, visit):
     app = guard(host())
     _, token = service.key({"name": "trial", "unit": "request", "amount": 2, "period": "lifetime"})
     answers = [await visit(app, token) for _ in range(3)]
@@ -237,7 +237,7 @@ async def test_what_is_used_up_for_good_says_so_and_names_no_time(service, guard
     )
 
 
-async def test_used_up_quota_is_not_to_be_retried(service, guard, visit):
+async def test_exhausted_quota_should_not_be_retried(service, guard, visit):
     app = guard(host())
     _, token = service.key({**MONTHLY, "amount": 2})
     answers = [await visit(app, token) for _ in range(3)]
@@ -250,7 +250,7 @@ async def test_used_up_quota_is_not_to_be_retried(service, guard, visit):
 @pytest.mark.parametrize(
     ("act", "code"), [("disable", "key_disabled"), ("delete", "key_deleted"), ("suspend", "account_suspended")]
 )
-async def test_revoked_key_is_refused_within_a_heartbeat_or_so(service, guard, visit, act, code):
+async def test_revoked_key_is_refused_after_about_one_heartbeat(service, guard, visit, act, code):
     app = guard(host())
     made, token = service.key()
     assert (await visit(app, token)).status_code == 200
@@ -271,7 +271,7 @@ async def test_revoked_key_is_refused_within_a_heartbeat_or_so(service, guard, v
 
 
 @pytest.mark.parametrize("code", ["key_disabled", "key_deleted", "account_suspended", "key_expired"])
-async def test_who_shows_the_right_secret_learns_why_it_is_refused(service, guard, visit, code):
+async def test_refusal_reason_is_given_to_callers_with_the_right_secret(service, guard, visit, code):
     made, token = service.key()
     if code == "key_expired":
         keys.change(service.connection, made.id, actor="test", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
@@ -301,7 +301,7 @@ async def test_enabled_key_works_again(service, guard, visit):
     assert (await visit(app, token)).status_code == 200
 
 
-async def test_hosts_exception_passes_and_is_counted(service, guard, visit):
+async def test_host_exception_propagates_and_is_counted(service, guard, visit):
     _, token = service.key()
     app = guard(host())
     assert (await visit(app, token, "/fail")).status_code == 500
@@ -317,7 +317,7 @@ async def fail_bare(scope, receive, send):
         raise RuntimeError("before the start")
 
 
-async def test_exception_in_mid_stream_passes_and_is_counted(service, guard):
+async def test_exception_during_a_stream_propagates_and_is_counted(service, guard):
     made, token = service.key()
     app = guard(host())
     with pytest.raises(RuntimeError, match="after the start"):
@@ -337,7 +337,7 @@ async def test_exception_in_mid_stream_passes_and_is_counted(service, guard):
         b'event: error\ndata: {"type":"error","code":"server_error","message":"x","param":null}\n\n',
     ],
 )
-async def test_stream_that_tells_an_error_has_failed(service, guard, last):
+async def test_stream_with_an_error_event_has_failed(service, guard, last):
     _, token = service.key()
 
     async def stream_bare(scope, receive, send):
@@ -352,7 +352,7 @@ async def test_stream_that_tells_an_error_has_failed(service, guard, last):
     assert (event["status"], event["error"]) == (500, "stream_error")
 
 
-async def test_stream_that_broke_off_keeps_what_it_reserved_of_tokens(service, guard):
+async def test_interrupted_stream_keeps_its_reserved_tokens(service, guard):
     _, token = service.key({"name": "tpm", "unit": "token", "amount": 1000, "window_s": 60})
     app = guard(host())
     with pytest.raises(RuntimeError, match="after the start"):
@@ -361,7 +361,7 @@ async def test_stream_that_broke_off_keeps_what_it_reserved_of_tokens(service, g
     assert (event["status"], event["usage_status"]) == (500, "estimated")
 
 
-async def test_client_that_left_before_the_answer_began_is_told_as_499(service, guard):
+async def test_client_disconnect_before_the_answer_is_a_499(service, guard):
     _, token = service.key()
 
     async def late(scope, receive, send):
@@ -375,7 +375,7 @@ async def test_client_that_left_before_the_answer_began_is_told_as_499(service, 
     assert (event["status"], event["error"]) == (499, "client_disconnected")
 
 
-async def test_app_that_cannot_send_to_a_client_that_left_has_not_failed(service, guard):
+async def test_failed_send_to_a_disconnected_client_is_not_an_app_error(service, guard):
     _, token = service.key()
 
     async def send(message):
@@ -388,7 +388,7 @@ async def test_app_that_cannot_send_to_a_client_that_left_has_not_failed(service
     assert (event["status"], event["error"]) == (200, "client_disconnected")
 
 
-async def test_client_that_leaves_is_settled(service, guard):
+async def test_client_disconnect_is_settled(service, guard):
     _, token = service.key()
     started = asyncio.Event()
 
@@ -412,7 +412,7 @@ async def test_client_that_leaves_is_settled(service, guard):
 
 
 @pytest.mark.parametrize("last", [b"data: [DONE]\n\n", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'])
-async def test_stream_is_in_the_spool_before_the_event_after_which_clients_leave(service, guard, last):
+async def test_stream_is_in_the_spool_before_its_final_event(service, guard, last):
     _, token = service.key()
     seen = []
 
@@ -433,7 +433,7 @@ async def test_stream_is_in_the_spool_before_the_event_after_which_clients_leave
     assert (event["input_tokens"], event["output_tokens"], event["error"]) == (11, 7, None)
 
 
-async def test_preflight_of_a_browser_reaches_the_host_without_a_key(service, guard, visit):
+async def test_cors_preflight_reaches_the_host_without_a_key(service, guard, visit):
     app = guard(CORSMiddleware(host(), allow_origins=["https://site.example"], allow_headers=["authorization"]))
     asks = {"origin": "https://site.example", "access-control-request-method": "GET"}
     answer = await visit(app, method="OPTIONS", headers=asks)
@@ -443,7 +443,7 @@ async def test_preflight_of_a_browser_reaches_the_host_without_a_key(service, gu
     assert (await visit(app, headers=asks)).status_code == 401
 
 
-async def test_limits_that_the_host_tells_itself_are_left_to_it(service, guard, visit):
+async def test_rate_limit_headers_of_the_host_are_kept(service, guard, visit):
     async def tell(request):
         return PlainTextResponse("x", headers={"X-RateLimit-Remaining-Requests": "17"})
 
@@ -453,7 +453,7 @@ async def test_limits_that_the_host_tells_itself_are_left_to_it(service, guard, 
     assert headers["x-ratelimit-limit-requests"] == "1000"
 
 
-async def test_two_middlewares_of_one_process_lose_nothing_to_each_other(service, guard, visit, monkeypatch):
+async def test_two_middlewares_in_one_process_lose_no_events(service, guard, visit, monkeypatch):
     monkeypatch.setattr("keygauge.spool.shipper._ADOPTION_S", 0.1)
     _, token = service.key()
     apps = [guard(host()), guard(host())]
@@ -464,9 +464,7 @@ async def test_two_middlewares_of_one_process_lose_nothing_to_each_other(service
     assert len(await settled(service, 40)) == 40
 
 
-async def test_a_dead_spool_is_shipped_to_its_own_key_service_and_to_no_other(
-    service, guard, visit, monkeypatch, tmp_path
-):
+async def test_dead_spool_is_shipped_only_to_its_own_key_service(service, guard, visit, monkeypatch, tmp_path):
     monkeypatch.setattr("keygauge.spool.shipper._ADOPTION_S", 0.1)
     _, token = service.key()
     line = b'[1,"of a key that this service does not know"]\n'
@@ -482,8 +480,8 @@ async def test_a_dead_spool_is_shipped_to_its_own_key_service_and_to_no_other(
         if not ours.exists():
             break
         await asyncio.sleep(0.05)
-    await asyncio.sleep(1.2)  # the shipper's turn, once more
-    assert not ours.exists()  # what was shipped is kept for a while, and nobody's to ship
+    await asyncio.sleep(1.2)  # another round of the shipper
+    assert not ours.exists()  # shipped events are kept for a while, but not for adoption
     (kept,) = segments(tmp_path / "spool", dead["http://127.0.0.1:1"].id)
     assert kept.path.read_bytes() == line
 
@@ -506,7 +504,7 @@ async def test_background_work_is_not_request_time(service, guard):
     assert event["duration_us"] <= took_us - 200_000
 
 
-async def test_mounts_give_the_whole_template(service, guard, visit):
+async def test_mounts_are_part_of_the_template(service, guard, visit):
     _, token = service.key()
     app = guard(host())
     await visit(app, token, "/mounted/acme/things/7")
@@ -523,14 +521,14 @@ async def test_open_paths_need_no_key(service, guard, visit):
     assert (await visit(app, path="/usage")).status_code == 401
 
 
-async def test_doubled_installation_counts_once(service, guard, visit):
+async def test_doubly_installed_middleware_counts_once(service, guard, visit):
     _, token = service.key({**RPM, "amount": 2})
     app = guard(guard(host()))
     assert [(await visit(app, token)).status_code for _ in range(3)] == [200, 200, 429]
     assert len(await settled(service, 3)) == 3
 
 
-async def test_unknown_key_service_at_start_is_503_then_heals(service, guard, visit):
+async def test_unreachable_key_service_at_start_is_503_until_it_recovers(service, guard, visit):
     _, token = service.key()
     service.down()
     app = guard(host(), wait_s=0.25)
@@ -544,9 +542,7 @@ async def test_unknown_key_service_at_start_is_503_then_heals(service, guard, vi
     assert (await visit(app, token)).status_code == 200
 
 
-async def test_known_keys_are_served_on_leases_while_the_service_is_away_and_not_past_its_authority(
-    service, guard, visit, monkeypatch
-):
+async def test_known_keys_are_served_during_an_outage_until_the_cached_keys_expire(service, guard, visit, monkeypatch):
     monkeypatch.setattr("keygauge_keyservice.sync.heartbeat.T_MAX_MS", 2500)
     _, token = service.key({**MONTHLY, "amount": 1_000_000})
     app = guard(host(), wait_s=5)
@@ -564,7 +560,7 @@ async def test_known_keys_are_served_on_leases_while_the_service_is_away_and_not
     assert len(events) == counted
 
 
-async def test_observe_mode_counts_own_keys_and_refuses_nobody(visit, tmp_path):
+async def test_observe_mode_counts_own_keys_and_refuses_no_call(visit, tmp_path):
     app = KeyGaugeMiddleware(
         host(),
         mode="observe",
@@ -578,7 +574,7 @@ async def test_observe_mode_counts_own_keys_and_refuses_nobody(visit, tmp_path):
     app._process.stop()
 
 
-async def test_observe_mode_with_the_key_service_refuses_nobody(service, guard, visit):
+async def test_observe_mode_with_the_key_service_refuses_no_call(service, guard, visit):
     made, token = service.key({**RPM, "amount": 1})
     app = guard(host(), mode="observe")
     assert [(await visit(app, token)).status_code for _ in range(3)] == [200] * 3
@@ -586,24 +582,24 @@ async def test_observe_mode_with_the_key_service_refuses_nobody(service, guard, 
     assert [event["key_id"] for event in await settled(service, 3)] == [made.id] * 3
 
 
-async def test_failing_identify_costs_a_label_not_the_call(visit, tmp_path):
+async def test_failing_identify_loses_only_a_label(visit, tmp_path):
     app = KeyGaugeMiddleware(host(), mode="observe", spool_dir=tmp_path, identify=lambda scope: 1 / 0)
     assert (await visit(app)).status_code == 200
     app._process.stop()
 
 
-def test_identify_goes_with_observe_mode_only(guard):
+def test_identify_requires_observe_mode(guard):
     with pytest.raises(SettingsError, match="observe"):
         guard(host(), identify=lambda scope: None)
 
 
-def test_missing_service_says_the_way_out(monkeypatch):
+def test_missing_service_url_error_names_the_setting(monkeypatch):
     monkeypatch.delenv("KEYGAUGE_SERVICE_URL", raising=False)
     with pytest.raises(SettingsError, match="KEYGAUGE_SERVICE_URL is not set"):
         KeyGaugeMiddleware(host())
 
 
-async def test_a_running_server_is_told_what_is_missing(monkeypatch):
+async def test_missing_setting_fails_the_startup_of_a_running_server(monkeypatch):
     monkeypatch.delenv("KEYGAUGE_SERVICE_URL", raising=False)
     inbox, sent = [{"type": "lifespan.startup"}], []
 
@@ -618,12 +614,12 @@ async def test_a_running_server_is_told_what_is_missing(monkeypatch):
     await app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
     assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
     assert "KEYGAUGE_SERVICE_URL is not set: set" in sent[0]["message"]
-    with pytest.raises(SettingsError, match="KEYGAUGE_SERVICE_URL is not set"):  # a server that asks for no lifespan
+    with pytest.raises(SettingsError, match="KEYGAUGE_SERVICE_URL is not set"):  # a server without lifespan support
         await call(app, "any")
 
 
 async def call(app, token, path="/", *, then=None, send=None):
-    """Drive an app by hand, `then` is what the client does after its request; the answer's messages."""
+    """Call an app without a server and return the answer's messages; `then` is a message after the request."""
     sent = []
 
     came = [{"type": "http.request", "body": b"", "more_body": False}, *filter(None, [then])]
@@ -651,20 +647,20 @@ async def call(app, token, path="/", *, then=None, send=None):
     return sent
 
 
-async def test_refusal_is_readable_by_a_page_of_another_origin(guard, visit):
+async def test_refusal_is_readable_by_cross_origin_pages(guard, visit):
     answer = await visit(guard(host()), headers={"origin": "https://site.example"})
     assert answer.status_code == 401
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-origin" not in (await visit(guard(host()))).headers
 
 
-async def test_bearer_of_the_host_goes_beside_our_key(service, guard, visit):
+async def test_hosts_bearer_token_can_be_sent_with_our_key(service, guard, visit):
     _, token = service.key()
     headers = {"authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x", "x-api-key": token}
     assert (await visit(guard(host()), headers=headers)).status_code == 200
 
 
-async def test_keys_may_have_a_header_of_their_own(service, guard, visit, monkeypatch):
+async def test_keys_can_have_a_dedicated_header(service, guard, visit, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-KeyGauge-Key")
     _, token = service.key()
     app = guard(host())
@@ -674,12 +670,12 @@ async def test_keys_may_have_a_header_of_their_own(service, guard, visit, monkey
     assert (await visit(app, token)).json()["code"] == "key_missing"
 
 
-async def test_health_of_model_servers_is_open(guard, visit):
+async def test_health_paths_of_model_servers_are_open(guard, visit):
     app = guard(Starlette(routes=[Route(path, hello) for path in ("/health", "/ping", "/hello")]))
     assert [(await visit(app, path=path)).status_code for path in ("/health", "/ping", "/hello")] == [200, 200, 401]
 
 
-async def test_key_of_another_system_is_known_where_imported_keys_are(service, guard, visit, monkeypatch):
+async def test_imported_key_is_accepted_if_enabled(service, guard, visit, monkeypatch):
     token = "sk-of-another-system-1"
     given = {"peppers": service.peppers, "account_id": service.account(), "actor": "test", "name": "imported"}
     made = keys.take_over(service.connection, key.digest(token), **given)

@@ -1,4 +1,4 @@
-"""Limits of tokens, routes, models and keys, tried and safe ones, behind the middleware with a real key service."""
+"""Limits of tokens, routes, models and keys, dry-run and safe limits, in the middleware with a real key service."""
 
 import asyncio
 import gzip
@@ -72,7 +72,7 @@ async def test_tokens_are_reserved_then_settled(service, guard, visit, path, exp
 @pytest.mark.parametrize(
     ("path", "expected"), [("/chat", 100 + 11 + 4 * 7), ("/fail", 100), ("/silent", 100 + 5 + 4 * 1000)]
 )
-async def test_weighted_units_are_reserved_then_settled_by_their_weights(service, guard, visit, path, expected):
+async def test_weighted_units_are_reserved_then_settled(service, guard, visit, path, expected):
     weights = Weights(request=100, input=1, output=4)
     points = {"unit": "weighted", "weights": weights, "unit_name": "points"}
     key, token = service.key({"name": "pts", "amount": 10_000, "period": "day"} | points)
@@ -87,7 +87,7 @@ async def test_weighted_units_are_reserved_then_settled_by_their_weights(service
         assert (found.counted, found.unit_name) == (expected, "points")
 
 
-async def test_a_request_larger_than_the_limit_is_not_to_be_retried(service, guard, visit):
+async def test_request_larger_than_the_limit_should_not_be_retried(service, guard, visit):
     _, token = service.key(TPD)
     app = guard(host())
     answer = await visit(app, token, "/chat", method="POST", json={"max_tokens": 10_001})
@@ -110,7 +110,7 @@ async def test_tokens_run_out(service, guard, visit):
 
 
 @pytest.mark.parametrize("window", [{"period": "day"}, {"window_s": 3600}])
-async def test_a_call_that_a_limit_refuses_whatever_it_says_is_refused_unread(service, guard, visit, window):
+async def test_call_refused_regardless_of_its_body_is_refused_without_reading_it(service, guard, visit, window):
     used_up = {"name": "used_up", "unit": "request", "amount": 2} | window
     _, token = service.key(used_up, {**TPD, "model": "gpt-*"})
     app = guard(host())
@@ -126,12 +126,12 @@ async def test_a_call_that_a_limit_refuses_whatever_it_says_is_refused_unread(se
 
     answer = await visit(app, token, "/silent", content=chunks(), **asked)
     assert (answer.status_code, answer.json()["limit"]) == (429, "used_up")
-    assert len(read) <= 1  # its beginning, which may name the model for the ledger
+    assert len(read) <= 1  # the start of the body, which may name the model for the ledger
 
 
 @pytest.mark.parametrize("period", [{"period": "month"}, {"period": None, "window_s": 3600}])
-async def test_an_overdrawn_limit_refuses_with_429_and_asks_seldom(service, guard, visit, period):
-    """Calls that used far more than they had reserved: what they owe makes no later call wait in vain."""
+async def test_overdrawn_limit_refuses_with_429_and_few_heartbeats(service, guard, visit, period):
+    """After calls that used far more than they reserved, the overdraft makes no later call wait in vain."""
     _, token = service.key({**TPD, "amount": 9_000} | period)
     app = guard(host())
     body = {"max_tokens": 10, "uses": 2_000}
@@ -161,7 +161,7 @@ async def test_bodies_reach_the_app_unchanged(service, guard, visit):
     assert (await visit(app, token, "/echo", method="POST", content=stream())).text == "4000000"
 
 
-async def test_a_limit_of_a_route_counts_only_that(service, guard, visit):
+async def test_route_limit_counts_only_its_route(service, guard, visit):
     _, token = service.key({"name": "items", "unit": "request", "amount": 2, "period": "day", "route": "/item/{id}"})
     app = guard(host())
     codes = [(await visit(app, token, f"/item/{number}")).status_code for number in range(3)]
@@ -169,7 +169,7 @@ async def test_a_limit_of_a_route_counts_only_that(service, guard, visit):
     assert (await visit(app, token, "/echo")).status_code == 200
 
 
-async def test_a_limit_of_a_model_counts_only_that(service, guard, visit):
+async def test_model_limit_counts_only_its_model(service, guard, visit):
     _, token = service.key({"name": "big", "unit": "request", "amount": 1, "period": "day", "model": "big"})
     app = guard(host())
     models = ["big", "small", "big", "small"]
@@ -177,7 +177,7 @@ async def test_a_limit_of_a_model_counts_only_that(service, guard, visit):
     assert codes == [200, 200, 429, 200]
 
 
-async def test_a_body_does_not_hide_the_model_that_the_path_names_from_its_limit(service, guard, visit):
+async def test_model_in_the_path_counts_even_if_the_body_names_another(service, guard, visit):
     _, token = service.key({"name": "big", "unit": "request", "amount": 1, "period": "day", "model": "big"})
     app = guard(host())
     paths = ["/v1/models/big:generate", "/v1/models/small:generate", "/v1/models/big:generate"]
@@ -185,7 +185,7 @@ async def test_a_body_does_not_hide_the_model_that_the_path_names_from_its_limit
     assert [answer.status_code for answer in answers] == [404, 404, 429]
 
 
-async def test_a_body_that_is_not_read_may_name_any_model(service, guard, visit):
+async def test_unread_body_counts_for_any_model(service, guard, visit):
     _, token = service.key({"name": "big", "unit": "request", "amount": 3, "period": "day", "model": "big"})
     app = guard(host())
     body = b'{"model": "big"}'
@@ -194,7 +194,7 @@ async def test_a_body_that_is_not_read_may_name_any_model(service, guard, visit)
     assert [answer.status_code == 429 for answer in answers] == [False, False, False, True, False]
 
 
-async def test_a_key_has_tighter_limits_of_its_own(service, guard, visit):
+async def test_key_can_have_tighter_limits(service, guard, visit):
     account = service.account({"name": "daily", "unit": "request", "amount": 100, "period": "day"})
     tight, tight_token = service.key(account=account)
     _, other_token = service.key(account=account)
@@ -205,7 +205,7 @@ async def test_a_key_has_tighter_limits_of_its_own(service, guard, visit):
     assert [(await visit(app, other_token, "/echo")).status_code for _ in range(2)] == [200, 200]
 
 
-async def test_monthly_tokens_of_account_key_route_and_model_are_counted_together(service, guard, visit):
+async def test_monthly_token_limits_of_account_key_route_and_model_combine(service, guard, visit):
     monthly = {"unit": "token", "period": "month"}
     account = service.account(
         monthly | {"name": "all", "amount": 10_000},
@@ -229,11 +229,11 @@ async def test_monthly_tokens_of_account_key_route_and_model_are_counted_togethe
     assert [(await call(token, "big")).status_code for _ in range(6)] == [200] * 5 + [429]
     assert (await call(token, "small")).status_code == 200
     app._process.stop()
-    calls = {"all": 9, "chat": 9, "big": 5, "mine": 3}  # what is refused takes nothing of any
+    calls = {"all": 9, "chat": 9, "big": 5, "mine": 3}  # refused calls use nothing of any limit
     assert {name: used(service, name) for name in calls} == {name: 18 * count for name, count in calls.items()}
 
 
-async def test_a_limit_that_is_only_tried_refuses_nobody_and_says_whom_it_would(service, guard, visit):
+async def test_dry_run_limit_refuses_no_call_and_counts_would_be_refusals(service, guard, visit):
     _, token = service.key({"name": "trial", "unit": "request", "amount": 2, "period": "day", "dry_run": True})
     app = guard(host())
     deadline = time.monotonic() + 100
@@ -246,7 +246,7 @@ async def test_a_limit_that_is_only_tried_refuses_nobody_and_says_whom_it_would(
     assert ("would_limit", "trial") in seen
 
 
-async def test_a_safe_limit_admits_a_share_while_the_key_service_is_away(service, guard, visit):
+async def test_safe_limit_admits_a_share_during_an_outage(service, guard, visit):
     _, token = service.key(
         {"name": "rpm", "unit": "request", "amount": 40, "window_s": 1, "when_down": "safe"},
         {"name": "daily", "unit": "request", "amount": 10**6, "period": "day", "when_down": "safe"},
@@ -259,13 +259,13 @@ async def test_a_safe_limit_admits_a_share_while_the_key_service_is_away(service
     deadline = time.monotonic() + 100
     while not runtime._heartbeat.admission.away and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
-    await asyncio.sleep(0.3)  # the rate's leases end
+    await asyncio.sleep(0.3)  # until the rate limit's leases expire
     assert (await visit(app, token, "/echo")).status_code == 200
     assert any(cell.series.outcome == "degraded" for cell in runtime.aggregator.cells())
 
 
 @pytest.mark.parametrize(("length", "status"), [(1000, 200), (10_001, 400), (-2, 400)])
-async def test_wsgi_apps_have_their_tokens_limited_too(service, length, status, tmp_path):
+async def test_tokens_are_limited_in_wsgi_apps_too(service, length, status, tmp_path):
     _, token = service.key(TPD)
     seen = []
 
@@ -286,7 +286,7 @@ async def test_wsgi_apps_have_their_tokens_limited_too(service, length, status, 
     assert used(service, "tpd") == (7 if status == 200 else 0)
 
 
-async def test_each_end_user_has_the_whole_limit_whatever_they_are_called(service, guard, visit):
+async def test_each_end_user_has_the_whole_limit_for_any_name(service, guard, visit):
     _, token = service.key({"name": "each", "unit": "request", "amount": 2, "period": "day", "per_tag": True})
     app = guard(host(), tag="header:X-End-User")
     named = ["ada", "Ada", "zoë", "用户", "%00", "a:b", "'; DROP TABLE", "x" * 128]
@@ -313,7 +313,7 @@ async def test_each_end_user_has_the_whole_limit_whatever_they_are_called(servic
 @pytest.mark.parametrize(
     "terms", [{"unit": "concurrent", "amount": 1}, {"unit": "token", "amount": 30, "period": "day"}]
 )
-async def test_slots_and_tokens_are_counted_by_end_user_too(service, guard, visit, terms):
+async def test_slots_and_tokens_can_be_limited_per_end_user(service, guard, visit, terms):
     _, token = service.key({"name": "each", "per_tag": True, **terms})
     entered, leave = asyncio.Event(), asyncio.Event()
 

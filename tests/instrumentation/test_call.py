@@ -17,7 +17,7 @@ def complaints(caplog):
     call_module._complain_of_late_usage.cache_clear()
 
 
-def test_stated_usage_adds_up_and_names_stay():
+def test_recorded_usage_adds_up_and_names_stay():
     call = make()
     call.record_usage(input_tokens=3, images=1, model="dall-e-3", provider="openai")
     call.record_usage(output_tokens=4, images=2)
@@ -25,7 +25,7 @@ def test_stated_usage_adds_up_and_names_stay():
     assert (call.usage_status, call.model, call.provider) == ("reported", "dall-e-3", "openai")
 
 
-def test_a_sum_stays_within_what_the_ledger_takes():
+def test_sum_stays_within_what_the_ledger_accepts():
     call = make()
     for _ in range(2):
         call.record_usage(input_tokens=MAX_TOKENS)
@@ -33,7 +33,7 @@ def test_a_sum_stays_within_what_the_ledger_takes():
 
 
 @pytest.mark.parametrize("count", [-1, 1.0, "1", True, MAX_TOKENS + 1])
-def test_a_wrong_count_is_refused_and_changes_nothing(count):
+def test_invalid_count_raises_and_changes_nothing(count):
     call = make()
     for name in ("input_tokens", "reasoning_tokens", "seconds"):
         with pytest.raises(ValueError, match=name):
@@ -41,13 +41,13 @@ def test_a_wrong_count_is_refused_and_changes_nothing(count):
     assert (call.usage, call.usage_status, call.model) == (None, "none", None)
 
 
-def test_a_kind_that_there_is_not_is_refused_unless_nothing_is_told_of_it():
+def test_unknown_kind_raises_unless_its_count_is_none():
     with pytest.raises(TypeError, match="imagse"):
         make().record_usage(imagse=1)
     make().record_usage(imagse=None)
 
 
-def test_usage_that_comes_too_late_is_complained_of_once_and_not_counted(complaints):
+def test_late_usage_is_logged_once_and_not_counted(complaints):
     call = make(ended_ns=1)
     for _ in range(3):
         call.record_usage(input_tokens=1)
@@ -59,7 +59,7 @@ def test_usage_that_comes_too_late_is_complained_of_once_and_not_counted(complai
     assert held.usage == Usage(1)
 
 
-def test_the_current_call_is_that_of_the_context_and_outside_one_that_nothing_reads():
+def test_current_call_is_that_of_the_context_or_else_a_dummy():
     assert current() is not current()
     call = make()
     token = CURRENT.set(call)

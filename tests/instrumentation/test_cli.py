@@ -9,25 +9,25 @@ from keygauge.command_line import doctor
 from keygauge.command_line.command import GROUP, CommandError
 
 
-def test_without_a_command_it_lists_what_is_there(capsys):
+def test_without_a_command_it_lists_the_commands(capsys):
     assert cli.main([]) == 0
     text = capsys.readouterr().out
     assert "doctor" in text
     assert "keygauge NOUN --help" in text
 
 
-def test_the_version_names_every_distribution(capsys):
+def test_version_lists_every_distribution(capsys):
     assert cli.main(["--version"]) == 0
     assert "keygauge 0.1.0" in capsys.readouterr().out
 
 
-def test_an_unknown_command_is_refused(capsys):
+def test_unknown_command_is_rejected(capsys):
     assert cli.main(["brew"]) == 2
     assert "brew" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("error", "code"), [(CommandError("no way"), 1), (KeyboardInterrupt(), 130)])
-def test_a_command_that_fails_says_why_and_no_more(monkeypatch, capsys, error, code):
+def test_failing_command_prints_only_its_message(monkeypatch, capsys, error, code):
     def fail(**_options):
         raise error
         yield
@@ -37,19 +37,19 @@ def test_a_command_that_fails_says_why_and_no_more(monkeypatch, capsys, error, c
     assert capsys.readouterr().err == ("keygauge: no way\n" if code == 1 else "\n")
 
 
-def test_it_runs_as_a_module():
+def test_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "keygauge.cli", "--help"], capture_output=True, text=True, check=True)
     assert "doctor" in done.stdout
 
 
-def test_a_command_loads_nothing_but_itself():
+def test_command_loads_only_itself():
     script = "import sys; from keygauge import cli; cli.main(['doctor', '--help']); print('flask' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "--after-restore" in done.stdout
     assert done.stdout.endswith("False\n")
 
 
-def test_a_distribution_that_is_broken_breaks_no_other(monkeypatch, capsys):
+def test_broken_distribution_does_not_affect_others(monkeypatch, capsys):
     points = EntryPoints(
         [
             EntryPoint("gone", "keygauge_gone:gone", GROUP),

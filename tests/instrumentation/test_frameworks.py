@@ -1,4 +1,4 @@
-"""The middleware around every framework: routes, statuses, usage and ends equal to the truth in the ledger."""
+"""The middleware around every framework: correct routes, statuses, usage and errors in the ledger."""
 
 import asyncio
 import io
@@ -17,7 +17,7 @@ def host(request):
 
 @pytest.fixture
 def drive(guard, guard_wsgi):
-    """Send GET requests, one after another: (app, token, paths) -> the answers' statuses. `leave` after one chunk."""
+    """Return a function that sends GET requests in sequence and returns their statuses; `leave`: after one chunk."""
 
     def drive(app, token, *paths, is_asgi, leave=False):
         if is_asgi:
@@ -65,7 +65,7 @@ async def get_asgi(app, token, path, *, leave):
         "server": ("api", 80),
         "state": {},
     }
-    with suppress(LookupError, asyncio.CancelledError):  # servers log what comes through
+    with suppress(LookupError, asyncio.CancelledError):  # servers log such exceptions
         await app(scope, receive, send)
     return statuses[0]
 
@@ -111,7 +111,7 @@ def test_stream_is_counted_with_usage(service, drive, host):
     assert (event["input_tokens"], event["output_tokens"], event["messages"]) == (11, 7, 3)
 
 
-def test_client_that_leaves_is_settled(service, drive, host):
+def test_client_disconnect_is_settled(service, drive, host):
     _, token = service.key()
     assert drive(host.app, token, "/endless", is_asgi=host.is_asgi, leave=True) == [200]
     (event,) = service.events(1)
@@ -127,7 +127,7 @@ def test_exception_is_a_500(service, drive, host):
     assert seen(event)[:3] == ("/fail", 500, "500")
 
 
-def test_paths_that_no_route_takes_are_one_route(service, drive, host):
+def test_unmatched_paths_are_one_route(service, drive, host):
     _, token = service.key()
     assert drive(host.app, token, "/nothing", "/items/x/y", is_asgi=host.is_asgi) == [404, 404]
     assert {(event["route"], event["status"]) for event in service.events(2)} == {("_unmatched", 404)}
@@ -140,7 +140,7 @@ def test_prefixes_are_part_of_the_route(service, drive, host):
     assert seen(event) == (host.sub_item, 200, None, None, "reported")
 
 
-def test_app_mounted_in_another_has_the_whole_route(service, drive, host):
+def test_mounted_app_has_the_full_route(service, drive, host):
     if isinstance(host.app, falcon.asgi.App):
         pytest.skip("Falcon knows no root_path: its routes do not begin below a mount")
     _, token = service.key()
@@ -149,7 +149,7 @@ def test_app_mounted_in_another_has_the_whole_route(service, drive, host):
     assert seen(event) == (f"/mnt{host.item}", 200, None, None, "reported")
 
 
-def test_refused_call_has_the_route_that_it_asked_for(service, drive, host):
+def test_refused_call_has_its_requested_route(service, drive, host):
     _, token = service.key({"name": "rpm", "unit": "request", "amount": 1, "window_s": 60})
     assert drive(host.app, token, "/items/1", "/items/2", is_asgi=host.is_asgi) == [200, 429]
     assert [event["route"] for event in service.events(2)] == [host.item, host.item]

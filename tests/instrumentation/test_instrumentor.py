@@ -1,4 +1,4 @@
-"""Zero code: every app of a framework is metered, once, and given back on demand."""
+"""Zero-code instrumentation: every app of a framework is metered once, until it is uninstrumented."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ RPM = {"name": "rpm", "unit": "request", "amount": 2, "window_s": 60}
 @pytest.fixture
 def environment(service, tmp_path, monkeypatch):
     service.down()
-    service.app = service.app.wsgi_app  # it is a Flask app too, and in this process
+    service.app = service.app.wsgi_app  # in this process, it would be instrumented as a Flask app too
     service.up()
     monkeypatch.setenv("KEYGAUGE_SERVICE_URL", service.url)
     monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", SERVICE_TOKEN)
@@ -98,14 +98,14 @@ async def litestar_item(n: FromPath[int]) -> dict:
     "make",
     [lambda: make_falcon(falcon.asgi.App(), FalconAsyncItem()), lambda: Litestar([litestar_item], logging_config=None)],
 )
-async def test_asgi_app_that_takes_no_attribute_is_metered_too(service, instrumented, visit, make):
+async def test_asgi_app_with_slots_is_metered_too(service, instrumented, visit, make):
     app = make()
     instrumented(app)
     _, token = service.key(RPM)
     assert [(await visit(app, token, "/items/1")).status_code for _ in range(3)] == [200, 200, 429]
 
 
-def test_wsgi_app_that_takes_no_attribute_is_metered_too(service, instrumented, visit_wsgi):
+def test_wsgi_app_with_slots_is_metered_too(service, instrumented, visit_wsgi):
     app = make_falcon(falcon.App(), FalconItem())
     instrumented(app)
     _, token = service.key(RPM)
@@ -118,7 +118,7 @@ def test_first_requests_of_many_threads_share_one_middleware(service, instrument
     class Slow(wsgi.KeyGaugeMiddleware):
         def __init__(self, app, **options):
             made.append(self)
-            time.sleep(0.1)  # the others come meanwhile
+            time.sleep(0.1)  # the other requests arrive meanwhile
             super().__init__(app, **options)
 
     monkeypatch.setattr(wsgi, "KeyGaugeMiddleware", Slow)
@@ -147,7 +147,7 @@ async def test_mounted_and_wrapped_apps_count_once(service, instrumented, guard,
     assert len(events) == 3
 
 
-async def test_uninstrument_gives_the_frameworks_back(environment, visit):
+async def test_uninstrument_restores_the_frameworks(environment, visit):
     before = FastAPI.__call__, Starlette.__call__, Flask.__call__
     KeyGaugeInstrumentor().instrument(skip_dep_check=True)
     assert FastAPI.__call__ is not before[0]
@@ -156,7 +156,7 @@ async def test_uninstrument_gives_the_frameworks_back(environment, visit):
     assert (await visit(make_fastapi(), path="/items/1")).status_code == 200
 
 
-async def test_nothing_happens_unless_asked_for(monkeypatch, visit):
+async def test_nothing_happens_unless_configured(monkeypatch, visit):
     monkeypatch.delenv("KEYGAUGE_SERVICE_URL", raising=False)
     monkeypatch.delenv("KEYGAUGE_MODE", raising=False)
     KeyGaugeInstrumentor().instrument(skip_dep_check=True)

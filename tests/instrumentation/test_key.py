@@ -1,4 +1,4 @@
-"""The key's format and checksum."""
+"""The format and checksum of keys."""
 
 import string
 
@@ -21,7 +21,7 @@ def test_generated_key_round_trips(environment):
 
 
 @given(st.integers(0, key.LENGTH - 1), st.sampled_from(ALPHABET + "_-é"))
-def test_every_single_character_substitution_is_refused(place, character):
+def test_every_single_character_substitution_is_rejected(place, character):
     token = key.generate("live")
     changed = token[:place] + character + token[place + 1 :]
     assert key.parse(changed) == (key.parse(token) if changed == token else None)
@@ -43,12 +43,12 @@ def test_digest_is_sha_256():
     assert key.digest("abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_unknown_environment_says_what_is_allowed():
+def test_unknown_environment_error_names_the_allowed_values():
     with pytest.raises(ValueError, match="'live' or 'test'"):
         key.generate("prod")
 
 
-def test_id_of_an_imported_key_follows_from_its_digest_alone():
+def test_id_of_an_imported_key_depends_only_on_its_digest():
     made = {key.imported_id(key.digest(f"sk-{number}")) for number in range(200)}
     assert len(made) == 200
     assert all(len(key_id) == 12 and set(key_id) <= set(ALPHABET) for key_id in made)

@@ -1,4 +1,4 @@
-"""The call's key and trace on each line that the host logs."""
+"""The call's key and trace on each log line of the host."""
 
 import io
 import json
@@ -21,7 +21,7 @@ FORMAT = "%(message)s|%(keygauge.key.id)s|%(http.route)s|%(gen_ai.response.model
 
 @pytest.fixture
 def lines():
-    """What the host has logged, by a handler with the filter."""
+    """Return a function that returns the host's log lines, from a handler with the filter."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter(FORMAT))
@@ -31,7 +31,7 @@ def lines():
     log.removeHandler(handler)
 
 
-async def test_lines_of_an_asgi_handler_name_the_key(service, guard, visit, lines):
+async def test_log_lines_of_an_asgi_handler_have_the_key(service, guard, visit, lines):
     made, token = service.key()
 
     async def hello(request):
@@ -43,7 +43,7 @@ async def test_lines_of_an_asgi_handler_name_the_key(service, guard, visit, line
     assert lines() == [f"hello|{made.id}|||", "after||||"]
 
 
-def test_lines_of_a_wsgi_handler_name_key_and_trace(service, guard_wsgi, visit_wsgi, lines):
+def test_log_lines_of_a_wsgi_handler_have_key_and_trace(service, guard_wsgi, visit_wsgi, lines):
     made, token = service.key()
     app = Flask("host")
 
@@ -57,12 +57,12 @@ def test_lines_of_a_wsgi_handler_name_key_and_trace(service, guard_wsgi, visit_w
     assert lines() == [f"hello|{made.id}|||{span.get_span_context().trace_id:032x}"]
 
 
-def test_line_that_has_such_a_field_keeps_it(lines):
+def test_existing_field_is_kept(lines):
     log.error("own", extra={"trace_id": "mine"})
     assert lines() == ["own||||mine"]
 
 
-def test_record_factory_serves_all_handlers_and_is_installed_once():
+def test_record_factory_applies_to_all_handlers_and_is_installed_once():
     before = logging.getLogRecordFactory()
     outer = CURRENT.set(Call(method="GET", ip=None, time_ns=0, started_ns=0))
     try:
@@ -77,7 +77,7 @@ def test_record_factory_serves_all_handlers_and_is_installed_once():
         logging.setLogRecordFactory(before)
 
 
-def test_structlog_events_have_the_fields_of_a_call_only():
+def test_structlog_events_have_the_fields_only_inside_a_call():
     assert log_fields.add_call(None, "info", {"event": "outside"}) == {"event": "outside"}
     call = Call(method="GET", ip=None, time_ns=0, started_ns=0)
     call.key, call.model, call.route = "k1", "m1", "/chat"

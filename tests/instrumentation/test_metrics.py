@@ -3,7 +3,7 @@ from keygauge import metrics, service_metrics
 OWN = [value for value in vars(metrics).values() if isinstance(value, metrics.Metric)]
 
 
-def test_names_are_told_once_in_each_world():
+def test_names_are_unique_in_opentelemetry_and_prometheus():
     every = OWN + list(service_metrics.ALL)
     assert len({metric.name for metric in every}) == len({metric.prometheus_name for metric in every}) == len(every)
 
@@ -19,7 +19,7 @@ def test_prometheus_names_have_the_suffixes_of_the_default_translation():
     assert metrics.label("http.response.status_code") == "http_response_status_code"
 
 
-def test_only_histograms_have_buckets_and_those_rise():
+def test_only_histograms_have_buckets_in_ascending_order():
     for metric in OWN:
         assert bool(metric.buckets) == (metric.kind == "histogram")
         assert list(metric.buckets) == sorted(set(metric.buckets))

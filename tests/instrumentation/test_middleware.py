@@ -1,4 +1,4 @@
-"""What both middlewares have alike: their options, and what they do with a request as it arrives."""
+"""The common part of both middlewares: their options, and the handling of an arriving request."""
 
 import asyncio
 from inspect import Parameter, signature
@@ -13,7 +13,7 @@ BOTH = pytest.mark.parametrize("make", [asgi.KeyGaugeMiddleware, wsgi.KeyGaugeMi
 
 @pytest.fixture
 def serve(tmp_path):
-    """Make a middleware of either kind and have it serve one request without an answer: its call."""
+    """Return a function that serves one request, without an answer, by a new middleware and returns its call."""
     made = []
 
     def serve(make, *, peer=None, forwarded=None, **options):
@@ -38,7 +38,7 @@ async def answer_nothing(scope, receive, send):
     return
 
 
-def test_the_options_are_the_same_and_by_keyword():
+def test_options_are_the_same_and_keyword_only():
     (of_asgi, of_wsgi) = (signature(make).parameters for make in (asgi.KeyGaugeMiddleware, wsgi.KeyGaugeMiddleware))
     assert of_asgi == of_wsgi
     app, *options = of_asgi.values()
@@ -48,7 +48,7 @@ def test_the_options_are_the_same_and_by_keyword():
 
 @BOTH
 @pytest.mark.parametrize("wrong", [{"mode": "enforce", "identify": lambda _: "x"}, {"mode": "none"}])
-def test_wrong_settings_are_told_where_no_server_runs_yet(make, tmp_path, wrong):
+def test_wrong_settings_raise_if_no_server_is_running_yet(make, tmp_path, wrong):
     with pytest.raises(SettingsError):
         make(None, service_url="http://127.0.0.1:9", service_token="x" * 32, spool_dir=tmp_path, **wrong)
 
@@ -58,12 +58,12 @@ def test_wrong_settings_are_told_where_no_server_runs_yet(make, tmp_path, wrong)
     ("trusted", "ip"),
     [([], "192.0.2.1"), (["192.0.2.0/24"], "203.0.113.5"), (["192.0.2.1", "203.0.113.5"], "198.51.100.7")],
 )
-def test_the_client_is_whom_trusted_proxies_name(serve, make, trusted, ip):
+def test_client_address_comes_from_trusted_proxies(serve, make, trusted, ip):
     told = {"peer": "192.0.2.1", "forwarded": "198.51.100.7, 203.0.113.5"}
     assert serve(make, mode="observe", trusted_proxies=trusted, **told).ip == ip
 
 
 @BOTH
-def test_own_keys_are_counted_by_their_ids_and_a_failing_identify_costs_only_that(serve, make):
+def test_own_keys_are_counted_by_id_and_a_failing_identify_loses_only_the_id(serve, make):
     assert serve(make, mode="observe", identify=lambda _: "bob").key == "bob"
     assert serve(make, mode="observe", identify=lambda _: 1 / 0).key == "anonymous"

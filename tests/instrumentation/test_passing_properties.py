@@ -1,4 +1,4 @@
-"""Any answer, chunking and encoding, through the whole middleware: bytes pass, usage is read as in one piece."""
+"""Any answer, chunking and encoding, through the whole middleware: bytes pass unchanged, chunks do not affect usage."""
 
 import asyncio
 import gzip
@@ -29,7 +29,7 @@ MANY = partial(
 
 @st.composite
 def answers(draw):
-    """An answer's headers and its chunks; it may lie about its encoding, or be corrupt."""
+    """Generate an answer's headers and chunks; its encoding may be wrong, or the body corrupt."""
     body, content_type, encoding = draw(bodies()), draw(ANY_TYPE), draw(ANY_ENCODING)
     if draw(st.integers(0, 4)):
         body = ENCODINGS.get(encoding, bytes)(body)
@@ -42,10 +42,10 @@ def answers(draw):
 
 
 def check_reading(call, headers, chunks):
-    """Compare what the call says it used with what the body tells in one piece."""
+    """Compare the call's usage with that read from the whole body at once."""
     body, told = b"".join(chunks), dict(headers)
     if told.get(b"content-type") == b"text/event-stream" and any(last in body[:-1] for last in LAST_EVENTS):
-        return  # where a chunk ends so, the call does
+        return  # the call ends with the chunk that ends so
     reader = reader_for(told.get(b"content-type"), told.get(b"content-encoding"))
     if reader is None:
         assert (call.usage, call.usage_status) == (None, "none")
@@ -54,7 +54,7 @@ def check_reading(call, headers, chunks):
     usage, model, provider, status, missing = reader.close(complete=True)
     assert call.missing in {missing, None}
     if missing == "undecodable":
-        return  # what zlib had before it met the broken place depends on the chunks
+        return  # how much zlib decodes before the corruption depends on the chunks
     assert (call.model, call.provider) == (model, provider)
     is_estimated = call.stream is not None and call.usage_status == "estimated" and status in {"none", "partial"}
     assert is_estimated or (call.usage, call.usage_status) == (usage, status)
@@ -68,7 +68,7 @@ def token(service):
 
 @pytest.fixture(autouse=True)
 def _no_faults(monkeypatch):
-    """See that nothing of KeyGauge's own failed; what it counts, it counts for the whole process."""
+    """Check that none of KeyGauge's own steps failed; they are recorded here, as its fault counts are per process."""
     met = []
     monkeypatch.setattr(Runtime, "fault", lambda _, reason: met.append((reason, sys.exc_info()[1])))
     yield
@@ -76,7 +76,7 @@ def _no_faults(monkeypatch):
 
 
 async def drive(app, token):
-    """Make one request; return the answer's messages."""
+    """Send one request; return the answer's messages."""
     sent = []
 
     async def receive():
@@ -90,7 +90,7 @@ async def drive(app, token):
     return sent
 
 
-def test_any_asgi_answer_passes_unchanged_and_is_read_as_unchunked(token, guard):
+def test_any_asgi_answer_passes_unchanged_and_is_read_regardless_of_chunks(token, guard):
     answer, seen = [], []
 
     async def host(scope, receive, send):
@@ -120,7 +120,7 @@ def test_any_asgi_answer_passes_unchanged_and_is_read_as_unchunked(token, guard)
 
 
 @pytest.mark.parametrize("wrap", [list, iter], ids=["list", "iterator"])
-def test_any_wsgi_answer_passes_unchanged_and_is_read_as_unchunked(token, guard_wsgi, wrap):
+def test_any_wsgi_answer_passes_unchanged_and_is_read_regardless_of_chunks(token, guard_wsgi, wrap):
     answer, seen = [], []
 
     def host(environ, start_response):
@@ -153,7 +153,7 @@ def test_any_wsgi_answer_passes_unchanged_and_is_read_as_unchunked(token, guard_
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream", "application/x-ndjson"])
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_memory_is_bounded_whatever_comes(token, guard_wsgi, content_type, encoding):
+def test_memory_is_bounded_for_any_answer(token, guard_wsgi, content_type, encoding):
     chunk = b'{"usage": [' + b"[" * 2**16 if encoding == "identity" else gzip.compress(b"[" * 2**21)
     count = 0
 
@@ -163,7 +163,7 @@ def test_memory_is_bounded_whatever_comes(token, guard_wsgi, content_type, encod
 
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {token}"}
     app = guard_wsgi(host)
-    app(environ, lambda *_: None).close()  # all is started and imported
+    app(environ, lambda *_: None).close()  # starts and imports everything
     count = 500  # 32 MB plain, a gigabyte decoded
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""Plans are changed while a process answers calls: a plan of 100,000 keys, and the plan of an account."""
+"""Plan changes while a process answers calls: a plan with 100,000 keys, and an account that changes its plan."""
 
 import time
 
@@ -19,7 +19,7 @@ LOW = plans.Limit(name="daily", unit="request", amount=40, period="day", subject
 
 @pytest.fixture
 def crowd(service):
-    """The account of very many keys, all of them known to the process's service."""
+    """Return an account with very many keys, all of which the process's service has looked up."""
     plans.create(service.connection, plan_id="pro", name="Pro", limits=[HIGH], actor="test")
     account = service.account()
     service.connection.execute("UPDATE account SET plan_id = 'pro' WHERE id = %s", (account,))
@@ -40,7 +40,7 @@ def host():
     return Starlette(routes=[Route("/hello", hello)])
 
 
-async def test_a_plan_of_very_many_keys_is_edited_under_traffic(service, guard, visit, crowd):
+async def test_plan_with_very_many_keys_is_edited_under_traffic(service, guard, visit, crowd):
     app = guard(host())
     tokens = {key.id: token for key, token in (service.key(account=crowd) for _ in range(3))}
     revoked = next(iter(tokens))
@@ -66,9 +66,7 @@ async def test_a_plan_of_very_many_keys_is_edited_under_traffic(service, guard, 
 
 
 @pytest.mark.parametrize("amount", [40, 1_000])
-async def test_an_account_that_changes_its_plan_again_and_again_has_its_limit_once(
-    service, guard, visit, tmp_path, amount
-):
+async def test_account_that_changes_plans_repeatedly_gets_its_limit_once(service, guard, visit, tmp_path, amount):
     daily = {"name": "daily", "unit": "request", "amount": amount, "period": "day"}
     account = service.account(daily)
     first = accounts.require(service.connection, account).plan_id

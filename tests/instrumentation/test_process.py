@@ -1,4 +1,4 @@
-"""The end of a process: what it has reaches ledger and exporter, however often it is told to end."""
+"""Process shutdown: its events and metrics are delivered, even if it gets several signals."""
 
 import multiprocessing
 import signal
@@ -6,7 +6,7 @@ import signal
 from worker import PATIENCE_S, serve
 
 
-def test_second_signal_does_not_cut_the_end_short(service, tmp_path):
+def test_second_signal_does_not_interrupt_the_shutdown(service, tmp_path):
     context = multiprocessing.get_context("spawn")
     began, told = context.Event(), context.Event()
     _, token = service.key()
@@ -19,7 +19,7 @@ def test_second_signal_does_not_cut_the_end_short(service, tmp_path):
     worker = context.Process(target=serve, args=(options, token, tmp_path / "exported", began, told))
     worker.start()
     assert began.wait(PATIENCE_S)
-    worker.terminate()  # as hypercorn does to all workers when the first has ended
+    worker.terminate()  # as hypercorn does to all workers once the first has ended
     told.set()
     worker.join(PATIENCE_S)
     assert worker.exitcode == -signal.SIGTERM

@@ -12,7 +12,7 @@ def read(kind, document):
     return msgspec.json.decode(msgspec.json.encode(document), type=kind)
 
 
-def test_the_smallest_heartbeat_and_fields_of_a_newer_replica_are_read():
+def test_minimal_heartbeat_and_unknown_fields_are_accepted():
     heartbeat = read(protocol.Heartbeat, HEAD | {"newer": {"a": [1]}})
     assert (heartbeat.cursor, heartbeat.acquire, heartbeat.returns, heartbeat.plans) == (None, [], [], False)
 
@@ -36,12 +36,12 @@ def test_the_smallest_heartbeat_and_fields_of_a_newer_replica_are_read():
         {"hold": [{"lease": "1", "units": 1}] * (protocol.ENTRIES_MAX + 1)},
     ],
 )
-def test_a_heartbeat_that_is_wrong_anywhere_is_refused(wrong):
+def test_invalid_heartbeat_is_rejected(wrong):
     with pytest.raises(msgspec.ValidationError):
         read(protocol.Heartbeat, HEAD | wrong)
 
 
-def test_a_report_names_each_hour_once_and_hours_begin_on_the_hour():
+def test_report_has_each_hour_once_and_hours_start_on_the_hour():
     hour = {"hour": 7200, "requests": 1, "input_tokens": 0, "output_tokens": 0}
     report = {"spool": "ab", "replica": "0", "service": "api", "host": "h", "written": 3, "hours": [hour]}
     assert read(protocol.Report, report).hours[0].hour == 7200
@@ -71,7 +71,7 @@ GRANTS = st.builds(
 
 
 @given(st.lists(GRANTS, max_size=3))
-def test_what_one_side_writes_the_other_reads_the_same(grants):
+def test_heartbeat_answer_round_trips(grants):
     answer = protocol.HeartbeatAnswer(
         cursor=1,
         epoch="e",
@@ -93,7 +93,7 @@ def test_what_one_side_writes_the_other_reads_the_same(grants):
     assert read(protocol.HeartbeatAnswer, answer) == answer
 
 
-def test_a_return_says_what_was_unspent_or_what_is_used():
+def test_return_has_unspent_or_used_units():
     for told in ({"unspent": 0}, {"used": 3}, {"unspent": 1, "ago_us": 5, "exact": True}):
         written = read(protocol.Return, {"lease": "1"} | told)
         assert msgspec.to_builtins(written) == {"lease": "1"} | told

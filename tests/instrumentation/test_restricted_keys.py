@@ -1,4 +1,4 @@
-"""Keys that may not do everything, in front of a real key service."""
+"""Keys with restricted permissions, with a real key service."""
 
 import asyncio
 import gzip
@@ -15,7 +15,7 @@ from keygauge.settings.settings import SettingsError
 from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.secret import Peppers
 
-PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
+PEPPERS = Peppers.parse("1:" + "11" * 32)  # same as in the app fixture
 
 
 async def hello(request):
@@ -38,7 +38,7 @@ def api(guard):
     return guard(Starlette(routes=routes), trusted_proxies=["127.0.0.1"])
 
 
-async def test_key_is_refused_from_elsewhere(service, api, visit):
+async def test_key_is_refused_from_other_networks(service, api, visit):
     _, token = service.key(networks=["192.0.2.0/24"])
     there = {"x-forwarded-for": "192.0.2.7"}
     assert (await visit(api, token, headers=there)).status_code == 200
@@ -87,7 +87,7 @@ async def test_key_is_refused_for_a_batch_of_other_models(service, api, visit):
 
 @pytest.fixture
 def proxy(guard):
-    """An app that reads its model from the path, the query, a form, or JSON however it is sent."""
+    """Return an app that may read its model from the path, the query, a form, or JSON in any encoding."""
     routes = [
         Route("/engines/{model}/completions", hello, methods=["GET", "POST"]),
         Route("/run/{model_id:path}", hello, methods=["GET", "POST"]),
@@ -124,7 +124,7 @@ def proxy(guard):
         ("/hello", {"content": b'{"model": "good", "x": "%s"}' % (b"x" * 2**20)}, "request_unreadable"),
     ],
 )
-async def test_every_place_that_names_a_model_is_held_against_the_key(service, proxy, visit, path, options, code):
+async def test_model_is_checked_in_every_place_that_names_one(service, proxy, visit, path, options, code):
     _, token = service.key(models=["good", "org/good"])
     answer = await visit(proxy, token, path, method="POST", **options)
     assert (answer.json()["code"] if answer.status_code != 200 else None) == code
@@ -137,7 +137,7 @@ def form_of(*parts):
 
 FORM = ("content-type", "application/x-www-form-urlencoded")
 MULTIPART = ("content-type", "multipart/form-data; boundary=b")
-NAMED_GZIP = gzip.compress(b"model=good", mtime=0)  # whose file name is a form
+NAMED_GZIP = gzip.compress(b"model=good", mtime=0)  # its gzip file name is a form
 NAMED_GZIP = NAMED_GZIP[:3] + b"\x08" + NAMED_GZIP[4:10] + b"&model=other&\0" + NAMED_GZIP[10:]
 
 
@@ -163,13 +163,13 @@ NAMED_GZIP = NAMED_GZIP[:3] + b"\x08" + NAMED_GZIP[4:10] + b"&model=other&\0" + 
     ],
     ids=["two types", "two encodings", "two names", "two ids", "one name", "two formats", "form that begins as JSON"],
 )
-async def test_a_body_that_reads_in_two_ways_is_refused(service, proxy, visit, options, code):
+async def test_ambiguous_body_is_refused(service, proxy, visit, options, code):
     _, token = service.key(models=["good"])
     answer = await visit(proxy, token, "/hello", method="POST", **options)
     assert (answer.json()["code"] if answer.status_code != 200 else None) == code
 
 
-async def test_a_body_that_hides_its_cap_is_refused_where_tokens_are_limited(service, proxy, visit):
+async def test_body_with_an_unreadable_output_cap_is_refused_if_tokens_are_limited(service, proxy, visit):
     hidden = {"content": b'{"max_tokens": 5}', "headers": {"content-encoding": "br"}}
     tpm = {"name": "tpm", "unit": "token", "amount": 100_000, "window_s": 60}
     for limit, status in ((tpm, 400), ({**tpm, "dry_run": True}, 200), (None, 200)):
@@ -193,7 +193,7 @@ async def test_key_policy_reaches_a_running_service(service, api, visit):
     pytest.fail("the change did not arrive within 1.5 s")
 
 
-async def test_no_call_fails_while_a_key_is_rotated_with_grace(service, api, visit):
+async def test_no_call_fails_during_a_rotation_with_grace(service, api, visit):
     key, token = service.key({"name": "rpm", "unit": "request", "amount": 10**6, "window_s": 60})
     tokens, statuses, ended = [token], [], threading.Event()
 
@@ -214,7 +214,7 @@ async def test_no_call_fails_while_a_key_is_rotated_with_grace(service, api, vis
             grace_s=60,
             actor="test",
         )
-        await asyncio.sleep(0.1)  # the program still has the old one
+        await asyncio.sleep(0.1)  # the client still uses the old one
         tokens.append(done.token)
     await asyncio.sleep(0.3)
     ended.set()
@@ -243,7 +243,7 @@ def test_trusted_proxies_are_networks(guard):
         guard(Starlette(), trusted_proxies=["everyone"])
 
 
-def test_wsgi_refuses_alike(service, guard_wsgi, visit_wsgi):
+def test_wsgi_refuses_the_same_way(service, guard_wsgi, visit_wsgi):
     app = Flask("api")
     app.add_url_rule("/hello", "hello", view_func=lambda: "hello")
     app.add_url_rule("/other/<name>", "other", view_func=lambda name: name)
@@ -255,7 +255,7 @@ def test_wsgi_refuses_alike(service, guard_wsgi, visit_wsgi):
     assert visit_wsgi(api, token).json()["code"] == "ip_not_allowed"
 
 
-def test_wsgi_refuses_other_models_alike(service, guard_wsgi, visit_wsgi):
+def test_wsgi_refuses_other_models_the_same_way(service, guard_wsgi, visit_wsgi):
     app = Flask("api")
     app.add_url_rule("/hello", "hello", view_func=lambda: "hello")
     app.add_url_rule("/chat", "chat", view_func=lambda: request.get_json()["model"], methods=["POST"])
@@ -267,7 +267,7 @@ def test_wsgi_refuses_other_models_alike(service, guard_wsgi, visit_wsgi):
     assert visit_wsgi(api, token).text == "hello"
 
 
-def test_wsgi_reads_every_place_alike(service, guard_wsgi, visit_wsgi):
+def test_wsgi_checks_every_place_the_same_way(service, guard_wsgi, visit_wsgi):
     app = Flask("api")
     app.add_url_rule("/run/<path:model>", "run", view_func=lambda model: model, methods=["POST"])
     api = guard_wsgi(app)

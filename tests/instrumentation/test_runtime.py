@@ -24,7 +24,7 @@ TOKEN = "test-service-token-0123456789"
         ({"mode": "observe"}, "mode observe, service shop, keys and limits from nowhere", ""),
     ],
 )
-def test_the_start_is_one_line_without_a_token(caplog, tmp_path, given, told, address):
+def test_start_is_logged_in_one_line_without_the_token(caplog, tmp_path, given, told, address):
     with caplog.at_level(logging.INFO, "keygauge.runtime"):
         Runtime(Settings(spool_dir=tmp_path, service_name="shop", **given)).stop()
     (record,) = [record for record in caplog.records if record.levelno == logging.INFO]
@@ -33,8 +33,8 @@ def test_the_start_is_one_line_without_a_token(caplog, tmp_path, given, told, ad
     assert TOKEN not in str(record.__dict__)
 
 
-def test_the_end_waits_for_the_call_that_is_being_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(process_metrics, "aggregator", Aggregator)  # one that no other runtime counts in
+def test_stop_waits_for_a_call_being_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(process_metrics, "aggregator", Aggregator)  # not shared with other runtimes
     runtime = Runtime(Settings(spool_dir=tmp_path, mode="observe"))
     is_observing, go_on, observed = Event(), Event(), []
 
@@ -56,7 +56,7 @@ def test_the_end_waits_for_the_call_that_is_being_counted(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("owner", "step"), [("aggregator", "record"), ("authorizer", "settle"), ("_spool", "append")])
-def test_no_step_of_settling_keeps_another_from_being_done(tmp_path, monkeypatch, owner, step):
+def test_failing_settlement_step_does_not_prevent_the_others(tmp_path, monkeypatch, owner, step):
     runtime = Runtime(Settings(spool_dir=tmp_path, service_url="http://127.0.0.1:9", service_token=TOKEN))
     done = []
     for name, verb in (("_spool", "append"), ("aggregator", "record"), ("authorizer", "settle")):

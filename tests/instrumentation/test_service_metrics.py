@@ -2,7 +2,7 @@ from keygauge import service_metrics
 from keygauge.metrics import label
 
 
-def test_every_metric_is_listed_and_its_labels_are_names_that_prometheus_takes():
+def test_every_metric_is_listed_and_its_labels_are_valid_in_prometheus():
     assert service_metrics.LIMIT_USED in service_metrics.ALL
     for metric in service_metrics.ALL:
         assert metric.description
@@ -10,6 +10,6 @@ def test_every_metric_is_listed_and_its_labels_are_names_that_prometheus_takes()
         assert bool(metric.buckets) == (metric.kind == "histogram")
 
 
-def test_figures_of_one_limit_can_be_joined():
+def test_metrics_of_a_limit_can_be_joined():
     used, most, reset = (service_metrics.LIMIT_USED, service_metrics.LIMIT_MAX, service_metrics.LIMIT_RESET)
     assert used.attributes == most.attributes == reset.attributes

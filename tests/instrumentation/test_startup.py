@@ -1,4 +1,4 @@
-"""What zero code sets of OpenTelemetry's exports, by what is installed and what the environment leaves open."""
+"""The OpenTelemetry export settings of zero-code startup, by installed exporters and given environment."""
 
 import runpy
 from pathlib import Path
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "instrumentation/src/keygauge_startup.py"  # the environment's is a copy
+SOURCE = Path(__file__).parents[2] / "instrumentation/src/keygauge_startup.py"  # the virtual environment has a copy
 
 HTTP, GRPC = {"console", "otlp_proto_http"}, {"console", "otlp_proto_http", "otlp_proto_grpc"}
 NAMES = [f"OTEL_{signal}_EXPORTER" for signal in ("TRACES", "METRICS", "LOGS")]
@@ -27,7 +27,7 @@ OVER_HTTP = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
         ({"console", "of_a_vendor"}, {}, {}),
     ],
 )
-def test_exports_go_by_what_is_installed(monkeypatch, installed, given, expected):
+def test_export_defaults_depend_on_installed_exporters(monkeypatch, installed, given, expected):
     environ = dict(given)
     monkeypatch.setattr("os.environ", environ)
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: SimpleNamespace(names=installed))

@@ -1,4 +1,4 @@
-"""Usage that the app states itself, from wherever it works; and what is made of an answer that tells none."""
+"""Usage recorded by the app, from anywhere in its code, and estimates for answers without usage."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def told(event):
     return (event["usage_status"], event["input_tokens"], event["output_tokens"], event["model"])
 
 
-async def test_dependencies_and_handler_add_up(service, guard, visit):
+async def test_usage_of_dependencies_and_handler_adds_up(service, guard, visit):
     _, token = service.key()
     app = FastAPI()
 
@@ -36,7 +36,7 @@ async def test_dependencies_and_handler_add_up(service, guard, visit):
     async def on_the_loop():
         state()
         yield
-        state()  # after the answer is made, before it is sent
+        state()  # after the answer is created, before it is sent
 
     @app.get("/hello", dependencies=[Depends(in_a_thread), Depends(on_the_loop)])
     def hello():
@@ -46,10 +46,10 @@ async def test_dependencies_and_handler_add_up(service, guard, visit):
     assert (await visit(guard(app), token)).status_code == 200
     (event,) = service.events(1)
     assert told(event)[0] == "reported"
-    assert told(event)[1:3] in {(10, 7), (15, 9)}  # FastAPI ends dependencies before the answer or after it
+    assert told(event)[1:3] in {(10, 7), (15, 9)}  # FastAPI closes dependencies before or after the answer
 
 
-async def test_background_task_is_waited_for_when_the_call_is_held(service, guard, visit):
+async def test_held_call_waits_for_its_background_task(service, guard, visit):
     _, token = service.key()
 
     ended = []
@@ -68,10 +68,10 @@ async def test_background_task_is_waited_for_when_the_call_is_held(service, guar
     assert told(event) == ("reported", 5, 2, "own")
     assert (event["status"], event["error"]) == (200, None)
     call_ended_ns, after_ns = ended[0], clock.now_ns()
-    assert 0 < call_ended_ns < after_ns - 200_000_000  # the task's time is not the request's
+    assert 0 < call_ended_ns < after_ns - 200_000_000  # the task's time is not part of the request
 
 
-async def test_late_usage_of_a_call_that_is_not_held_is_complained_of_once(service, guard, visit, caplog):
+async def test_late_usage_of_a_call_that_is_not_held_is_logged_once(service, guard, visit, caplog):
     _, token = service.key()
     keygauge.call._complain_of_late_usage.cache_clear()
 
@@ -100,7 +100,7 @@ async def test_held_call_whose_background_task_fails_is_counted(service, guard, 
     assert (event["status"], event["error"]) == (200, None)
 
 
-def test_thread_that_took_the_call_along_states_usage(service, guard_wsgi, visit_wsgi):
+def test_thread_with_the_call_can_record_usage(service, guard_wsgi, visit_wsgi):
     _, token = service.key()
     app = Flask("host")
 
@@ -117,7 +117,7 @@ def test_thread_that_took_the_call_along_states_usage(service, guard_wsgi, visit
 
 
 @pytest.mark.parametrize("body", ["whole", iter(["in ", "parts"])], ids=["whole", "parts"])
-def test_flask_states_usage_when_the_answer_is_closed(service, guard_wsgi, visit_wsgi, body):
+def test_flask_can_record_usage_when_the_answer_is_closed(service, guard_wsgi, visit_wsgi, body):
     _, token = service.key()
     app = Flask("host")
 
@@ -159,7 +159,7 @@ async def no_model(request):
 
 
 @pytest.mark.parametrize("estimates", [True, False])
-async def test_answer_that_tells_no_usage_is_estimated(service, guard, visit, monkeypatch, estimates):
+async def test_answer_without_usage_is_estimated(service, guard, visit, monkeypatch, estimates):
     if estimates:
         monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", "1")
     _, token = service.key()
@@ -180,13 +180,13 @@ ROUTES = {"/stream": silent_stream, "/chat": silent_chat, "/refused": silent_ref
 
 
 @pytest.mark.parametrize("name", [{"model": 5}, {"provider": b"openai"}])
-def test_a_name_that_is_no_text_is_refused_where_it_is_stated(name):
+def test_non_string_name_raises_in_the_app(name):
     with pytest.raises(ValueError, match="use a string"):
         keygauge.current().record_usage(input_tokens=1, **name)
 
 
 @pytest.mark.parametrize(("unit", "used"), [("token", 8), ("input_token", 6), ("output_token", 2)])
-async def test_input_and_output_are_settled_apart(service, guard, visit, unit, used):
+async def test_input_and_output_are_settled_separately(service, guard, visit, unit, used):
     _, token = service.key({"name": "apart", "unit": unit, "amount": 10_000, "period": "month"})
     app = FastAPI()
 
@@ -204,7 +204,7 @@ async def test_input_and_output_are_settled_apart(service, guard, visit, unit, u
     assert (first - second, second - third) == (used, used)
 
 
-async def test_a_cost_that_cannot_be_told_holds_no_place_among_concurrent_calls(service, guard, visit):
+async def test_failed_cost_calculation_does_not_hold_a_concurrency_slot(service, guard, visit):
     slots = {"name": "slots", "unit": "concurrent", "amount": 2}
     budget = {"name": "budget", "unit": "nanousd", "amount": 10**12, "period": "month"}
     _, token = service.key(slots, budget)
@@ -229,7 +229,7 @@ async def test_a_cost_that_cannot_be_told_holds_no_place_among_concurrent_calls(
         ({"input_tokens": 10, "output_tokens": 2, "output_audio": 3}, ("partial", 10, 2)),
     ],
 )
-async def test_no_part_that_is_stated_is_larger_than_its_whole(service, guard, visit, stated, expected):
+async def test_recorded_part_is_never_larger_than_its_whole(service, guard, visit, stated, expected):
     async def hello(_):
         keygauge.current().record_usage(**stated, model="gpt-4o")
         return PlainTextResponse("done")
@@ -244,7 +244,7 @@ async def test_no_part_that_is_stated_is_larger_than_its_whole(service, guard, v
     assert event["cost_nanousd"] >= 0
 
 
-async def test_a_part_and_its_whole_may_be_stated_one_after_the_other(service, guard, visit):
+async def test_part_and_whole_can_be_recorded_separately(service, guard, visit):
     async def hello(_):
         keygauge.current().record_usage(cache_read_tokens=50, model="gpt-4o")
         keygauge.current().record_usage(input_tokens=80, output_tokens=1)
@@ -256,7 +256,7 @@ async def test_a_part_and_its_whole_may_be_stated_one_after_the_other(service, g
     assert (told(event)[:3], event["cache_read_tokens"]) == (("reported", 80, 1), 50)
 
 
-async def test_what_several_models_used_is_counted_and_priced_apart(service, guard, visit):
+async def test_usage_of_several_models_is_counted_and_priced_separately(service, guard, visit):
     _, token = service.key()
 
     async def work(request):
@@ -278,5 +278,5 @@ async def test_what_several_models_used_is_counted_and_priced_apart(service, gua
     assert [one["details"] for one in events if one["model"] == "own"] == [{"images": 2}]
     assert [one["cache_read_tokens"] for one in events if one["model"] == "gpt-4.1-nano"] == [
         10
-    ]  # never above its whole
+    ]  # never above the count that includes it
     assert sum(one["request_bytes"] for one in events) == max(one["request_bytes"] for one in events)

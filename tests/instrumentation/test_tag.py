@@ -1,4 +1,4 @@
-"""Where the end user of a call is read, and what is taken for one."""
+"""Tags: where the end user of a call is read, and which values are accepted."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def jwt(claims, *, padded=False):
 
 
 def read(source, value):
-    """Return the tag, or why it is not taken."""
+    """Return the tag, or the reason for its rejection."""
     try:
         return source.find(value.decode("latin-1"))
     except TagError as error:
@@ -57,12 +57,12 @@ def read(source, value):
 
 
 @pytest.mark.parametrize("tag", GOOD)
-def test_what_prints_is_taken_as_it_is(tag):
+def test_printable_tag_is_unchanged(tag):
     assert check(tag) == tag
 
 
 @pytest.mark.parametrize("tag", BAD, ids=repr)
-def test_what_may_do_harm_is_not_taken(tag):
+def test_harmful_tag_is_rejected(tag):
     with pytest.raises(TagError):
         check(tag)
 
@@ -78,7 +78,7 @@ def test_what_may_do_harm_is_not_taken(tag):
         ),
     ],
 )
-def test_sources_are_read(text, source):
+def test_sources_are_parsed(text, source):
     assert TagSource.parse(text) == source
 
 
@@ -96,12 +96,12 @@ def test_sources_are_read(text, source):
         "body:x",
     ],
 )
-def test_what_is_no_source_or_holds_a_secret_is_refused(text):
+def test_invalid_or_secret_source_is_rejected(text):
     with pytest.raises(SettingsError, match="KEYGAUGE_TAG"):
         Settings(mode="observe", spool_dir="spool", tag=text)
 
 
-def test_the_header_of_our_keys_is_no_source():
+def test_credential_header_is_rejected_as_source():
     with pytest.raises(SettingsError, match="KEYGAUGE_TAG"):
         Settings(mode="observe", spool_dir="spool", tag="header:X-Key", credential_header="x-key")
 
@@ -120,7 +120,7 @@ def test_the_header_of_our_keys_is_no_source():
         (b"alice:" + KEY[:40], "bad_text"),
     ],
 )
-def test_a_header_names_one_end_user(value, found):
+def test_end_user_is_read_from_a_header(value, found):
     assert read(TagSource("x-end-user"), value) == found
 
 
@@ -144,7 +144,7 @@ def test_a_header_names_one_end_user(value, found):
         (b"..", "bad_token"),
     ],
 )
-def test_a_claim_names_one_end_user(value, found):
+def test_end_user_is_read_from_a_claim(value, found):
     assert read(TagSource.parse("claim:sub"), value) == found
 
 
@@ -162,10 +162,10 @@ def wsgi_host(environ, start_response):
     return [str(current().tag).encode()]
 
 
-async def test_the_ledger_tells_whom_a_call_was_for(service, guard, visit):
+async def test_ledger_has_the_end_user_of_a_call(service, guard, visit):
     _, token = service.key()
     app = guard(HOST, tag="header:X-End-User")
-    assert (await visit(app, token)).text == "None"  # it starts what counts, for all of this process
+    assert (await visit(app, token)).text == "None"  # starts the process's aggregator
     before = Counter(app._process.runtime.aggregator.tag_drops())
     sent = ["alice", "O'Brien; DROP TABLE event;--", "a,b", "x" * 500]
     for tag in sent:
@@ -176,7 +176,7 @@ async def test_the_ledger_tells_whom_a_call_was_for(service, guard, visit):
     assert Counter(app._process.runtime.aggregator.tag_drops()) - before == {"too_long": 1}
 
 
-async def test_a_claim_beside_the_key_names_the_end_user(service, guard, visit):
+async def test_claim_in_addition_to_the_key_names_the_end_user(service, guard, visit):
     _, token = service.key()
     app = guard(HOST, tag="claim:sub")
     headers = {"authorization": b"Bearer " + jwt({"sub": "alice"}), "x-api-key": token}
@@ -185,16 +185,16 @@ async def test_a_claim_beside_the_key_names_the_end_user(service, guard, visit):
     assert [event["tag"] for event in await asyncio.to_thread(service.events, 2)] == ["alice", None]
 
 
-async def test_the_app_names_the_end_user_and_nonsense_costs_only_the_name(service, guard, visit):
+async def test_app_can_set_the_end_user_and_an_invalid_one_loses_only_the_tag(service, guard, visit):
     _, token = service.key()
-    app = guard(HOST)  # no source: an app may name one all the same
+    app = guard(HOST)  # without a source, an app can still set one
     for tag in ("bob", "x" * 129, "a\x00b"):
         assert (await visit(app, token, "/hello", params={"app": tag})).status_code == 200
     events = await asyncio.to_thread(service.events, 3)
     assert [(event["tag"], event["status"]) for event in events] == [("bob", 200), (None, 200), (None, 200)]
 
 
-def test_wsgi_reads_the_same(service, guard_wsgi, visit_wsgi):
+def test_wsgi_reads_tags_the_same_way(service, guard_wsgi, visit_wsgi):
     _, token = service.key()
     app = guard_wsgi(wsgi_host, tag="header:X-End-User")
     assert visit_wsgi(app, token, headers={"x-end-user": "alice"}).text == "alice"

@@ -5,12 +5,12 @@ from keygauge.text import LENGTH_MAX, printable
 
 
 @given(st.text(max_size=400))
-def test_what_is_kept_prints_and_is_no_longer_than_the_bound(text):
+def test_cleaned_text_is_printable_and_bounded(text):
     kept = printable(text)
     assert kept.isprintable()
     assert len(kept) == min(len(text), LENGTH_MAX)
     assert printable(kept) == kept
 
 
-def test_only_what_does_not_print_is_replaced():
+def test_only_unprintable_characters_are_replaced():
     assert printable("gpt-4o\n\x00é…\ud800") == "gpt-4o??é…?"

@@ -1,4 +1,4 @@
-"""Keys for some tools of an MCP server, and limits of single tools, in front of a real key service."""
+"""Keys restricted to some tools of an MCP server, and limits of single tools, with a real key service."""
 
 import json
 
@@ -44,7 +44,7 @@ async def post(visit, app, token, body, path="/mcp", **options):
     return await visit(app, token, path, method="POST", content=json.dumps(body), **options)
 
 
-async def test_a_key_calls_the_tools_it_is_for_and_no_others(service, server, visit):
+async def test_key_can_call_only_its_allowed_tools(service, server, visit):
     _, token = service.key(tools=["search", "files_*"])
     for body in (message("search"), message("files_read"), message(method="initialize"), message(method="tools/list")):
         answered = await post(visit, server, token, body)
@@ -59,7 +59,7 @@ async def test_a_key_calls_the_tools_it_is_for_and_no_others(service, server, vi
         assert (await visit(server, token, "/mcp", method=method)).status_code == 200
 
 
-async def test_a_limit_counts_the_calls_of_its_tool_only(service, server, visit):
+async def test_tool_limit_counts_only_calls_of_its_tool(service, server, visit):
     tool = {"name": "searches", "unit": "request", "amount": 2, "period": "day", "tool": "search", "route": "/mcp"}
     _, token = service.key(DAILY, tool)
     told = [
@@ -72,17 +72,17 @@ async def test_a_limit_counts_the_calls_of_its_tool_only(service, server, visit)
     batch = await post(visit, server, token, [message("search"), message("search")])
     assert (batch.status_code, batch.json()["code"]) == (400, "request_unreadable")
     assert (await post(visit, server, token, message(method="ping"))).status_code == 200
-    assert (await post(visit, server, token, [1, 2], "/other")).status_code == 200  # the limit is of another endpoint
+    assert (await post(visit, server, token, [1, 2], "/other")).status_code == 200  # the limit is for another endpoint
 
 
-async def test_a_tool_that_is_only_tried_refuses_nobody(service, server, visit):
+async def test_dry_run_tool_limit_refuses_no_call(service, server, visit):
     tool = {"name": "searches", "unit": "request", "amount": 1, "period": "day", "tool": "search", "dry_run": True}
     _, token = service.key(tool)
     for body in (message("search"), [message("search")], message("search")):
         assert (await post(visit, server, token, body)).status_code == 200
 
 
-async def test_every_end_user_has_a_tool_s_limit(service, guard, visit):
+async def test_tool_limit_can_be_per_end_user(service, guard, visit):
     tool = {"name": "searches", "unit": "request", "amount": 1, "period": "day", "tool": "search", "per_tag": True}
     _, token = service.key(tool)
     app = guard(Starlette(routes=[Route("/mcp", answer, methods=["POST"])]), tag="header:X-End-User")
@@ -91,7 +91,7 @@ async def test_every_end_user_has_a_tool_s_limit(service, guard, visit):
     assert [answered.status_code for answered in told] == [200, 200, 429]
 
 
-def test_messages_of_a_websocket_are_not_read_so_it_is_refused(service, server):
+def test_websocket_is_refused_because_its_messages_are_not_read(service, server):
     _, token = service.key(tools=["search"])
     _, free = service.key()
     with TestClient(server) as client:

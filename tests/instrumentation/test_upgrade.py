@@ -1,4 +1,4 @@
-"""A rolling upgrade, on the wire: replicas and key service are of different versions, and no call fails or is lost."""
+"""A rolling upgrade: replicas and key service have different protocol versions, and no call fails or is lost."""
 
 import gzip
 import io
@@ -14,7 +14,7 @@ from keygauge.spool.event import FIELDS
 CALLS = 40
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 CHAT = {"object": "chat.completion", "model": "gpt-4o-mini", "choices": [], "usage": USAGE}
-OPTIONAL = ("clock", "progress", "hold", "prices", "look_up", "epoch")  # of a heartbeat: what an older replica may lack
+OPTIONAL = ("clock", "progress", "hold", "prices", "look_up", "epoch")  # an older replica may omit these
 
 
 def host():
@@ -25,14 +25,14 @@ def host():
 
 
 def widen(value):
-    """Add a field that nobody knows yet to every object; lists of values without names stay."""
+    """Add an unknown field to every object; lists of plain values stay unchanged."""
     if isinstance(value, dict):
         return {**{name: widen(item) for name, item in value.items()}, "of_tomorrow": {"any": [1, "x", None]}}
     return [widen(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value
 
 
 def narrow_heartbeat(message):
-    """Leave out what has a default, except what this very heartbeat needs."""
+    """Remove fields that have defaults, unless this heartbeat uses them."""
     kept = {name: value for name, value in message.items() if name not in OPTIONAL or value}
     for wanted in kept.get("acquire", ()):
         wanted.pop("life_ms", None)
@@ -40,7 +40,7 @@ def narrow_heartbeat(message):
 
 
 def narrow_answer(answer):
-    """Leave out what an older key service did not tell."""
+    """Remove the fields that an older key service did not send."""
     for entry in answer.get("keys", ()):
         for name in ("providers", "tariff", "scopes"):
             entry.pop(name, None)
@@ -56,7 +56,7 @@ def narrow_event(line):
 
 
 class OtherVersion:
-    """Stands before the key service, and makes one side look like another version to the other."""
+    """A WSGI app in front of the key service that makes one side look like another version to the other."""
 
     def __init__(self, app, *, heartbeat=None, answer=None, event=None):
         self.app, self.heartbeat, self.answer, self.event = app, heartbeat, answer, event
@@ -107,7 +107,7 @@ VERSIONS = {
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_no_call_fails_and_none_is_lost(service, guard, visit, version):
+async def test_no_call_fails_or_is_lost(service, guard, visit, version):
     between = OtherVersion(service.app, **VERSIONS[version])
     service.down()
     service.app = between
@@ -119,7 +119,7 @@ async def test_no_call_fails_and_none_is_lost(service, guard, visit, version):
         for _ in range(CALLS)
     ]
     assert {answer.status_code for answer in answers} == {200}
-    app._process.stop()  # ships what is left
+    app._process.stop()  # ships the remaining events
     events = service.events(CALLS)
     assert len(events) == CALLS
     assert {(event["key_id"], event["input_tokens"], event["output_tokens"]) for event in events} == {(made.id, 11, 7)}
@@ -127,7 +127,7 @@ async def test_no_call_fails_and_none_is_lost(service, guard, visit, version):
 
 
 @pytest.mark.parametrize("unknown", [{"unit": "of_tomorrow"}, {"period": "of_tomorrow", "window_s": None}])
-async def test_a_limit_in_a_unit_or_period_of_tomorrow_harms_no_call(service, guard, visit, unknown):
+async def test_unknown_limit_unit_or_period_fails_no_call(service, guard, visit, unknown):
     def of_tomorrow(answer):
         for entry in answer.get("keys", ()):
             for limit in entry["limits"]:

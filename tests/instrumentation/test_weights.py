@@ -23,7 +23,7 @@ def usages(draw):
 
 
 def by_kind(weights, requests, usage):
-    """Count each token once, by its own kind."""
+    """Return the units, counting each token once, by its own kind."""
     fresh = usage["input_tokens"] - usage["cache_read_tokens"] - usage["cache_write_tokens"]
     told = {
         "request": requests,
@@ -47,14 +47,14 @@ def test_each_token_counts_once_by_its_kind(weights, usage):
 
 
 @given(weights=weights, usages=st.lists(usages(), max_size=9))
-def test_sums_are_worth_what_their_calls_are(weights, usages):
+def test_value_of_sums_is_the_sum_of_the_calls_values(weights, usages):
     sums = {name: sum(usage[name] for usage in usages) for name in TOKEN_COUNTS}
     each = sum(weights.units(requests=1, **usage) for usage in usages)
     assert weights.units(requests=len(usages), **sums) == each
 
 
 @given(weights=weights, usage=usages())
-def test_no_call_is_worth_more_than_the_most_that_its_tokens_may_be(weights, usage):
+def test_no_call_is_worth_more_than_its_highest_possible_value(weights, usage):
     assert weights.units(requests=1, **usage) <= weights.most(usage["input_tokens"], usage["output_tokens"])
 
 
@@ -65,11 +65,11 @@ def test_no_call_is_worth_more_than_the_most_that_its_tokens_may_be(weights, usa
         (Weights(request=10, input=2, cache_read=0), "10*request+2*input+0*cache_read"),
     ],
 )
-def test_weights_are_written_as_a_sum(weights, text):
+def test_weights_are_formatted_as_a_sum(weights, text):
     assert str(weights) == text
 
 
-def test_kinds_that_are_not_known_are_passed_over():
+def test_unknown_kinds_are_ignored():
     assert Weights.from_json({"input": 3, "thoughts": 9}) == Weights(input=3)
     assert not Weights(output=0)
     assert Weights(request=1)

@@ -21,7 +21,7 @@ RPM = {"name": "rpm", "unit": "request", "amount": 1000, "window_s": 60}
 
 
 class Chunks:
-    """An answer's iterable that knows whether it was closed, and what call it was made in."""
+    """An answer's iterable that records whether it was closed, and the current call of each chunk."""
 
     def __init__(self, chunks):
         self._chunks = iter(chunks)
@@ -52,7 +52,7 @@ def answering(chunks, content_type="application/json", status="200 OK", **header
 
 
 class Server:
-    """A WSGI server's part of one request, done by hand."""
+    """The WSGI server's side of one request."""
 
     def __init__(self, app, token=None, *, body=b"", method="GET", **environ):
         self.environ = {"REQUEST_METHOD": method, "wsgi.input": io.BytesIO(body), **environ}
@@ -80,7 +80,7 @@ def test_call_reaches_the_ledger_with_usage(service, guard_wsgi, visit_wsgi):
     assert (event["response_bytes"], event["error"], event["outcome"]) == (len(CHAT), None, "admitted")
 
 
-def test_limits_are_told_and_enforced(service, guard_wsgi, visit_wsgi):
+def test_limits_are_reported_and_enforced(service, guard_wsgi, visit_wsgi):
     _, token = service.key({**RPM, "amount": 2})
     app = guard_wsgi(answering([b"{}"]))
     answers = [visit_wsgi(app, token) for _ in range(3)]
@@ -97,12 +97,12 @@ def test_key_is_found_in_every_usual_header(service, guard_wsgi, visit_wsgi, hea
     assert visit_wsgi(guard_wsgi(answering([b"{}"])), headers={header: token}).status_code == 200
 
 
-def test_missing_conflicting_and_garbled_keys_are_refused(service, guard_wsgi, visit_wsgi):
+def test_missing_conflicting_and_malformed_keys_are_refused(service, guard_wsgi, visit_wsgi):
     app = guard_wsgi(answering([b"{}"]))
     assert visit_wsgi(app).json()["code"] == "key_missing"
     assert visit_wsgi(app, "one", headers={"x-api-key": "two"}).json()["code"] == "key_conflict"
     assert visit_wsgi(app, "sk-1234").status_code == 401
-    assert Server(app, "ключ").starts[0][0] == "401 Unauthorized"  # of a server that decodes as UTF-8
+    assert Server(app, "ключ").starts[0][0] == "401 Unauthorized"  # from a server that decodes as UTF-8
 
 
 def test_unreachable_key_service_is_503(service, guard_wsgi, visit_wsgi):
@@ -112,7 +112,7 @@ def test_unreachable_key_service_is_503(service, guard_wsgi, visit_wsgi):
     assert (answer.status_code, answer.json()["code"]) == (503, "key_service_unavailable")
 
 
-def test_stream_is_read_chunk_by_chunk_and_none_is_held_back(service, guard_wsgi):
+def test_stream_is_read_chunk_by_chunk_without_delay(service, guard_wsgi):
     _, token = service.key()
     made = []
 
@@ -140,7 +140,7 @@ def test_event_is_on_disk_before_the_last_chunk_of_a_known_length(service, guard
 
 
 @pytest.mark.parametrize("last", [b"data: [DONE]\n\n", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'])
-def test_event_is_on_disk_before_the_one_after_which_clients_leave(service, guard_wsgi, last):
+def test_event_is_on_disk_before_the_streams_final_message(service, guard_wsgi, last):
     _, token = service.key()
     app = guard_wsgi(answering(Chunks([*EVENTS[:2], last, b": the app goes on\n\n"]), "text/event-stream"))
     chunks = iter(Server(app, token).answer)
@@ -154,7 +154,7 @@ def test_event_is_on_disk_before_the_one_after_which_clients_leave(service, guar
     assert (event["error"], event["output_tokens"], event["messages"]) == (None, 7, 3)
 
 
-def test_client_that_leaves_is_settled_and_the_hosts_iterable_closed(service, guard_wsgi):
+def test_client_disconnect_is_settled_and_closes_the_hosts_iterable(service, guard_wsgi):
     _, token = service.key()
     chunks = Chunks(EVENTS)
     server = Server(guard_wsgi(answering(chunks, "text/event-stream")), token)
@@ -169,12 +169,12 @@ def test_client_that_leaves_is_settled_and_the_hosts_iterable_closed(service, gu
 def test_answer_without_a_body_is_complete(service, guard_wsgi, method, status):
     _, token = service.key()
     app = guard_wsgi(answering(Chunks([]), status=status, Content_Length="10"))
-    Server(app, token, method=method).answer.close()  # such a server does not even look
+    Server(app, token, method=method).answer.close()  # as a server that does not iterate over it
     (event,) = service.events(1)
     assert (event["error"], event["response_bytes"]) == (None, 0)
 
 
-def test_exception_before_the_start_passes_and_is_counted(service, guard_wsgi):
+def test_exception_before_the_start_propagates_and_is_counted(service, guard_wsgi):
     _, token = service.key()
 
     def fail(environ, start_response):
@@ -186,7 +186,7 @@ def test_exception_before_the_start_passes_and_is_counted(service, guard_wsgi):
     assert (event["status"], event["error"]) == (500, "LookupError")
 
 
-def test_exception_in_mid_stream_passes_and_is_counted(service, guard_wsgi):
+def test_exception_during_a_stream_propagates_and_is_counted(service, guard_wsgi):
     _, token = service.key()
     chunks = Chunks([EVENTS[0], LookupError("after the start")])
     server = Server(guard_wsgi(answering(chunks, "text/event-stream")), token)
@@ -198,7 +198,7 @@ def test_exception_in_mid_stream_passes_and_is_counted(service, guard_wsgi):
     assert (event["status"], event["error"], event["messages"]) == (500, "LookupError", 1)
 
 
-def test_start_with_exc_info_takes_the_place_of_the_first(service, guard_wsgi):
+def test_start_with_exc_info_replaces_the_first(service, guard_wsgi):
     _, token = service.key()
 
     def app(environ, start_response):
@@ -217,7 +217,7 @@ def test_start_with_exc_info_takes_the_place_of_the_first(service, guard_wsgi):
     assert middleware._process.runtime.streams == set()
 
 
-def test_legacy_write_is_read_too(service, guard_wsgi):
+def test_usage_is_read_from_the_legacy_write_callable(service, guard_wsgi):
     _, token = service.key()
 
     def app(environ, start_response):
@@ -232,7 +232,7 @@ def test_legacy_write_is_read_too(service, guard_wsgi):
     assert (event["response_bytes"], event["output_tokens"]) == (len(CHAT), 7)
 
 
-def test_file_wrapper_reaches_the_server_as_it_is(service, guard_wsgi):
+def test_file_wrapper_reaches_the_server_unchanged(service, guard_wsgi):
     _, token = service.key()
 
     def app(environ, start_response):
@@ -250,7 +250,7 @@ def test_list_stays_a_list(service, guard_wsgi):
     assert Server(guard_wsgi(answering([b"a", b"b"])), token).answer == [b"a", b"b"]
 
 
-def test_body_is_counted_as_far_as_the_app_reads_it(service, guard_wsgi):
+def test_request_bytes_are_those_that_the_app_reads(service, guard_wsgi):
     _, token = service.key()
     sent = b"line one\nline two\nline three\n" + b"x" * 1000
 
@@ -270,7 +270,7 @@ def test_body_is_counted_as_far_as_the_app_reads_it(service, guard_wsgi):
     assert event["request_bytes"] == 33
 
 
-def test_current_call_is_known_in_handler_iterable_and_close_and_nowhere_else(service, guard_wsgi):
+def test_current_call_is_set_only_in_handler_iterable_and_close(service, guard_wsgi):
     _, token = service.key()
     chunks = Chunks([b"a", b"b"])
 
@@ -287,7 +287,7 @@ def test_current_call_is_known_in_handler_iterable_and_close_and_nowhere_else(se
     assert (event["input_tokens"], event["model"]) == (5, "own")
 
 
-def test_doubled_installation_counts_once(service, guard_wsgi, visit_wsgi):
+def test_doubly_installed_middleware_counts_once(service, guard_wsgi, visit_wsgi):
     _, token = service.key({**RPM, "amount": 2})
     app = guard_wsgi(guard_wsgi(answering([b"{}"])))
     assert [visit_wsgi(app, token).status_code for _ in range(3)] == [200, 200, 429]
@@ -301,7 +301,7 @@ def test_open_paths_need_no_key(guard_wsgi, visit_wsgi):
     assert visit_wsgi(app, path="/other").status_code == 401
 
 
-def test_protocol_is_kept_to_the_letter(service, guard_wsgi):
+def test_wsgi_protocol_is_followed_strictly(service, guard_wsgi):
     _, token = service.key()
     app = validator(guard_wsgi(validator(answering(Chunks([CHAT])))))
     server = Server(app, token, QUERY_STRING="")
@@ -321,7 +321,7 @@ def test_first_requests_of_many_threads_share_one_runtime(service, guard_wsgi):
     assert app._process.runtime._spool.next == 8
 
 
-def test_observe_mode_counts_own_keys_and_refuses_nobody(visit_wsgi, tmp_path):
+def test_observe_mode_counts_own_keys_and_refuses_no_call(visit_wsgi, tmp_path):
     app = KeyGaugeMiddleware(
         answering([b"{}"]), mode="observe", spool_dir=tmp_path, identify=lambda environ: environ.get("HTTP_X_USER")
     )
@@ -332,19 +332,19 @@ def test_observe_mode_counts_own_keys_and_refuses_nobody(visit_wsgi, tmp_path):
     app._process.stop()
 
 
-def test_failing_identify_costs_a_label_not_the_call(visit_wsgi, tmp_path):
+def test_failing_identify_loses_only_a_label(visit_wsgi, tmp_path):
     app = KeyGaugeMiddleware(answering([b"{}"]), mode="observe", spool_dir=tmp_path, identify=lambda environ: 1 / 0)
     assert visit_wsgi(app).status_code == 200
     app._process.stop()
 
 
-def test_identify_goes_with_observe_mode_only(guard_wsgi):
+def test_identify_requires_observe_mode(guard_wsgi):
     with pytest.raises(SettingsError, match="observe"):
         guard_wsgi(answering([]), identify=lambda environ: None)
 
 
 @pytest.mark.parametrize("rest", [[b" world"], (part for part in [b" world"])])
-def test_what_is_written_is_sent_also_where_the_server_has_no_write(service, guard_wsgi, rest):
+def test_written_data_is_sent_even_if_the_server_has_no_write_callable(service, guard_wsgi, rest):
     def app(environ, start_response):
         write = start_response("200 OK", [("content-type", "text/plain"), ("content-length", "11")])
         write(b"hel")
@@ -361,7 +361,7 @@ def test_what_is_written_is_sent_also_where_the_server_has_no_write(service, gua
     assert (event["status"], event["response_bytes"], event["error"]) == (200, 11, None)
 
 
-def test_keys_may_have_a_header_of_their_own(service, guard_wsgi, visit_wsgi, monkeypatch):
+def test_keys_can_have_a_dedicated_header(service, guard_wsgi, visit_wsgi, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-KeyGauge-Key")
     _, token = service.key()
     app = guard_wsgi(answering([b"{}"]))

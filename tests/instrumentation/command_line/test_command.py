@@ -29,7 +29,7 @@ def run():
     return run
 
 
-def test_a_verb_runs_and_shows_examples_in_its_help(run):
+def test_verb_runs_and_shows_examples_in_its_help(run):
     assert run("keys", "create", "prod", "--account", "acme") == (0, "prod of acme\n")
     assert "keygauge keys create prod" in run("keys", "create", "--help")[1]
 
@@ -46,16 +46,16 @@ def test_a_verb_runs_and_shows_examples_in_its_help(run):
         (("keys", "create", "prod", "acme"), "use --account ID or NAME"),
     ],
 )
-def test_a_wrong_order_of_words_is_explained(run, words, way_out):
+def test_wrong_word_order_is_explained(run, words, way_out):
     code, output = run(*words)
     assert code == 2
     assert way_out in output
 
 
-def test_what_cannot_go_on_is_one_line(run):
+def test_command_error_is_one_line(run):
     assert run("keys", "create", "taken") == (1, "keygauge: There is one already: choose another name.\n")
 
 
-def test_a_verb_without_examples_has_none(run):
+def test_verb_without_examples_shows_none(run):
     assert "Examples" not in run("keys", "list", "--help")[1]
     assert isinstance(Verb("x").examples, tuple)

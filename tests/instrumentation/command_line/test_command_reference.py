@@ -4,7 +4,7 @@ from keygauge.command_line.command import Noun
 from keygauge.command_line.command_reference import write
 
 
-def test_every_command_that_is_not_hidden_is_told_with_its_options():
+def test_every_visible_command_is_listed_with_its_options():
     root, keys = Noun("keygauge"), Noun("keys", help="Keys.")
     root.add_command(keys)
 

@@ -61,7 +61,7 @@ def report(capsys):
 
 
 @pytest.mark.usefixtures("service")
-def test_all_is_well(report):
+def test_all_checks_pass(report):
     text = report(code=0)
     assert "FAIL" not in text
     assert text.count("ok ") == 5
@@ -69,14 +69,14 @@ def test_all_is_well(report):
 
 
 @pytest.mark.usefixtures("service")
-def test_a_wrong_token_is_found(report, monkeypatch):
+def test_wrong_token_is_found(report, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", "another-token-of-this-test")
     text = report(code=1)
     assert "FAIL  the key service rejected KEYGAUGE_SERVICE_TOKEN" in text
     assert "another-token" not in text
 
 
-def test_a_service_that_is_not_ready_is_found(report, service):
+def test_service_that_is_not_ready_is_found(report, service):
     service.ready = 503
     assert "is not ready (status 503)" in report(code=1)
 
@@ -87,20 +87,20 @@ def test_another_service_is_found(report, service):
 
 
 @pytest.mark.usefixtures("service")
-def test_a_service_that_is_away_is_found(report, monkeypatch):
+def test_unreachable_service_is_found(report, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_SERVICE_URL", "http://127.0.0.1:1")
     assert "does not answer" in report(code=1)
 
 
 @pytest.mark.usefixtures("service")
-def test_a_spool_that_cannot_be_written_is_found(report, monkeypatch, tmp_path):
+def test_unwritable_spool_is_found(report, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path / "file" / "spool"))
     assert "KEYGAUGE_SPOOL_DIR" in report(code=1)
 
 
 @pytest.mark.usefixtures("service")
-def test_spools_that_wait_for_another_key_service_are_told_of(report, tmp_path):
+def test_spools_waiting_for_another_key_service_are_reported(report, tmp_path):
     for address in ["http://127.0.0.1:1"] * 2 + ["", Settings.from_environment().service_address]:
         Spool(tmp_path / "spool", address, most_bytes=1000, on_drop=print).close(empty=False)
     text = report(code=0)
@@ -110,13 +110,13 @@ def test_spools_that_wait_for_another_key_service_are_told_of(report, tmp_path):
 
 
 @pytest.mark.usefixtures("service")
-def test_a_missing_setting_is_named(report, monkeypatch):
+def test_missing_setting_is_named(report, monkeypatch):
     monkeypatch.delenv("KEYGAUGE_SERVICE_URL")
     assert "FAIL  KEYGAUGE_SERVICE_URL" in report(code=1)
 
 
 @pytest.mark.usefixtures("service")
-def test_observing_needs_no_key_service(report, monkeypatch):
+def test_observe_mode_needs_no_key_service(report, monkeypatch):
     monkeypatch.delenv("KEYGAUGE_SERVICE_URL")
     monkeypatch.setenv("KEYGAUGE_MODE", "observe")
     assert "observed only" in report(code=0)
@@ -132,7 +132,7 @@ def test_observing_needs_no_key_service(report, monkeypatch):
         ("KEYGAUGE_SPOOL_BYTES", "-5"),
     ],
 )
-def test_a_wrong_setting_is_named(report, monkeypatch, name, value):
+def test_wrong_setting_is_named(report, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     text = report(code=1)
     assert text.startswith(f"FAIL  {name}")
@@ -140,7 +140,7 @@ def test_a_wrong_setting_is_named(report, monkeypatch, name, value):
 
 
 @pytest.mark.usefixtures("service")
-def test_a_path_too_much_is_named_with_the_address(report, monkeypatch):
+def test_extra_path_in_the_address_is_named(report, monkeypatch):
     address = os.environ["KEYGAUGE_SERVICE_URL"]
     monkeypatch.setenv("KEYGAUGE_SERVICE_URL", f"{address}/portal")
     assert f"Correct KEYGAUGE_SERVICE_URL, try {address}\n" in report(code=1)
@@ -160,7 +160,7 @@ def test_a_path_too_much_is_named_with_the_address(report, monkeypatch):
         ),
     ],
 )
-def test_an_export_that_is_not_installed_is_named(report, monkeypatch, name, value, module, extra):
+def test_exporter_that_is_not_installed_is_named(report, monkeypatch, name, value, module, extra):
     monkeypatch.setenv(name, value)
     assert f"installed: {extra}\n" in report(code=0)
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
@@ -174,7 +174,7 @@ class _Greeter(socketserver.BaseRequestHandler):
 
 
 @pytest.mark.usefixtures("service")
-def test_a_port_that_speaks_something_else_is_found(report, monkeypatch):
+def test_port_with_another_protocol_is_found(report, monkeypatch):
     with socketserver.TCPServer(("127.0.0.1", 0), _Greeter) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
@@ -185,7 +185,7 @@ def test_a_port_that_speaks_something_else_is_found(report, monkeypatch):
     assert "KEYGAUGE_SERVICE_URL" in text
 
 
-def test_after_a_restore_it_tells_since_when_events_are_kept(tmp_path, monkeypatch):
+def test_after_restore_shows_since_when_events_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_MODE", "observe")
     monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path))
     monkeypatch.setenv("KEYGAUGE_SERVICE_URL", "http://127.0.0.1:1")
@@ -199,7 +199,7 @@ def test_after_a_restore_it_tells_since_when_events_are_kept(tmp_path, monkeypat
 
 
 @pytest.mark.usefixtures("service")
-def test_servers_that_rewrite_the_clients_address_are_told_of(report, monkeypatch):
+def test_servers_that_rewrite_the_client_address_are_reported(report, monkeypatch):
     assert "note  uvicorn takes the client's address" in report(code=0)
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     assert "FAIL  FORWARDED_ALLOW_IPS is '*'" in report(code=1)

@@ -1,4 +1,4 @@
-"""What the proxy tells its upstream and its callers, before an upstream on loopback."""
+"""The proxy in front of an upstream on loopback: forwarded requests, and answers to callers."""
 
 import asyncio
 from threading import Thread
@@ -14,7 +14,7 @@ from keygauge.settings.settings import SettingsError
 
 @pytest.fixture
 def upstream():
-    """Serve what tells the requests that came."""
+    """Run an upstream; return its address and the list of requests it received."""
     came = []
 
     @Request.application
@@ -31,7 +31,7 @@ def upstream():
 
 @pytest.fixture
 def ask(monkeypatch, tmp_path):
-    """Ask the proxy once."""
+    """Return a function that sends one request to the proxy and returns its answer and (route, status) pairs."""
     monkeypatch.setenv("KEYGAUGE_MODE", "observe")
     monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path))
 
@@ -50,7 +50,7 @@ def ask(monkeypatch, tmp_path):
     return ask
 
 
-def test_a_request_passes_whole_without_what_is_for_one_hop(ask, upstream):
+def test_request_is_forwarded_without_hop_by_hop_headers(ask, upstream):
     address, came = upstream
     headers = {"x-mine": "1", "connection": "x-gone", "x-gone": "1", "x-forwarded-for": "198.51.100.7"}
     answer, counted = ask(f"{address}/base", "POST", "/files/a%20b?x=%2F", content=b"hello", headers=headers)
@@ -64,20 +64,20 @@ def test_a_request_passes_whole_without_what_is_for_one_hop(ask, upstream):
     assert ("/files/{id}", 418) in counted
 
 
-def test_the_upstream_is_told_its_own_key_and_not_the_callers(ask, upstream, monkeypatch):
+def test_upstream_gets_its_own_authorization_not_the_callers(ask, upstream, monkeypatch):
     address, came = upstream
     monkeypatch.setenv("KEYGAUGE_UPSTREAM_AUTHORIZATION", "Bearer of-the-upstream")
     ask(address, headers={"authorization": "Bearer of-the-caller"})
     assert came[0][3]["Authorization"] == "Bearer of-the-upstream"
 
 
-def test_an_upstream_that_is_away_is_told(ask):
+def test_unreachable_upstream_is_reported(ask):
     answer, counted = ask("http://127.0.0.1:9")
     assert (answer.status_code, answer.json()["code"]) == (502, "upstream_unreachable")
     assert ("/{path}", 502) in counted
 
 
-def test_settings_that_are_missing_are_told(monkeypatch):
+def test_missing_settings_are_reported(monkeypatch):
     monkeypatch.delenv("KEYGAUGE_SERVICE_URL", raising=False)
     monkeypatch.delenv("KEYGAUGE_MODE", raising=False)
     with pytest.raises(SettingsError):

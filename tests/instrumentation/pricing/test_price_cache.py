@@ -1,4 +1,4 @@
-"""The rates a process knows: asked for, kept, renewed, and bounded."""
+"""The price cache: rates are requested, kept, refreshed, and bounded."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ USAGE = Usage(1_000_000, 0)
 
 
 class Service:
-    """What the other side of the protocol answers."""
+    """The key service's side of the protocol."""
 
     def __init__(self):
         self.state, self.rates, self.asked = "1", {}, 0
@@ -49,7 +49,7 @@ def costs(prices, *names):
     return told
 
 
-def test_what_came_before_its_price_is_counted_when_that_is_there():
+def test_calls_before_their_price_are_counted_when_it_arrives():
     prices, service, _, faults = make()
     service.rates["gpt"] = 7_000_000
     told = costs(prices, GPT, GPT, GPT._replace(model="made-up"))
@@ -60,7 +60,7 @@ def test_what_came_before_its_price_is_counted_when_that_is_there():
     assert (service.asked, faults) == (2, [])
 
 
-def test_a_heartbeat_that_is_not_answered_loses_nothing():
+def test_unanswered_heartbeat_loses_no_calls():
     prices, service, _, _ = make()
     service.rates["gpt"] = 7
     told = costs(prices, GPT)
@@ -69,7 +69,7 @@ def test_a_heartbeat_that_is_not_answered_loses_nothing():
     assert told == [7]
 
 
-def test_a_changed_price_is_there_after_two_heartbeats_and_the_old_one_holds_meanwhile():
+def test_changed_price_arrives_after_two_heartbeats_and_the_old_one_applies_meanwhile():
     prices, service, _, _ = make()
     service.rates |= {"gpt": 7}
     costs(prices, GPT, GPT._replace(model="new"))
@@ -87,7 +87,7 @@ def test_a_changed_price_is_there_after_two_heartbeats_and_the_old_one_holds_mea
     assert told == [5]
 
 
-def test_an_older_key_service_knows_no_prices():
+def test_older_key_service_has_no_prices():
     prices, _, _, _ = make()
     told = costs(prices, GPT)
     _, names = prices.offer()
@@ -95,7 +95,7 @@ def test_an_older_key_service_knows_no_prices():
     assert told == [None]
 
 
-def test_prices_are_asked_for_again_before_what_was_told_is_over():
+def test_prices_are_refreshed_before_they_expire():
     prices, service, clock, _ = make()
     service.rates["gpt"] = 7
     costs(prices, GPT, GPT._replace(model="made-up"))
@@ -109,7 +109,7 @@ def test_prices_are_asked_for_again_before_what_was_told_is_over():
     assert costs(prices, GPT) == [8]
 
 
-def test_hostile_names_cost_bounded_memory_and_displace_no_price():
+def test_flood_of_names_uses_bounded_memory_and_evicts_no_price():
     prices, service, _, faults = make()
     service.rates["gpt"] = 7
     costs(prices, GPT)
@@ -127,7 +127,7 @@ def test_hostile_names_cost_bounded_memory_and_displace_no_price():
     assert [prices.want(GPT._replace(model=f"more-{number}")) for number in range(200)].count(True) == module._MOST_NEW
 
 
-def test_the_least_recently_used_price_goes_first(monkeypatch):
+def test_least_recently_used_price_is_evicted_first(monkeypatch):
     monkeypatch.setattr(module, "_MOST_KEPT", 3)
     prices, service, _, _ = make()
     names = [GPT._replace(model=f"m{number}") for number in range(4)]
@@ -141,7 +141,7 @@ def test_the_least_recently_used_price_goes_first(monkeypatch):
     assert [prices.find(name) is not None for name in names] == [True, False, True, True]
 
 
-def test_steps_hold_from_their_moment_on():
+def test_steps_apply_from_their_start_time():
     price = module.Price([[100, "a", [[-1, *[1] * 6]]], [200, None, []], [300, "c", [[-1, *[3] * 6]]]])
     rates = [price.tiers_at(time_us) for time_us in (0, 100, 199, 200, 300, 400)]
     assert [tiers[0].input if tiers else None for tiers in rates] == [1, 1, 1, None, 3, 3]
@@ -156,7 +156,7 @@ rate = st.integers(0, 10**12)
     rows=st.lists(st.tuples(*[rate] * 5, st.integers(0, 10**17)), min_size=1, max_size=3),
     parts=st.tuples(counts, counts, st.integers(0, 10), st.integers(0, 10), st.integers(0, 10)),
 )
-def test_no_call_costs_more_than_what_is_reserved_for_its_tokens(rows, parts):
+def test_no_call_costs_more_than_the_reservation_for_its_tokens(rows, parts):
     tiers = [Rates(number * 1000 - 1, *row) for number, row in enumerate(rows)]
     given_tokens, made, *shares = parts
     usage = Usage(

@@ -31,14 +31,14 @@ PLAIN = Rates(above=-1, input=3_000, output=15_000, cache_read=300, cache_write=
 
 
 @given(RATES, USAGES)
-def test_a_cost_is_a_whole_number_and_never_negative(rates, usage):
+def test_cost_is_a_non_negative_integer(rates, usage):
     cost = rates.cost_nanousd(fitted(usage)[0])
     assert type(cost) is int
     assert cost >= 0
 
 
 @given(RATES, USAGES)
-def test_no_call_costs_more_than_the_most_that_was_reserved(rates, usage):
+def test_no_call_costs_more_than_its_highest_possible_cost(rates, usage):
     usage = fitted(usage)[0]
     details = {kind: count for kind, count in (usage.details or {}).items() if PART_OF[kind]}
     usage = usage._replace(details=details or None)
@@ -48,7 +48,7 @@ def test_no_call_costs_more_than_the_most_that_was_reserved(rates, usage):
 
 
 def exact_by_kind(rates, usage):
-    """Price each kind by itself, unrounded, independently of the product."""
+    """Return the unrounded cost of each kind, calculated independently of the product."""
     read, written, reasoned = (count or 0 for count in usage[2:5])
     counts = Counter(
         input=max((usage.input_tokens or 0) - read - written, 0),
@@ -70,7 +70,7 @@ def exact_by_kind(rates, usage):
 
 
 @given(RATES, USAGES)
-def test_the_kinds_add_up_to_the_cost_and_none_is_off_by_a_nano_dollar(rates, usage):
+def test_costs_by_kind_add_up_and_each_is_off_by_less_than_a_nano_dollar(rates, usage):
     usage = fitted(usage)[0]
     costs = dict(zip(CHARGED, rates.cost_by_kind(usage), strict=False))
     exact = exact_by_kind(rates, usage)
@@ -80,13 +80,13 @@ def test_the_kinds_add_up_to_the_cost_and_none_is_off_by_a_nano_dollar(rates, us
 
 
 @given(RATES, USAGES)
-def test_counts_that_fit_into_no_whole_have_costs_by_kind_too(rates, usage):
+def test_inconsistent_counts_have_costs_by_kind_too(rates, usage):
     assert sum(rates.cost_by_kind(usage)) == rates.cost_nanousd(usage)
     assert min(rates.cost_by_kind(usage)) >= 0
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
-def test_the_sum_of_the_parts_is_rounded_once_half_up(given_tokens, made):
+def test_sum_of_the_parts_is_rounded_once_half_up(given_tokens, made):
     exact = Fraction(given_tokens * PLAIN.input + made * PLAIN.output, 10**6)
     assert PLAIN.cost_nanousd(Usage(given_tokens, made)) == (2 * exact + 1) // 2
 
@@ -100,14 +100,14 @@ def test_each_part_has_its_own_rate():
     assert replace(PLAIN, request=million * 7).cost_nanousd(Usage()) == 7
 
 
-def test_a_kind_is_charged_by_its_own_rate_in_place_of_that_of_its_whole():
+def test_kind_is_charged_at_its_own_rate_instead_of_the_including_kinds():
     rates = replace(PLAIN, details={"input_audio": 100_000, "images": 40_000_000})
     assert rates.cost_nanousd(Usage(1_000_000, details={"input_audio": 1_000_000})) == 100_000
     assert rates.cost_nanousd(Usage(1_000_000, details={"input_image": 1_000_000})) == 3_000
     assert rates.cost_nanousd(Usage(details={"images": 2})) == 80
 
 
-def test_the_tier_is_that_of_the_calls_size():
+def test_tier_depends_on_the_input_size():
     tiers = (PLAIN, replace(PLAIN, above=200_000, input=6_000), replace(PLAIN, above=400_000, input=9_000))
     sizes = [0, 200_000, 200_001, 400_000, 400_001]
     assert [rates_of(tiers, size).input for size in sizes] == [3_000, 3_000, 6_000, 6_000, 9_000]
@@ -115,7 +115,7 @@ def test_the_tier_is_that_of_the_calls_size():
     assert cost_nanousd(tiers, Usage(1_000_000, 0)) == 9_000
 
 
-def test_what_has_no_rate_has_no_cost_which_is_not_a_cost_of_0():
+def test_usage_without_a_rate_has_no_cost_instead_of_0():
     assert cost_nanousd((PLAIN,), Usage(details={"images": 1})) is None
     assert cost_nanousd((PLAIN,), Usage(0, 0)) == 0
     free = replace(PLAIN, input=0, output=0)
@@ -123,7 +123,7 @@ def test_what_has_no_rate_has_no_cost_which_is_not_a_cost_of_0():
     assert cost_nanousd((replace(PLAIN, details={"images": 5 * 10**6}),), Usage(details={"images": 1})) == 5
 
 
-def test_rates_are_written_flat():
+def test_rates_are_serialized_flat():
     written = replace(PLAIN, details={"images": 5}).to_json()
     assert (written["above"], written["images"], written["input"]) == (None, 5, 3_000)
     assert replace(PLAIN, above=9).to_json()["above"] == 9

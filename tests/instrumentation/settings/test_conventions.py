@@ -18,21 +18,21 @@ def chosen(monkeypatch):
     conventions.chosen.cache_clear()
 
 
-def test_nothing_is_told_beside_by_default(chosen):
+def test_nothing_is_selected_by_default(chosen):
     assert chosen() == chosen(own="") == chosen(own=" , ") == chosen(own="none") == frozenset()
 
 
-def test_our_own_variable_chooses_and_wins(chosen):
+def test_keygauge_variable_takes_precedence(chosen):
     assert chosen(own=f" {GEN_AI.upper()} , {LATEST}") == {GEN_AI, LATEST}
     assert chosen(own="none", opt_in="gen_ai") == frozenset()
 
 
-def test_opentelemetrys_variable_names_other_conventions_too(chosen):
+def test_other_conventions_in_opentelemetrys_variable_are_ignored(chosen):
     assert chosen(opt_in="http, gen_ai_latest_experimental,database/dup") == {LATEST}
     assert chosen(opt_in="gen_ai/dup") == {GEN_AI, LATEST}
     assert chosen(opt_in="http") == frozenset()
 
 
-def test_a_profile_that_there_is_not_is_named(chosen):
+def test_unknown_profile_is_named_in_the_error(chosen):
     with pytest.raises(conventions.ProfileError, match="gen_ay"):
         chosen(own="gen_ai,gen_ay")

@@ -14,7 +14,7 @@ from keygauge.settings.provider_rule import parse_rule
         ("/=x", ("/", "x")),
     ],
 )
-def test_a_rule_is_a_path_and_a_provider(text, rule):
+def test_rule_is_a_path_and_a_provider(text, rule):
     assert parse_rule(text) == rule
 
 
@@ -34,13 +34,13 @@ def test_a_rule_is_a_path_and_a_provider(text, rule):
         "/a\nb=x",
     ],
 )
-def test_what_is_no_rule_says_how_one_looks(text):
+def test_invalid_rule_error_shows_the_format(text):
     with pytest.raises(ValueError, match="PATH=PROVIDER"):
         parse_rule(text)
 
 
 @given(st.text())
-def test_whatever_people_write_is_a_rule_or_refused(text):
+def test_any_text_is_parsed_or_rejected(text):
     try:
         pattern, provider = parse_rule(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the environment and the keywords may say."""
+"""Settings from the environment and from keyword arguments."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from keygauge.settings.settings import Settings, SettingsError
 GOOD = {"service_url": "http://127.0.0.1:8080", "service_token": "t", "spool_dir": Path("spool")}
 
 
-def test_environment_is_read_and_keywords_win(monkeypatch):
+def test_keyword_arguments_override_the_environment(monkeypatch):
     monkeypatch.setenv("KEYGAUGE_SERVICE_URL", "http://keys:8080")
     monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", "secret")
     monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", "/var/spool/keygauge")
@@ -31,11 +31,11 @@ def test_environment_is_read_and_keywords_win(monkeypatch):
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_a_key_service_has_one_address_however_it_is_written(url, address):
+def test_service_address_is_canonical(url, address):
     assert Settings(**{**GOOD, "service_url": url}).service_address == address
 
 
-def test_token_is_not_shown():
+def test_repr_hides_the_token():
     assert "sesame" not in repr(Settings(**{**GOOD, "service_token": "sesame"}))
 
 
@@ -63,44 +63,44 @@ def test_token_is_not_shown():
         ({"spool_bytes": 1e9}, "KEYGAUGE_SPOOL_BYTES is"),
     ],
 )
-def test_wrong_setting_is_named(change, message):
+def test_invalid_setting_is_named_in_the_error(change, message):
     with pytest.raises(SettingsError, match=message):
         Settings(**{**GOOD, **change})
 
 
-def test_number_that_is_none_is_named(monkeypatch):
+def test_invalid_number_is_named_in_the_error(monkeypatch):
     monkeypatch.setenv("KEYGAUGE_WAIT_S", "soon")
     with pytest.raises(SettingsError, match="KEYGAUGE_WAIT_S is 'soon'"):
         Settings.from_environment(**GOOD)
 
 
 @pytest.mark.parametrize("token", ["sesame\n", "sesame open"])
-def test_wrong_token_is_not_told(token):
+def test_invalid_token_is_not_in_the_error(token):
     with pytest.raises(SettingsError) as caught:
         Settings(**{**GOOD, "service_token": token})
     assert "sesame" not in str(caught.value)
 
 
-def test_password_in_the_address_is_not_told():
+def test_password_in_the_address_is_not_in_the_error():
     with pytest.raises(SettingsError, match="KEYGAUGE_SERVICE_URL contains a user name") as caught:
         Settings(**{**GOOD, "service_url": "http://me:sesame@keys:8080"})
     assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-5", "1.5", "many", "9" * 30])
-def test_spool_bound_that_is_no_whole_number_is_named(monkeypatch, text):
+def test_invalid_spool_bytes_is_named_in_the_error(monkeypatch, text):
     monkeypatch.setenv("KEYGAUGE_SPOOL_BYTES", text)
     with pytest.raises(SettingsError, match="KEYGAUGE_SPOOL_BYTES is"):
         Settings.from_environment(**GOOD)
 
 
-def test_spool_bound_is_read(monkeypatch):
+def test_spool_bytes_is_read(monkeypatch):
     monkeypatch.setenv("KEYGAUGE_SPOOL_BYTES", "65536")
     assert Settings.from_environment(**GOOD).spool_bytes == 65_536
 
 
 @pytest.mark.parametrize(("text", "is_on"), [("1", True), ("0", False), ("", None)])
-def test_a_switch_is_read(monkeypatch, text, is_on):
+def test_switch_is_read(monkeypatch, text, is_on):
     monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", text)
     assert Settings.from_environment(**GOOD).estimate_usage is is_on
 
@@ -111,30 +111,30 @@ def test_providers_are_read_by_path(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["deepseek", "chat=deepseek", "/v1=", "/v1"])
-def test_a_rule_that_is_none_is_told(monkeypatch, text):
+def test_invalid_provider_rule_is_named_in_the_error(monkeypatch, text):
     monkeypatch.setenv("KEYGAUGE_PROVIDERS", f"/good=openai,{text}")
     with pytest.raises(SettingsError, match=f"'{text}': use PATH=PROVIDER"):
         Settings.from_environment(**GOOD)
 
 
 @pytest.mark.parametrize("name", ["KEYGAUGE_ESTIMATE_USAGE", "KEYGAUGE_PROMETHEUS", "KEYGAUGE_LOG_FIELDS"])
-def test_a_switch_that_is_neither_on_nor_off_is_named(monkeypatch, name):
+def test_invalid_switch_is_named_in_the_error(monkeypatch, name):
     monkeypatch.setenv(name, "true")
     with pytest.raises(SettingsError, match=f"{name} is 'true': use 1, or 0"):
         Settings.from_environment(**GOOD)
 
 
-def test_an_open_path_that_no_call_can_have_is_named():
+def test_invalid_open_path_is_named_in_the_error():
     with pytest.raises(SettingsError, match="KEYGAUGE_OPEN_PATHS has 'docs': paths start with /"):
         Settings(**{**GOOD, "open_paths": ("/healthz", "docs")})
 
 
-def test_a_text_in_place_of_a_list_opens_no_path():
+def test_string_instead_of_a_list_of_open_paths_is_rejected():
     with pytest.raises(SettingsError, match="KEYGAUGE_OPEN_PATHS has 'd'"):
         Settings(**{**GOOD, "open_paths": tuple("/docs*")})
 
 
-def test_a_header_that_no_call_can_have_is_named(monkeypatch):
+def test_invalid_credential_header_is_named_in_the_error(monkeypatch):
     monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-KeyGauge-Key")
     assert Settings.from_environment(**GOOD).credential_header == "X-KeyGauge-Key"
     monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-Key: ")
@@ -151,7 +151,7 @@ def test_a_header_that_no_call_can_have_is_named(monkeypatch):
         (None, "service.name,=,", "unknown_service"),
     ],
 )
-def test_service_is_named_in_the_ledger_as_in_the_metrics(monkeypatch, name, attributes, told):
+def test_service_name_is_the_same_as_in_the_metrics(monkeypatch, name, attributes, told):
     for variable, value in (("OTEL_SERVICE_NAME", name), ("OTEL_RESOURCE_ATTRIBUTES", attributes)):
         if value is None:
             monkeypatch.delenv(variable, raising=False)

@@ -12,7 +12,7 @@ PAUSE_S = 30.0
 
 @pytest.fixture
 def adopt(tmp_path):
-    """`adopt(spools, *answers)` leaves spools of dead processes and looks once: pause, what was sent, what is left."""
+    """Return `adopt(spools, *answers)`: create dead spools, adopt once, and return pause, requests and spools left."""
 
     def adopt(spools, *answers):
         with scripted(*answers) as service:
@@ -45,13 +45,13 @@ def test_spools_of_dead_processes_are_sent_and_deleted(adopt):
     assert left == []
 
 
-def test_one_that_cannot_be_sent_waits_and_keeps_no_other_waiting(adopt, caplog):
+def test_failing_spool_stays_and_does_not_block_others(adopt, caplog):
     pause_s, asked, left = adopt({"aa": 3, "bb": 3}, (503, {}), taken(3))
     assert (pause_s, len(asked), len(left)) == (PAUSE_S, 2, 1)
     assert "stays on disk" in caplog.text
 
 
-def test_one_that_another_process_still_may_send_is_tried_again_soon(adopt, caplog):
+def test_claimed_spool_is_retried_soon(adopt, caplog):
     pause_s, _, left = adopt({"aa": 3}, (409, {"code": "claimed"}))
     assert (pause_s, left) == (_CLAIM_S, ["aa"])
     assert "stays on disk" not in caplog.text

@@ -1,4 +1,4 @@
-"""A call as a spool's line."""
+"""Calls encoded as spool lines."""
 
 import json
 
@@ -19,7 +19,7 @@ WINDOW = Window(0, 2**62)
 
 
 @given(texts, st.text(), texts, texts, st.text(), texts, st.integers(), st.integers(-(2**70), 2**70), counts)
-def test_whatever_a_caller_sends_the_ledger_takes_the_line(route, method, error, ip, model, trace, status, took, count):
+def test_ledger_accepts_the_line_for_any_caller_input(route, method, error, ip, model, trace, status, took, count):
     call = Call(method=method, ip=ip, time_ns=1_790_000_000_123_456_789, started_ns=1_000_000)
     call.account, call.key, call.route, call.error = "acc", "key", route or "", error
     call.model, call.status, call.ended_ns = model * 300, status, 1_000_000 + took
@@ -28,7 +28,7 @@ def test_whatever_a_caller_sends_the_ledger_takes_the_line(route, method, error,
 
 
 @pytest.mark.parametrize("ip", ["x" * 600, "10.0.0.1, 10.0.0.2", "a\0b", "unix:", "::1%\u200b", ""])
-def test_what_is_no_address_is_left_out(ip):
+def test_invalid_ip_address_is_null(ip):
     call = Call(method="GET", ip=ip, time_ns=1, started_ns=1)
     assert json.loads(event.line(call))[event.FIELDS.index("ip")] is None
 
@@ -38,7 +38,7 @@ usages = st.builds(Usage, counts, counts, counts, counts, counts, details)
 
 
 @given(plain, plain, plain, st.ip_addresses(), plain, usages | st.none())
-def test_any_call_is_one_line_of_json_in_the_order_of_the_fields(account, route, error, ip, model, usage):
+def test_call_is_one_json_line_in_the_order_of_the_fields(account, route, error, ip, model, usage):
     call = Call(method="POST", ip=str(ip), time_ns=1_790_000_000_123_456_789, started_ns=1_000_000)
     call.account, call.route, call.error, call.model, call.usage = account, route, error, model, usage
     call.ended_ns = 3_500_000
@@ -54,7 +54,7 @@ def test_any_call_is_one_line_of_json_in_the_order_of_the_fields(account, route,
     assert Usage(*(told[name] for name in Usage._fields)) == (usage or Usage())
 
 
-def test_memory_of_texts_is_bounded():
+def test_text_cache_is_bounded():
     call = Call(method="GET", ip=None, time_ns=1, started_ns=1)
     for number in range(25_000):
         call.model = f"model {number}"

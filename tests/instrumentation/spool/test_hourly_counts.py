@@ -17,26 +17,26 @@ def hour_s(hour):
     return (500_000 + hour) * 3_600
 
 
-def test_calls_are_counted_by_the_hour_in_which_they_came():
+def test_calls_are_counted_by_hour_of_arrival():
     totals = HourlyCounts()
     for made in (call(1, Usage(10, 3)), call(0), call(1, Usage(None, 4)), call(1, Usage(5, None))):
         totals.add(made)
     assert totals.changed() == {hour_s(0): (1, 0, 0), hour_s(1): (3, 15, 7)}
 
 
-def test_what_was_told_is_told_again_only_when_it_changed():
+def test_reported_hours_are_reported_again_only_if_changed():
     totals = HourlyCounts()
     totals.add(call(0))
     totals.add(call(1))
     told = totals.changed()
-    totals.add(call(1))  # while the report is on its way
+    totals.add(call(1))  # while the report is being sent
     totals.mark_reported(told)
     assert totals.changed() == {hour_s(1): (2, 0, 0)}
     totals.mark_reported(totals.changed())
     assert totals.changed() == {}
 
 
-def test_a_flood_without_a_reader_is_counted_and_not_kept():
+def test_flood_without_a_reader_keeps_a_bounded_queue():
     totals = HourlyCounts()
     for _ in range(10_000):
         totals.add(call(0))
@@ -44,7 +44,7 @@ def test_a_flood_without_a_reader_is_counted_and_not_kept():
     assert totals.changed() == {hour_s(0): (10_000, 0, 0)}
 
 
-def test_a_clock_that_jumps_costs_no_memory():
+def test_clock_jumps_use_bounded_memory():
     totals = HourlyCounts()
     for hour in range(3_000):
         totals.add(call(hour))
@@ -52,7 +52,7 @@ def test_a_clock_that_jumps_costs_no_memory():
     assert len(totals._hours) == len(totals._reported) == 1_000
 
 
-def test_threads_lose_no_call():
+def test_concurrent_adds_lose_no_call():
     totals = HourlyCounts()
 
     def add(_):

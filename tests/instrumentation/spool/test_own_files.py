@@ -1,4 +1,4 @@
-"""A spool's directory is its user's own, and nothing of anybody else is read from it."""
+"""A spool's directory belongs to its user only, and files of other users in it are never read."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ def mode(path):
 
 @pytest.fixture
 def make_spool():
-    """`make_spool(directory)` opens a spool, which ends with the test."""
+    """Return `make_spool(directory)`, which opens a spool; the fixture closes it after the test."""
     made = []
 
     def make_spool(directory):
@@ -40,7 +40,7 @@ def read(spool):
     return lines
 
 
-def test_a_directory_is_made_for_its_user_alone(tmp_path, make_spool):
+def test_directory_is_created_for_its_user_only(tmp_path, make_spool):
     umask = os.umask(0)
     try:
         spool = make_spool(tmp_path / "state" / "spool")
@@ -50,7 +50,7 @@ def test_a_directory_is_made_for_its_user_alone(tmp_path, make_spool):
     assert {mode(path) for path in spool.directory.iterdir()} == {0o600}
 
 
-def test_a_directory_that_was_open_is_closed_unless_other_things_are_in_it(tmp_path, make_spool):
+def test_open_directory_is_restricted_unless_it_has_other_files(tmp_path, make_spool):
     for name in ("spools", "home"):
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(0o755)
@@ -87,7 +87,7 @@ def plant_another_users(path, elsewhere):
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("plant", [plant_pipe, plant_link, plant_hard_link, plant_directory, plant_another_users])
 @pytest.mark.parametrize("suffix", ["lock", "kept", "0000000000000000.ndjson"])
-def test_what_is_not_ours_is_passed_over(tmp_path, make_spool, plant, suffix):
+def test_foreign_files_are_ignored(tmp_path, make_spool, plant, suffix):
     elsewhere, directory = tmp_path / "elsewhere", tmp_path / "spool"
     elsewhere.write_text('[1,"stolen"]\n')
     spool = make_spool(directory)
@@ -102,7 +102,7 @@ def test_what_is_not_ours_is_passed_over(tmp_path, make_spool, plant, suffix):
     assert elsewhere.read_text() == '[1,"stolen"]\n'
 
 
-def test_a_directory_that_vanishes_is_made_anew_with_what_was_being_written(tmp_path, make_spool, caplog):
+def test_deleted_directory_is_recreated_with_the_current_segment(tmp_path, make_spool, caplog):
     spool = make_spool(tmp_path / "spool")
     spool.append(b"[1,1]\n")
     with caplog.at_level(logging.WARNING, "keygauge"):

@@ -19,7 +19,7 @@ def totals():
 
 @pytest.fixture
 def report(tmp_path, totals):
-    """`report(status)` reports at once; the documents that the key service got."""
+    """Return `report(status)`, which reports and returns the documents that the key service received."""
     settings = Settings(service_url="http://127.0.0.1:1", service_token="t" * 20, spool_dir=tmp_path, host="h")
     spool = Spool(tmp_path, settings.service_address, most_bytes=10_000, on_drop=print)
     reporter = Reporter(settings, spool, totals, replica="f0")
@@ -39,7 +39,7 @@ def report(tmp_path, totals):
     spool.close(empty=False)
 
 
-def test_what_was_counted_is_told_by_hour_and_once(report, totals):
+def test_counts_are_reported_by_hour_and_once(report, totals):
     totals.count(HOUR_NS + 5, 3, 4)
     totals.count(HOUR_NS + 9, 1, 0)
     (told,) = report()
@@ -50,14 +50,14 @@ def test_what_was_counted_is_told_by_hour_and_once(report, totals):
     assert after["hours"] == []
 
 
-def test_a_report_that_was_not_answered_is_told_again(report, totals):
+def test_unanswered_report_is_sent_again(report, totals):
     totals.count(HOUR_NS, 3, 4)
     with pytest.raises(ServiceError):
         report(503)
     assert report()[0]["hours"][0]["requests"] == 1
 
 
-def test_nothing_is_told_before_its_time_and_not_to_an_older_key_service(report, totals):
+def test_nothing_is_reported_early_or_to_an_older_key_service(report, totals):
     totals.count(HOUR_NS, 3, 4)
     assert report(at_once=False) == []
     assert len(report(404)) == 1

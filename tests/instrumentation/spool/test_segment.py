@@ -18,7 +18,7 @@ def drain(reader):
     return taken
 
 
-def test_segments_are_sorted_by_number_and_others_are_passed_over(tmp_path):
+def test_segments_are_sorted_by_number_and_other_files_ignored(tmp_path):
     for first in (100, 0, 20):
         write(tmp_path, first, 1)
     write(tmp_path, 5, 1, spool="b")
@@ -27,9 +27,9 @@ def test_segments_are_sorted_by_number_and_others_are_passed_over(tmp_path):
     assert [segment.first for segment in segments(tmp_path, "a")] == [0, 20, 100]
 
 
-@settings(max_examples=20)  # each makes files
+@settings(max_examples=20)  # each creates files
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=6), st.data())
-def test_every_line_is_read_once_and_in_order_whatever_is_acknowledged(tmp_path_factory, counts, data):
+def test_lines_are_read_once_and_in_order_for_any_acknowledgements(tmp_path_factory, counts, data):
     directory, first = tmp_path_factory.mktemp("spool"), 0
     for count in counts:
         write(directory, first, count)
@@ -46,7 +46,7 @@ def test_every_line_is_read_once_and_in_order_whatever_is_acknowledged(tmp_path_
     assert acknowledged == first
 
 
-def test_a_torn_last_line_is_no_event_until_it_is_whole(tmp_path):
+def test_incomplete_last_line_is_read_once_it_is_complete(tmp_path):
     write(tmp_path, 0, 2, torn=b"[2,")
     reader = SpoolReader(tmp_path, "a")
     assert drain(reader) == [0, 1]
@@ -54,14 +54,14 @@ def test_a_torn_last_line_is_no_event_until_it_is_whole(tmp_path):
     assert drain(reader) == [2]
 
 
-def test_a_batch_has_no_more_lines_than_one_request_takes(tmp_path):
+def test_batch_size_is_bounded(tmp_path):
     write(tmp_path, 0, BATCH_LINES + 5)
     reader = SpoolReader(tmp_path, "a")
     assert len(reader.batch().lines) == BATCH_LINES
     assert len(drain(reader)) == BATCH_LINES + 5
 
 
-def test_the_ledger_may_be_behind_or_ahead_of_a_batch(tmp_path):
+def test_acknowledgement_may_be_before_or_after_a_batch(tmp_path):
     write(tmp_path, 0, 5)
     write(tmp_path, 5, 5)
     reader = SpoolReader(tmp_path, "a")
@@ -72,7 +72,7 @@ def test_the_ledger_may_be_behind_or_ahead_of_a_batch(tmp_path):
     assert drain(reader) == [3, 4, 5, 6, 7, 8, 9]
 
 
-def test_segments_that_gave_their_place_to_new_ones_are_passed_over(tmp_path):
+def test_deleted_segments_are_skipped(tmp_path):
     for first in (0, 5, 10):
         write(tmp_path, first, 5)
     reader = SpoolReader(tmp_path, "a")
@@ -83,7 +83,7 @@ def test_segments_that_gave_their_place_to_new_ones_are_passed_over(tmp_path):
     assert reader.oldest() == 10
 
 
-def test_what_is_read_to_its_end_is_finished_once_a_later_file_is_open(tmp_path):
+def test_segment_is_finished_once_a_later_one_is_open(tmp_path):
     write(tmp_path, 0, 1)
     reader = SpoolReader(tmp_path, "a")
     assert drain(reader) == [0]
@@ -93,7 +93,7 @@ def test_what_is_read_to_its_end_is_finished_once_a_later_file_is_open(tmp_path)
     assert [segment.first for segment in reader.finished()] == [0]
 
 
-def test_looking_back_begins_with_the_last_file_that_has_events(tmp_path):
+def test_look_back_starts_at_the_last_segment_with_events(tmp_path):
     write(tmp_path, 0, 5)
     write(tmp_path, 5, 5)
     write(tmp_path, 10, 0)

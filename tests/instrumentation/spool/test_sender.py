@@ -13,7 +13,7 @@ LINES = [b"[%d,1]\n" % number for number in range(5)]
 
 @pytest.fixture
 def send(tmp_path):
-    """`send(*answers)` sends a spool of five events until there is no more; what was asked, dropped and is left."""
+    """Return `send(*answers)`, which sends a spool of five events and returns the requests and the drops."""
 
     def send(*answers):
         segment_path(tmp_path, "ab", 0).write_bytes(b"".join(LINES))
@@ -35,32 +35,32 @@ def taken(up_to, *refused):
     return 200, {"next": up_to, "refused": [{"number": number, "code": "bad_json"} for number in refused]}
 
 
-def test_a_batch_says_whose_it_is_where_it_begins_and_what_is_on_disk(send):
+def test_batch_request_has_owner_first_and_oldest_number(send):
     ((path, body),), drops = send(taken(5))
     assert path == "/v1/events?spool=ab&first=0&oldest=0&owner=cd"
     assert body == b"".join(LINES)
     assert not drops
 
 
-def test_what_is_not_in_the_ledger_is_sent_again(send):
+def test_unacknowledged_events_are_sent_again(send):
     asked, _ = send(taken(3), taken(5))
     assert [body for _, body in asked] == [b"".join(LINES), b"".join(LINES[3:])]
     assert "first=3" in asked[1][0]
 
 
-def test_events_that_the_ledger_refuses_are_counted_and_gone(send):
+def test_refused_events_are_counted_and_dropped(send):
     asked, drops = send(taken(5, 1, 2))
     assert (len(asked), drops) == (1, {"refused": 2})
 
 
-def test_a_batch_that_is_refused_as_a_whole_costs_only_its_bad_lines(send):
+def test_refused_batch_loses_only_its_bad_lines(send):
     bad = 422, {"code": "bad"}
     asked, drops = send(bad, taken(1), bad, taken(3), taken(4), taken(5))
     assert [body for _, body in asked[1:]] == LINES
     assert drops == {"refused": 1}
 
 
-def test_a_ledger_that_is_away_takes_nothing_and_nothing_is_lost(send):
+def test_unreachable_ledger_loses_no_events(send):
     with pytest.raises(ServiceError) as caught:
         send((503, {}))
     assert caught.value.status == 503

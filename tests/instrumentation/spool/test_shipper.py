@@ -1,4 +1,4 @@
-"""The shipper: what it sends to the key service, and in which order."""
+"""The shipper: the requests it sends to the key service, and their order."""
 
 import json
 import time
@@ -23,7 +23,7 @@ SPOOL_BYTES = 200_000
 
 
 class Ship:
-    """A spool of a process and its shipper."""
+    """A process's spool and its shipper."""
 
     def __init__(self, service, directory):
         self.drops, self.totals = Counter(), HourlyCounts()
@@ -38,7 +38,7 @@ class Ship:
         self.drops[reason] += 1
 
     def end(self):
-        """Stop shipping; tell whether everything is in the ledger."""
+        """Stop shipping; return whether everything is in the ledger."""
         return self.shipper.stop(20)
 
 
@@ -48,7 +48,7 @@ def spool(directory, address, drops):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Ship and look for dead spools all the time, and report after every batch."""
+    """Ship and look for dead spools almost continuously, and report after every batch."""
     monkeypatch.setattr(shipper_module, "_INTERVAL_S", 0.02)
     monkeypatch.setattr(reporter_module, "_INTERVAL_S", 0)
     monkeypatch.setattr(shipper_module, "_ADOPTION_S", 0.05)
@@ -63,7 +63,7 @@ def ship(at_once, service, tmp_path):
 
 @pytest.fixture
 def line(service):
-    """One sound event of a new key."""
+    """One valid event of a new key."""
     key, _ = service.key()
     service.tell(key)
     counts = dict.fromkeys(("duration_us", "request_bytes", "response_bytes", "messages"), 0)
@@ -77,7 +77,7 @@ def ledger_events(service):
 
 
 def steadily(ship, line, pending):
-    """Write so that the shipper never comes to the end of it; ends with `.set()` of what is returned."""
+    """Write events so that the shipper never reaches the end; `set()` the returned event to stop."""
     enough = Event()
 
     def write():
@@ -91,8 +91,8 @@ def steadily(ship, line, pending):
     return enough
 
 
-def test_process_that_always_has_events_to_ship_reports_in_between(service, ship, line):
-    for _ in range(1_000):  # more than a segment holds, and so more than a batch
+def test_reports_are_sent_between_batches_under_steady_load(service, ship, line):
+    for _ in range(1_000):  # more than fit in a segment, and so in a batch
         ship.spool.append(line)
         ship.totals.count(time.time_ns(), 0, 0)
     paths = []
@@ -103,17 +103,17 @@ def test_process_that_always_has_events_to_ship_reports_in_between(service, ship
     assert paths[:4] == ["/v1/events", "/v1/reports", "/v1/events", "/v1/reports"]
 
 
-def test_events_that_come_with_a_batch_wait_for_the_next_round(service, ship, line):
+def test_events_written_during_a_batch_wait_for_the_next_round(service, ship, line):
     ship.spool.append(line)
     with request_started.connected_to(lambda _: ship.spool.append(line), service.app):
         ship.shipper._ship(stopping=False)
     assert ledger_events(service) == 1
-    assert ship.shipper.pending  # what came with the batch, and with its report
+    assert ship.shipper.pending  # written during the batch and its report
     ship.shipper._ship(stopping=True)
     assert ship.shipper.pending == 0
 
 
-def test_outage_under_steady_traffic_drops_nothing_while_the_rest_fits(service, ship, line):
+def test_outage_under_steady_traffic_drops_nothing_while_the_spool_has_room(service, ship, line):
     service.down()
     ship.shipper.start()
     most = SPOOL_BYTES // len(line) - 100
@@ -122,14 +122,14 @@ def test_outage_under_steady_traffic_drops_nothing_while_the_rest_fits(service, 
     assert ship.shipper.pending == most
     enough = steadily(ship, line, pending=most)
     service.up()
-    until(lambda: ship.spool.next > 5 * most)  # five times the bound, nine tenths full the whole time
+    until(lambda: ship.spool.next > 5 * most)  # five times the spool's size, nine tenths full all the time
     enough.set()
     assert ship.end()
     assert not ship.drops
     assert ledger_events(service) == ship.spool.next
 
 
-def test_dead_spool_is_adopted_though_the_own_one_is_never_empty(service, ship, line, tmp_path):
+def test_dead_spool_is_adopted_even_if_the_own_one_is_never_empty(service, ship, line, tmp_path):
     dead = spool(tmp_path, service.url, Counter())
     dead.append(line)
     dead.close(empty=False)
@@ -162,7 +162,7 @@ def test_own_events_do_not_wait_for_a_dead_spool(service, ship, line, tmp_path):
     until(lambda: ledger_events(service) == 2)
 
 
-def test_dead_spool_that_the_ledger_cannot_take_holds_up_no_other(service, ship, line, tmp_path):
+def test_failing_dead_spool_does_not_block_others(service, ship, line, tmp_path):
     dead = sorted((spool(tmp_path, service.url, Counter()) for _ in range(3)), key=lambda made: made.id)
     for made in dead:
         made.append(line)

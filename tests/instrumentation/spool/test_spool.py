@@ -1,4 +1,4 @@
-"""The spool on disk: nothing written is lost by a kill, nothing is shipped twice, and it is bounded."""
+"""The spool on disk: a killed process loses no written event, no event ships twice, and the size is bounded."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def fill(spool, count, start=0):
 
 
 def drain(backlog):
-    """Take and acknowledge everything; (first number, line) of each."""
+    """Read and acknowledge everything; return (number, line) pairs."""
     taken = []
     while batch := backlog.batch():
         taken += enumerate(batch.lines, batch.first)
@@ -48,13 +48,13 @@ def drain(backlog):
     return taken
 
 
-def test_lines_come_back_in_order_over_segments(spool):
-    fill(spool, 600)  # 625 bytes a segment
+def test_lines_are_read_in_order_across_segments(spool):
+    fill(spool, 600)  # 625 bytes per segment
     assert len(segments(spool.directory, spool.id)) > 1
     assert drain(SpoolReader(spool.directory, spool.id)) == list(enumerate(lines(600)))
 
 
-def test_backlog_follows_what_is_written_later(spool):
+def test_backlog_includes_later_events(spool):
     backlog = SpoolReader(spool.directory, spool.id)
     assert backlog.batch() is None
     fill(spool, 3)
@@ -64,7 +64,7 @@ def test_backlog_follows_what_is_written_later(spool):
     assert backlog.next == spool.next == 403
 
 
-def test_acknowledgement_beyond_the_batch_skips_what_the_ledger_has(spool):
+def test_acknowledgement_beyond_the_batch_skips_events(spool):
     fill(spool, 600)
     backlog = SpoolReader(spool.directory, spool.id)
     batch = backlog.batch()
@@ -72,14 +72,14 @@ def test_acknowledgement_beyond_the_batch_skips_what_the_ledger_has(spool):
     assert backlog.batch().first == 500
 
 
-def test_acknowledgement_of_a_part_keeps_the_rest(spool):
+def test_partial_acknowledgement_keeps_the_rest(spool):
     fill(spool, 10)
     backlog = SpoolReader(spool.directory, spool.id)
     backlog.acknowledge(4, backlog.batch())
     assert backlog.batch().first == 4
 
 
-def test_finished_segments_are_deleted_and_make_room(spool, drops):
+def test_finished_segments_are_deleted_to_make_room(spool, drops):
     backlog = SpoolReader(spool.directory, spool.id)
     for start in range(0, 30_000, 100):
         fill(spool, 100, start)
@@ -97,8 +97,8 @@ def test_full_spool_keeps_the_oldest_and_counts_drops(spool, drops):
     assert sum(path.stat().st_size for path in spool.directory.glob("*.ndjson")) <= 10_000
 
 
-def test_what_is_acknowledged_of_a_segment_makes_room_before_the_segment_ends(spool, drops):
-    line = b"[%d]\n" % 10**96  # 100 bytes, 7 a segment
+def test_acknowledged_events_make_room_before_their_segment_is_finished(spool, drops):
+    line = b"[%d]\n" % 10**96  # 100 bytes, 7 per segment
     for _ in range(104):  # ends within a segment
         spool.append(line)
     assert drops == {"spool_full": 4}
@@ -107,7 +107,7 @@ def test_what_is_acknowledged_of_a_segment_makes_room_before_the_segment_ends(sp
     spool.forget(backlog.finished(), offset=backlog.offset)
     for _ in range(4):
         spool.append(line)
-    assert drops == {"spool_full": 5}  # 97 were left, so three fit
+    assert drops == {"spool_full": 5}  # 97 are left, so three fit
     assert len(drain(backlog)) == 100
 
 
@@ -125,7 +125,7 @@ def test_full_disk_drops_whole_events_and_counts_them(tmp_path, drops):
     spool.close(empty=False)
 
 
-def test_torn_last_line_is_no_event(spool):
+def test_incomplete_last_line_is_not_an_event(spool):
     fill(spool, 2)
     os.write(spool._fd, b"[2,")
     assert len(drain(SpoolReader(spool.directory, spool.id))) == 2
@@ -137,7 +137,7 @@ def test_empty_spool_leaves_no_files(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_oldest_time_is_that_of_the_first_line_not_acknowledged(spool):
+def test_oldest_time_is_that_of_the_first_unacknowledged_event(spool):
     backlog = SpoolReader(spool.directory, spool.id)
     assert backlog.oldest_time_us() is None
     for time_us in (1_790_000_000_000_001, 1_790_000_000_000_002):
@@ -160,13 +160,13 @@ CHILD = textwrap.dedent("""
 """)
 
 
-def test_killed_process_loses_nothing_it_acknowledged_and_its_spool_is_adopted(tmp_path):
+def test_killed_process_loses_no_written_event_and_its_spool_is_adopted(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), HERE], stdout=subprocess.PIPE)
     told = [int(child.stdout.readline()) for _ in range(500)]
     (spool_id,) = others(tmp_path, HERE)
-    assert Ownership.take(tmp_path, spool_id) is None  # it lives
+    assert Ownership.take(tmp_path, spool_id) is None  # it is alive
     child.send_signal(signal.SIGKILL)
-    told += [int(line) for line in child.stdout.read().split(b"\n")[:-1]]  # what follows the last newline is torn
+    told += [int(line) for line in child.stdout.read().split(b"\n")[:-1]]  # the last line may be incomplete
     child.wait()
     ownership = Ownership.take(tmp_path, spool_id)
     assert ownership is not None
@@ -179,17 +179,17 @@ def test_killed_process_loses_nothing_it_acknowledged_and_its_spool_is_adopted(t
     child.stdout.close()
 
 
-def test_ownership_is_not_inherited_over_a_fork(tmp_path):
+def test_ownership_is_not_inherited_across_a_fork(tmp_path):
     spool = Spool(tmp_path, HERE, most_bytes=1000, on_drop=print)
     pid = os.fork()
     if pid == 0:
         os._exit(0 if Ownership.take(tmp_path, spool.id) is None else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0  # the child found it owned by its parent
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0  # the child could not take its parent's spool
     spool.close(empty=True)
 
 
 @given(st.lists(st.integers(1, 40), max_size=30), st.integers(64, 4000))
-def test_any_rhythm_of_writing_and_acknowledging_ships_each_once(tmp_path_factory, rhythm, most_bytes):
+def test_events_ship_once_for_any_order_of_writing_and_acknowledging(tmp_path_factory, rhythm, most_bytes):
     directory = tmp_path_factory.mktemp("spool")
     dropped = []
     spool = Spool(directory, HERE, most_bytes=most_bytes, on_drop=dropped.append)
@@ -217,7 +217,7 @@ def test_segments_are_listed_by_number(tmp_path):
     assert isinstance(segments(tmp_path, "s")[0], Segment)
 
 
-def test_spools_of_one_process_are_nothing_to_adopt(tmp_path):
+def test_spools_of_the_same_process_are_not_adopted(tmp_path):
     sisters = [Spool(tmp_path, HERE, most_bytes=1000, on_drop=print) for _ in range(2)]
     assert others(tmp_path, HERE) == []
     sisters[0].close(empty=False)
@@ -225,17 +225,17 @@ def test_spools_of_one_process_are_nothing_to_adopt(tmp_path):
     sisters[1].close(empty=True)
 
 
-def test_closed_spool_drops_and_writes_nowhere(tmp_path, drops):
+def test_closed_spool_drops_events_and_writes_nothing(tmp_path, drops):
     spool = Spool(tmp_path, HERE, most_bytes=1000, on_drop=lambda reason: drops.update([reason]))
     spool.close(empty=True)
-    with (tmp_path / "other").open("wb") as other:  # takes the descriptor that the spool had
+    with (tmp_path / "other").open("wb") as other:  # reuses the spool's file descriptor
         spool.append(b"[1]\n")
         assert other.tell() == 0
     assert (tmp_path / "other").read_bytes() == b""
     assert drops == {"closed": 1}
 
 
-def test_acknowledged_segment_gives_its_disk_back_after_it_was_full(spool):
+def test_acknowledged_segment_is_released_after_the_disk_was_full(spool):
     fill(spool, 10)
     backlog = SpoolReader(spool.directory, spool.id)
     drain(backlog)
@@ -248,7 +248,7 @@ def test_acknowledged_segment_gives_its_disk_back_after_it_was_full(spool):
     assert drain(backlog) == list(enumerate(lines(2, 10), 10))
 
 
-def test_a_spool_of_another_key_service_is_nothing_to_adopt(tmp_path):
+def test_spool_of_another_key_service_is_not_adopted(tmp_path):
     Spool(tmp_path, ELSEWHERE, most_bytes=1000, on_drop=print).close(empty=False)
     ours = Spool(tmp_path, HERE, most_bytes=1000, on_drop=print)
     ours.close(empty=False)
@@ -256,14 +256,14 @@ def test_a_spool_of_another_key_service_is_nothing_to_adopt(tmp_path):
     assert foreign_spools(tmp_path, HERE) == {ELSEWHERE: 1}
 
 
-def test_a_spool_that_tells_no_key_service_is_anyones(tmp_path):
+def test_spool_without_an_address_may_be_adopted_by_any(tmp_path):
     spool = Spool(tmp_path, "", most_bytes=1000, on_drop=print)
     spool.close(empty=False)
     assert others(tmp_path, HERE) == others(tmp_path, ELSEWHERE) == [spool.id]
     assert not foreign_spools(tmp_path, HERE)
 
 
-def test_a_living_process_with_another_key_service_is_no_stranger(tmp_path):
+def test_spool_of_a_live_process_is_not_foreign(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), ELSEWHERE], stdout=subprocess.PIPE)
     child.stdout.readline()
     assert not foreign_spools(tmp_path, HERE)
@@ -272,7 +272,7 @@ def test_a_living_process_with_another_key_service_is_no_stranger(tmp_path):
     assert foreign_spools(tmp_path, HERE) == {ELSEWHERE: 1}
 
 
-def test_a_look_at_what_is_being_adopted_does_not_free_it(tmp_path):
+def test_inspecting_an_adopted_spool_does_not_release_its_lock(tmp_path):
     spool = Spool(tmp_path, ELSEWHERE, most_bytes=1000, on_drop=print)
     spool.close(empty=False)
     adopted = Ownership.take(tmp_path, spool.id)
@@ -293,7 +293,7 @@ def keeping(tmp_path, drops):
 
 
 def ship(spool, backlog):
-    """Take, acknowledge and forget everything, as the shipper does."""
+    """Read, acknowledge and forget everything, as the shipper does."""
     taken = []
     while batch := backlog.batch():
         taken += enumerate(batch.lines, batch.first)
@@ -306,7 +306,7 @@ def files_bytes(spool):
     return sum(path.stat().st_size for path in spool.directory.glob("*.ndjson"))
 
 
-def test_what_the_ledger_took_is_kept_in_half_of_the_bound(keeping, drops):
+def test_shipped_events_are_kept_in_half_of_the_space(keeping, drops):
     backlog = SpoolReader(keeping.directory, keeping.id)
     for start in range(0, 10_000, 100):
         fill(keeping, 100, start)
@@ -315,7 +315,7 @@ def test_what_the_ledger_took_is_kept_in_half_of_the_bound(keeping, drops):
     assert 4_000 <= files_bytes(keeping) <= 5_000 + 625
 
 
-def test_what_is_kept_gives_way_to_new_events(keeping, drops):
+def test_kept_events_make_room_for_new_ones(keeping, drops):
     backlog = SpoolReader(keeping.directory, keeping.id)
     fill(keeping, 600)
     ship(keeping, backlog)
@@ -327,7 +327,7 @@ def test_what_is_kept_gives_way_to_new_events(keeping, drops):
     assert 9_990 <= len(b"".join(line for _, line in ship(keeping, backlog))) <= 10_000
 
 
-def test_what_is_kept_too_long_is_deleted(keeping, monkeypatch):
+def test_expired_kept_segments_are_deleted(keeping, monkeypatch):
     backlog = SpoolReader(keeping.directory, keeping.id)
     fill(keeping, 600)
     ship(keeping, backlog)
@@ -337,7 +337,7 @@ def test_what_is_kept_too_long_is_deleted(keeping, monkeypatch):
     assert len(segments(keeping.directory, keeping.id)) == 1
 
 
-def test_a_ledger_that_went_back_gets_again_what_is_kept(keeping, drops):
+def test_restored_ledger_gets_kept_events_again(keeping, drops):
     backlog = SpoolReader(keeping.directory, keeping.id)
     fill(keeping, 600)
     ship(keeping, backlog)
@@ -351,7 +351,7 @@ def test_a_ledger_that_went_back_gets_again_what_is_kept(keeping, drops):
     assert not drops
 
 
-def test_a_spool_put_by_is_adopted_in_another_epoch_only(tmp_path):
+def test_kept_spool_is_adopted_only_in_another_epoch(tmp_path):
     spool = Spool(tmp_path, HERE, most_bytes=1_000, keep_s=3600, on_drop=print)
     fill(spool, 3)
     spool.close(empty=True, epoch="one")
@@ -366,7 +366,7 @@ def test_a_spool_put_by_is_adopted_in_another_epoch_only(tmp_path):
 
 
 @pytest.mark.parametrize("bound", [{"keep_s": 0, "most_bytes": 1_000}, {"keep_s": 3600, "most_bytes": 10}])
-def test_spools_put_by_are_bounded_in_age_and_size(tmp_path, bound):
+def test_kept_spools_are_bounded_in_age_and_size(tmp_path, bound):
     spool = Spool(tmp_path, HERE, most_bytes=1_000, keep_s=3600, on_drop=print)
     fill(spool, 3)
     spool.close(empty=True, epoch="one")
@@ -374,7 +374,7 @@ def test_spools_put_by_are_bounded_in_age_and_size(tmp_path, bound):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_torn_line_alone_in_the_last_file_hides_nothing(keeping):
+def test_incomplete_line_in_the_last_segment_hides_no_events(keeping):
     fill(keeping, 100)
     path = segment_path(keeping.directory, keeping.id, 100_000)
     path.write_bytes(b"[1,")

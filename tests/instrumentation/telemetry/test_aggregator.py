@@ -1,4 +1,4 @@
-"""The aggregator: exact totals, whatever the calls and from however many threads."""
+"""The aggregator: exact totals for any calls and any number of threads."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +53,7 @@ def test_call_is_counted_with_its_sizes_and_tokens():
     assert (cell.cache_read_tokens, cell.cache_write_tokens, cell.reasoning_tokens) == (120, 0, 10)
 
 
-def test_who_reads_waits_for_the_call_that_another_thread_counts():
+def test_reader_waits_for_a_call_being_counted_by_another_thread():
     is_counting, go_on = Event(), Event()
 
     class Slow(str):
@@ -76,7 +76,7 @@ def test_who_reads_waits_for_the_call_that_another_thread_counts():
         draining.result()
 
 
-def test_who_reads_waits_for_the_observation_that_another_thread_makes():
+def test_reader_waits_for_an_observation_made_by_another_thread():
     is_observing, go_on, observed = Event(), Event(), []
 
     def observe(_, call):
@@ -155,7 +155,7 @@ def test_totals_are_exact_under_threads():
     assert len(observed) == 8000
 
 
-def test_later_keys_are_counted_under_other():
+def test_later_keys_fold_into_other():
     aggregator = Aggregator(max_keys=3)
     record(aggregator, *(make_call(key=f"k{number}") for number in range(10)))
     assert by(aggregator, "key") == {"k0": 1, "k1": 1, "k2": 1, OTHER_KEY: 7}
@@ -184,7 +184,7 @@ def test_absent_model_stays_absent():
 
 
 @pytest.mark.parametrize("model", ["\ud800", "a\nb", "x" * 201, 17, True, ["list"], {"a": 1}, b"bytes", 1.5])
-def test_hostile_model_folds(model):
+def test_invalid_model_name_folds(model):
     aggregator = Aggregator()
     record(aggregator, make_call(model=model), make_call(model=model))
     assert by(aggregator, "model") == {OTHER: 2}
@@ -197,13 +197,13 @@ def test_unknown_methods_share_one_series():
 
 
 @pytest.mark.parametrize("status", [0, 99, 600, -1, 10**9, None, "200", True])
-def test_status_that_http_does_not_know_folds(status):
+def test_invalid_status_folds(status):
     aggregator = Aggregator()
     record(aggregator, make_call(status=status), make_call(status=204))
     assert by(aggregator, "status") == {NO_STATUS: 1, 204: 1}
 
 
-def test_series_are_bounded_and_the_rest_keeps_key_kind_status_and_total():
+def test_series_are_bounded_and_rest_keeps_special_keys_status_and_total():
     aggregator = Aggregator(max_keys=10**6, max_routes=10**6, max_series=2 * MAX_RESTS)
     calls = [make_call(key=f"k{number}", route=f"/{number}", status=200 + number % 2) for number in range(2000)]
     record(aggregator, *calls, make_call(key=ANONYMOUS, route="/last", status=404, error="NotFound"))
@@ -214,7 +214,7 @@ def test_series_are_bounded_and_the_rest_keeps_key_kind_status_and_total():
     assert aggregator.folded()["series"] == by(aggregator, "route")[OTHER]
 
 
-def test_busy_key_takes_the_place_of_the_one_used_least():
+def test_busy_key_replaces_the_least_used_one():
     aggregator = Aggregator(max_keys=2)
     record(aggregator, *[make_call(key="idle")] * 5, *[make_call(key="busy")] * 100)
     record(aggregator, *[make_call(key="late")] * 20)
@@ -225,7 +225,7 @@ def test_busy_key_takes_the_place_of_the_one_used_least():
     assert total(aggregator) == 133
 
 
-def test_alike_keys_do_not_take_turns():
+def test_similarly_used_keys_do_not_alternate():
     aggregator = Aggregator(max_keys=1)
     for _ in range(5):
         record(aggregator, *[make_call(key="first")] * 50, *[make_call(key="second")] * 90)
@@ -233,7 +233,7 @@ def test_alike_keys_do_not_take_turns():
     assert by(aggregator, "key") == {"first": 250, OTHER_KEY: 450}
 
 
-def test_key_idle_for_long_gives_way_to_one_used_now_and_then():
+def test_long_idle_key_is_replaced_by_an_occasionally_used_one():
     aggregator = Aggregator(max_keys=1)
     record(aggregator, make_call(key="gone"))
     aggregator.turn()
@@ -247,7 +247,7 @@ def test_key_idle_for_long_gives_way_to_one_used_now_and_then():
     assert by(aggregator, "key")["slow"] == 1
 
 
-def test_series_goes_on_from_where_it_stood_when_its_key_has_a_place_again():
+def test_series_resumes_its_count_when_its_key_returns():
     aggregator = Aggregator(max_keys=1)
     counts = []
     for name in ("first", "second", "first"):
@@ -260,7 +260,7 @@ def test_series_goes_on_from_where_it_stood_when_its_key_has_a_place_again():
     assert counts[2] == {"first": 44, "second": 7, OTHER_KEY: 60}
 
 
-def test_busy_model_and_route_find_a_place_after_a_flood_of_junk():
+def test_busy_model_and_route_get_a_place_after_a_flood_of_junk():
     aggregator = Aggregator(max_models=5, max_routes=5)
     record(aggregator, *(make_call(model=f"junk{number}", route=f"/junk/{number}") for number in range(2000)))
     record(aggregator, *[make_call(model="real", route="/real")] * 30)
@@ -269,7 +269,7 @@ def test_busy_model_and_route_find_a_place_after_a_flood_of_junk():
     assert by(aggregator, "model")["real"] == by(aggregator, "route")["/real"] == 1
 
 
-def test_flood_displaces_nobody():
+def test_flood_of_names_replaces_none():
     aggregator = Aggregator(max_models=2)
     for turn in range(3):
         record(aggregator, make_call(model="a"), make_call(model="b"))
@@ -278,7 +278,7 @@ def test_flood_displaces_nobody():
     assert by(aggregator, "model") == {"a": 3, "b": 3, OTHER: 6000}
 
 
-def test_all_series_there_ever_were_are_bounded():
+def test_number_of_series_ever_created_is_bounded():
     aggregator = Aggregator(max_keys=10, max_series=2 * MAX_RESTS)
     born = set()
     for turn in range(200):
@@ -290,7 +290,7 @@ def test_all_series_there_ever_were_are_bounded():
     assert total(aggregator) == 200 * 600
 
 
-def test_turn_while_calls_come_loses_none():
+def test_turn_during_traffic_loses_no_calls():
     aggregator = Aggregator(max_keys=3, max_models=3)
 
     def work(number):
@@ -313,7 +313,7 @@ def test_first_key_keeps_its_series_after_a_flood_of_others():
     assert by(aggregator, "key")["mine"] == 2
 
 
-def test_a_million_model_names_cost_no_memory():
+def test_flood_of_model_names_uses_bounded_memory():
     aggregator = Aggregator(max_models=10)
     call = make_call()
     for number in range(20_000):
@@ -324,7 +324,7 @@ def test_a_million_model_names_cost_no_memory():
     assert len(aggregator._pending) <= module._MOST_PENDING
 
 
-def test_model_of_a_refused_call_is_the_one_it_asked_for():
+def test_model_of_a_refused_call_is_the_requested_one():
     aggregator = Aggregator()
     record(
         aggregator,
@@ -336,7 +336,7 @@ def test_model_of_a_refused_call_is_the_one_it_asked_for():
     assert aggregator.folded() == {}
 
 
-def test_names_that_clients_make_up_leave_room_for_models_that_answer():
+def test_made_up_model_names_leave_room_for_real_models():
     aggregator = Aggregator(max_models=10)
     record(aggregator, *(make_call(model=None, requested_model=f"made-up-{number}") for number in range(20_000)))
     record(aggregator, *(make_call(model=f"m{number}", requested_model=f"r{number}") for number in range(4)))
@@ -349,12 +349,12 @@ def test_names_that_clients_make_up_leave_room_for_models_that_answer():
     assert by(aggregator, "requested")[OTHER] == 20_000 - 5 + 1
 
 
-def test_too_small_a_bound_is_refused():
+def test_too_small_max_series_is_rejected():
     with pytest.raises(ValueError, match="max_series is 10"):
         Aggregator(max_series=10)
 
 
-def test_observations_are_kept_until_drained():
+def test_observations_are_made_by_drain():
     aggregator = Aggregator()
     observed = []
     aggregator.observe = lambda _series, call: observed.append(call)
@@ -365,7 +365,7 @@ def test_observations_are_kept_until_drained():
     assert observed == calls
 
 
-def test_full_queue_drains_inline_and_loses_none():
+def test_full_queue_drains_inline_without_loss():
     aggregator = Aggregator()
     observed = []
     aggregator.observe = lambda _series, call: observed.append(call)
@@ -390,12 +390,12 @@ def test_failing_histogram_is_a_fault_and_never_reaches_the_host():
     assert total(aggregator) == 2
 
 
-def test_reset_forgets_the_parents_counts_and_a_lock_it_held():
+def test_reset_clears_the_parents_counts_and_held_lock():
     aggregator = Aggregator(max_keys=1)
     record(aggregator, make_call(key="parent"))
     aggregator.fault("x")
     aggregator.started(make_call(stream="sse"))
-    aggregator._lock.acquire()  # as a fork in the middle of another thread's record leaves it
+    aggregator._lock.acquire()  # as left by a fork while another thread holds it
     aggregator.reset()
     assert aggregator.cells() == []
     assert aggregator.faults() == {}

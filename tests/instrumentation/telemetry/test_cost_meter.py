@@ -1,4 +1,4 @@
-"""Cost in the metrics and cost in the ledger, of the same calls behind the middleware with a real key service."""
+"""Costs in the metrics compared with the ledger, for calls through the middleware with a real key service."""
 
 import asyncio
 import time
@@ -48,7 +48,7 @@ def host(guard):
 
 
 def metered(host, key):
-    """The cost that the metrics have of a key."""
+    """Return a key's cost in the metrics."""
     aggregator = host._process.start().aggregator
     aggregator.drain()
     return sum(cell.cost_nanousd for cell in aggregator.cells() if cell.series.key == key.id)
@@ -86,7 +86,7 @@ async def test_metrics_and_ledger_have_the_same_cost(service, host, visit):
     assert {event["cost_nanousd"] for event in events if event["model"] == "made-up-model"} == {None}
 
 
-async def test_a_price_set_now_holds_in_the_metrics_about_a_heartbeat_later(service, host, visit):
+async def test_new_price_applies_in_the_metrics_about_one_heartbeat_later(service, host, visit):
     key, token = service.key(RPM)
 
     async def cost_of_a_call():
@@ -107,7 +107,7 @@ async def test_a_price_set_now_holds_in_the_metrics_about_a_heartbeat_later(serv
     assert await cost_of_a_call() == 15 + 10 + 1
 
 
-async def test_calls_whose_price_comes_with_the_last_heartbeat_are_counted(service, host, visit):
+async def test_calls_priced_by_the_last_heartbeat_are_counted(service, host, visit):
     key, token = service.key(RPM)
     await visit(host, token, "/chat", method="POST", json={"model": "gpt-4o-mini", "usage": usage(1_000, 1_000)})
     aggregator = host._process.runtime.aggregator

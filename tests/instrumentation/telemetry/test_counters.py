@@ -16,7 +16,7 @@ def make(**parts):
 
 @settings(max_examples=30)
 @given(st.lists(st.one_of(st.none(), st.builds(Usage, *[COUNT] * 5)), max_size=8))
-def test_counts_add_up_and_what_is_not_told_adds_nothing(usages):
+def test_counts_add_up_and_missing_counts_add_nothing(usages):
     counters = Counters(nameless(200, "admitted"))
     for usage in usages:
         counters.add(make(usage=usage, request_bytes=3, response_bytes=5, messages=2))
@@ -26,7 +26,7 @@ def test_counts_add_up_and_what_is_not_told_adds_nothing(usages):
     assert sizes == (3 * len(usages), 5 * len(usages), 2 * len(usages))
 
 
-def test_that_a_call_was_one_its_caller_counts():
+def test_requests_are_counted_by_the_caller():
     counters = Counters(nameless(200, "admitted"))
     counters.add(make())
     assert (counters.requests, counters.seen, counters.cost_nanousd, counters.unpriced) == (0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""The generative AI conventions by choice, held against what their registries say."""
+"""The optional generative AI conventions, compared with their registries."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ MODELS = {"gen_ai.request.model": "alias", "gen_ai.response.model": "snapshot"}
 
 @dataclass(frozen=True)
 class Registered:
-    """What a convention says of a metric."""
+    """A metric as registered by a convention."""
 
     kind: str
     unit: str
@@ -78,7 +78,7 @@ REGISTRY = {
         },
     },
 }
-VALUES = {  # those that are well known
+VALUES = {  # the well-known ones
     "gen_ai.operation.name": {"chat", "embeddings", "generate_content", "text_completion"},
     "gen_ai.token.type": {"input", "output"},
     "gen_ai.token.modality": {"text", "audio", "image", "unknown"},
@@ -119,7 +119,7 @@ def stream_call(**fields):
 
 
 def read(profiles, *calls):
-    """Return {metric name: (the SDK's metric, its points)} of what is told beside `keygauge.*`."""
+    """Return {metric name: (the SDK's metric, its points)} of the metrics other than `keygauge.*`."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     aggregator = Aggregator(max_models=5)
@@ -136,7 +136,7 @@ def read(profiles, *calls):
 
 
 @pytest.mark.parametrize("profiles", CHOICES.values(), ids=CHOICES)
-def test_metrics_are_those_of_the_registry(profiles):
+def test_metrics_match_the_registry(profiles):
     found = read(profiles, stream_call(), stream_call(status=503, error="503"))
     registered = {name: told for profile in profiles for name, told in REGISTRY[profile].items()}
     assert found.keys() == registered.keys()
@@ -154,7 +154,7 @@ def test_metrics_are_those_of_the_registry(profiles):
                 assert point.attributes.get(attribute, next(iter(known))) in known
 
 
-def test_nothing_is_told_where_nothing_is_chosen():
+def test_nothing_is_exported_by_default():
     assert read((), stream_call()) == {}
     assert conventions.chosen() == frozenset()
 
@@ -189,7 +189,7 @@ def test_tokens_are_observed_by_type():
     assert {point.attributes["gen_ai.token.type"]: point.sum for point in points} == {"input": 100, "output": 11}
 
 
-def test_call_that_failed_tells_its_error_and_what_it_asked_for():
+def test_failed_call_reports_its_error_and_requested_model():
     refused = make_call(requested_model="alias", model=None, status=429, error="rate_limited")
     answered = make_call(requested_model="alias", model="alias", is_model_assumed=True, status=400)
     found = read({GEN_AI, LATEST}, refused, answered)
@@ -202,11 +202,11 @@ def test_call_that_failed_tells_its_error_and_what_it_asked_for():
     assert "gen_ai.server.time_to_first_token" not in found
 
 
-def test_call_without_a_model_is_none_of_a_models():
+def test_call_without_a_model_is_not_reported():
     assert read({GEN_AI, LATEST}, make_call(status=200)) == {}
 
 
-def test_names_that_clients_make_up_fold():
+def test_made_up_model_names_fold():
     calls = [make_call(requested_model=f"made-up-{number}", status=404) for number in range(1000)]
     points = read({GEN_AI}, *calls)["gen_ai.server.request.duration"][1]
     assert len(points) == 3
@@ -232,12 +232,12 @@ def test_names_that_clients_make_up_fold():
         ("/v1/rerank", "rerank"),
     ],
 )
-def test_operation_is_told_by_the_route(route, name):
+def test_operation_is_derived_from_the_route(route, name):
     assert gen_ai.operation(route) == name
 
 
 @pytest.mark.parametrize("profiles", CHOICES.values(), ids=CHOICES)
-def test_span_attributes_are_those_of_the_registry(environment, profiles):
+def test_span_attributes_match_the_registry(environment, profiles):
     environment.setenv("KEYGAUGE_SEMCONV", ",".join(profiles))
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
@@ -265,14 +265,14 @@ def test_span_attributes_are_those_of_the_registry(environment, profiles):
         (None, "http,database", set()),
     ],
 )
-def test_environment_chooses(environment, own, opted_in, profiles):
+def test_environment_selects_the_profiles(environment, own, opted_in, profiles):
     for name, value in (("KEYGAUGE_SEMCONV", own), ("OTEL_SEMCONV_STABILITY_OPT_IN", opted_in)):
         if value is not None:
             environment.setenv(name, value)
     assert conventions.chosen() == profiles
 
 
-def test_profile_that_there_is_not_is_refused(environment):
+def test_unknown_profile_is_rejected(environment):
     environment.setenv("KEYGAUGE_SEMCONV", "gen_ai,gen-ai")
     with pytest.raises(SettingsError, match="KEYGAUGE_SEMCONV has 'gen-ai': use none, gen_ai, gen_ai_latest"):
         Settings.from_environment(mode="observe")

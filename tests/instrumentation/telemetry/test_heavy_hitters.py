@@ -13,7 +13,7 @@ def count(hitters, **uses):
 
 
 @given(st.lists(st.integers(0, 2 * MOST_CONTENDERS).map(str), max_size=3 * MOST_CONTENDERS))
-def test_what_is_told_of_a_name_is_never_more_than_the_truth(names):
+def test_sketch_never_overestimates_and_keeps_frequent_names(names):
     hitters = HeavyHitters()
     for name in names:
         hitters.add(name)
@@ -24,14 +24,14 @@ def test_what_is_told_of_a_name_is_never_more_than_the_truth(names):
     assert often <= hitters._uses.keys()
 
 
-def test_a_busy_name_takes_the_place_of_the_idlest():
+def test_busy_name_replaces_the_least_used_one():
     hitters = HeavyHitters()
     count(hitters, new=30)
     assert hitters.turn({"busy": 100, "idle": 1, "less_idle": 2}) == [("idle", "new")]
-    assert hitters.turn({"busy": 100, "new": 30}) == []  # each turn counts anew
+    assert hitters.turn({"busy": 100, "new": 30}) == []  # each turn starts counting from 0
 
 
-def test_two_alike_do_not_take_turns():
+def test_similarly_used_names_do_not_alternate():
     hitters = HeavyHitters()
     count(hitters, new=20)
     assert hitters.turn({"old": 10}) == []
@@ -39,7 +39,7 @@ def test_two_alike_do_not_take_turns():
     assert hitters.turn({"old": 10}) == [("old", "new")]
 
 
-def test_a_few_uses_displace_only_what_was_idle_for_long():
+def test_few_uses_replace_only_a_long_idle_name():
     hitters = HeavyHitters()
     for _ in range(IDLE_TURNS - 1):
         count(hitters, new=3)
@@ -50,14 +50,14 @@ def test_a_few_uses_displace_only_what_was_idle_for_long():
     assert hitters.turn({"old": 0}) == []
 
 
-def test_a_use_ends_idleness():
+def test_any_use_resets_idleness():
     hitters = HeavyHitters()
     for turn in range(2 * IDLE_TURNS - 2):
         count(hitters, new=3)
         assert hitters.turn({"old": 1 if turn == IDLE_TURNS - 2 else 0}) == []
 
 
-def test_a_turn_brings_a_few_new_names_at_most_and_no_flood_displaces_anybody():
+def test_swaps_per_turn_are_bounded_and_a_flood_replaces_none():
     hitters = HeavyHitters()
     count(hitters, **{f"new{number}": 10 for number in range(2 * MOST_SWAPS)})
     kept = {f"old{number}": 0 for number in range(3 * MOST_SWAPS)}

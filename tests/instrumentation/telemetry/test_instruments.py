@@ -1,4 +1,4 @@
-"""What an OpenTelemetry reader sees of the aggregator."""
+"""The aggregator's metrics as an OpenTelemetry reader sees them."""
 
 from collections import Counter
 
@@ -64,7 +64,7 @@ def telemetry():
     return Telemetry()
 
 
-def test_every_metric_of_the_registry_has_its_kind_unit_and_attributes(telemetry):
+def test_every_metric_matches_the_registry_in_kind_unit_and_attributes(telemetry):
     def charge(cell, _call, _usage):
         telemetry.aggregator.add_cost(cell, 1)
         telemetry.aggregator.add_unpriced(cell)
@@ -90,7 +90,7 @@ def test_every_metric_of_the_registry_has_its_kind_unit_and_attributes(telemetry
             assert sdk_metric.data.is_monotonic == (metric.kind == "counter")
 
 
-def test_absent_attributes_are_left_out(telemetry):
+def test_absent_attributes_are_omitted(telemetry):
     telemetry.record(make_call(status=0))
     base = (("http.request.method", "POST"), ("http.route", "/v1/chat"), ("keygauge.key.id", "k1"))
     assert telemetry.values(metrics.REQUESTS) == {base: 1}
@@ -98,8 +98,8 @@ def test_absent_attributes_are_left_out(telemetry):
     assert dict(point.attributes) == {"http.route": "/v1/chat"}
 
 
-def test_series_that_begins_late_begins_at_0(telemetry):
-    """So that `increase`, which looks at two samples, sees a new key's first calls."""
+def test_late_series_starts_at_0(telemetry):
+    """So that `increase`, which compares two samples, includes a new key's first calls."""
     telemetry.record(make_call())
     assert _by_key(telemetry) == {"k1": 1}
     telemetry.record(*[make_call(key="new")] * 50, make_call())
@@ -107,7 +107,7 @@ def test_series_that_begins_late_begins_at_0(telemetry):
     assert _by_key(telemetry) == {"k1": 2, "new": 50}
 
 
-def test_last_collection_holds_nothing_back(telemetry):
+def test_last_collection_reports_late_series_in_full(telemetry):
     telemetry.record(make_call())
     telemetry.read()
     telemetry.record(*[make_call(key="new")] * 50)
@@ -115,8 +115,8 @@ def test_last_collection_holds_nothing_back(telemetry):
     assert _by_key(telemetry) == {"k1": 1, "new": 50}
 
 
-def test_increases_add_up_while_keys_take_turns():
-    """And no series, nor the sum over all, ever falls."""
+def test_increases_add_up_while_keys_are_replaced():
+    """Neither a series nor the sum of all ever decreases."""
     telemetry = Telemetry(max_keys=3)
     telemetry.record(make_call(key="first"))
     before, increases = _by_key(telemetry), 0
@@ -147,7 +147,7 @@ def _by_key(telemetry):
     return {dict(pairs)[metrics.KEY]: value for pairs, value in telemetry.values(metrics.REQUESTS).items()}
 
 
-def test_tokens_are_told_by_type_and_subset(telemetry):
+def test_tokens_are_reported_by_type_and_subset(telemetry):
     telemetry.record(stream_call(), stream_call())
     tokens = {dict(pairs)[metrics.TOKEN_TYPE]: value for pairs, value in telemetry.values(metrics.TOKENS).items()}
     assert tokens == {"input": 200, "output": 22}
@@ -155,7 +155,7 @@ def test_tokens_are_told_by_type_and_subset(telemetry):
     assert detail == {"cache_read": 120, "cache_write": 14, "reasoning": 10}
 
 
-def test_cost_is_told_in_dollars_by_key_route_and_model(telemetry):
+def test_cost_is_reported_in_dollars_by_key_route_and_model(telemetry):
     telemetry.aggregator.charge = lambda cell, _call, usage: telemetry.aggregator.add_cost(cell, usage.input_tokens)
     telemetry.record(*[make_call(model="m1", usage=Usage(1, 0)) for _ in range(3)], make_call())
     labels = (("gen_ai.response.model", "m1"), ("http.route", "/v1/chat"), ("keygauge.key.id", "k1"))
@@ -180,7 +180,7 @@ def test_stream_times_are_observed(telemetry):
     }
 
 
-def test_plain_answer_and_silent_stream_have_no_token_times(telemetry):
+def test_plain_answer_and_empty_stream_have_no_token_times(telemetry):
     telemetry.record(make_call(first_byte_ns=SECOND_NS + 1, usage=Usage(1, 50)), make_call(stream="websocket"))
     seen = telemetry.read()
     assert metrics.FIRST_TOKEN.name not in seen
@@ -188,18 +188,18 @@ def test_plain_answer_and_silent_stream_have_no_token_times(telemetry):
     assert seen[metrics.STREAM_DURATION.name][1][0].count == 1
 
 
-def test_clock_that_never_stopped_counts_as_nothing(telemetry):
+def test_call_without_an_end_has_a_duration_of_0(telemetry):
     telemetry.record(make_call(ended_ns=0))
     assert telemetry.read()[metrics.DURATION.name][1][0].sum == 0
 
 
-def test_gauge_without_a_value_is_left_out(telemetry):
+def test_gauge_without_a_value_is_omitted(telemetry):
     seen = telemetry.read()
     assert seen[metrics.BEAT_AGE.name][1][0].value == 1.5
     assert metrics.SPOOL_AGE.name not in seen
 
 
-def test_decisions_are_told_by_limit_and_outcome(telemetry):
+def test_decisions_are_reported_by_limit_and_outcome(telemetry):
     telemetry.record(make_call(), make_call(status=429, outcome="limited", limit="rpm"))
     assert telemetry.values(metrics.DECISIONS) == {
         (("keygauge.key.id", "k1"), ("keygauge.outcome", "admitted")): 1,
@@ -207,26 +207,26 @@ def test_decisions_are_told_by_limit_and_outcome(telemetry):
     }
 
 
-def test_answers_without_usage_are_told_by_reason(telemetry):
+def test_answers_without_usage_are_reported_by_reason(telemetry):
     telemetry.record(make_call(missing="too_large"), make_call())
     pairs = (("http.route", "/v1/chat"), ("keygauge.reason", "too_large"))
     assert telemetry.values(metrics.USAGE_MISSING) == {pairs: 1}
 
 
-def test_active_requests_and_streams_are_told(telemetry):
+def test_active_requests_and_streams_are_reported(telemetry):
     telemetry.aggregator.started(make_call(method="GET", stream="sse"))
     assert telemetry.values(metrics.ACTIVE)[(("http.request.method", "GET"),)] == 1
     assert telemetry.values(metrics.STREAM_ACTIVE)[(("keygauge.stream.kind", "sse"),)] == 1
 
 
-def test_current_span_becomes_the_exemplar_though_observed_later(telemetry):
+def test_current_span_becomes_the_exemplar_of_a_later_observation(telemetry):
     with TracerProvider(shutdown_on_exit=False).get_tracer("test").start_as_current_span("request") as span:
         telemetry.record(make_call(context=set_span_in_context(span)))
     (exemplar,) = telemetry.read()[metrics.DURATION.name][1][0].exemplars
     assert exemplar.trace_id == span.get_span_context().trace_id
 
 
-def test_hosts_sdk_never_folds_us_into_its_overflow():
+def test_host_sdk_never_folds_series_into_its_overflow():
     telemetry = Telemetry(max_keys=10**6, max_routes=10**6, max_models=10**6, max_series=HOST_SERIES)
     usage = Usage(10, 5, 3, 2, 1)
     calls = [
@@ -244,7 +244,7 @@ def test_hosts_sdk_never_folds_us_into_its_overflow():
     assert sum(point.value for point in seen[metrics.TOKENS.name][1]) == 4000 * 15 + 4000 * 111
 
 
-def test_counters_never_go_backwards(telemetry):
+def test_counters_never_decrease(telemetry):
     before = {}
     for number in range(30):
         telemetry.record(make_call(key=f"k{number % 7}", usage=Usage(number, 1), request_bytes=number))

@@ -1,4 +1,4 @@
-"""What calls cost, as a whole and by kind, is the same wherever it is told."""
+"""The cost of calls, in total and by kind, is the same in all interfaces."""
 
 import asyncio
 import csv
@@ -25,7 +25,7 @@ from keygauge_keyservice.pricing import own_prices
 PASSWORD = "correct horse battery"
 TOKEN = "test-admin-token-0123456789"
 ADMIN = {"authorization": f"Bearer {TOKEN}"}
-# Odd rates: each call's kinds are fractions of a nano-dollar, and so is what all of them have in common.
+# Odd rates, so that each kind's cost per call, and their total, is a fraction of a nano-dollar.
 RATES = Rates(-1, 1_500_007, 6_000_011, 750_013, 1_875_017, 6_500_019, 333_333_333, {"input_audio": 9_000_023})
 CALLS = [
     {
@@ -94,7 +94,7 @@ def told_by_command_line(service, key, _):
 
 
 def told_by_invoice(service, key, _):
-    """Close the month as if it were over, and take the invoice back, so that the next test has one too."""
+    """Close the month as if it were over, and delete the invoice, so that the next test can create one too."""
     now = datetime.now(UTC)
     service.connection.execute("UPDATE account SET created_at = %s", (now,))
     closed = billing.close_periods(service.connection, now=now + timedelta(days=33))
@@ -117,7 +117,7 @@ def key_and_token(service):
     return service.key({"name": "rpm", "unit": "request", "amount": 1000, "window_s": 60})
 
 
-async def test_every_place_tells_the_same_costs_that_the_metrics_count(service, guard, visit, key_and_token):
+async def test_all_interfaces_report_the_same_costs_as_the_metrics(service, guard, visit, key_and_token):
     key, token = key_and_token
     app = guard(Starlette(routes=[Route("/chat", chat, methods=["POST"])]))
     for usage in CALLS:

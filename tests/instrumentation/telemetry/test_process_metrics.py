@@ -34,11 +34,11 @@ print(json.dumps(told))
 """
 
 
-def test_all_runtimes_of_a_process_have_one_aggregator_and_a_child_begins_anew():
+def test_runtimes_share_one_aggregator_and_a_child_process_resets_it():
     ran = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     is_one, gauges, is_ending, is_kept, left = json.loads(ran.stdout)
     assert is_one
     assert gauges == {"keygauge.beat.age": [5.0], "keygauge.spool.events": [7], "keygauge.spool.age": [7.0]}
-    assert is_ending  # the last counts are pushed whole
-    assert is_kept  # a host's provider reads this one
+    assert is_ending  # the last counts are pushed in full
+    assert is_kept  # the host's provider reads this one
     assert left == {"keygauge.spool.events": [0], "keygauge.spool.age": [0.0]}

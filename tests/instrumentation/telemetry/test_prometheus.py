@@ -16,7 +16,7 @@ def registry():
 
 @pytest.fixture
 def started(monkeypatch):
-    """Start page servers that end with the test."""
+    """Return the list of page servers, which are stopped after the test."""
     servers = []
     start = prometheus.start_http_server
 
@@ -31,7 +31,7 @@ def started(monkeypatch):
         thread.join()
 
 
-def test_the_first_port_that_is_free_has_the_page(registry, started, caplog):
+def test_page_is_served_on_the_first_free_port(registry, started, caplog):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -51,6 +51,6 @@ def test_the_first_port_that_is_free_has_the_page(registry, started, caplog):
     "ports",
     ["", "9100", "9100-", "9131-9100", "0-5", "1-70000", "9100-99999", "a-b", ":9100-9101", "1 2:3-4", "1-1002"],
 )
-def test_a_range_that_makes_no_sense_says_how_one_looks(ports, registry, caplog):
+def test_invalid_port_range_error_shows_the_format(ports, registry, caplog):
     assert prometheus.serve(ports, registry) is None
     assert "[host:]first-last" in caplog.messages[-1]

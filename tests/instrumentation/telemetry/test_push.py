@@ -22,7 +22,7 @@ class Kept(MetricExporter):
         pass
 
 
-def test_only_the_process_that_made_the_reader_pushes(monkeypatch):
+def test_only_the_process_that_created_the_reader_pushes(monkeypatch):
     exporter = Kept()
     reader = PushReader(exporter, CardinalityLimits())
     provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)

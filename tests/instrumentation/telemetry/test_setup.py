@@ -1,4 +1,4 @@
-"""Where the metrics go: OTLP to a receiver, the page to Prometheus, or the provider of the host."""
+"""The destinations of metrics: OTLP to a receiver, the page to Prometheus, or the host's provider."""
 
 import gzip
 import json
@@ -50,7 +50,7 @@ def _clean_environment(monkeypatch):
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Keeps the OTLP requests it is sent."""
+    """An OTLP receiver that keeps its requests."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -68,7 +68,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 class Page(BaseHTTPRequestHandler):
-    """Answers as a WSGI app would, with the text."""
+    """A server of the metrics page, as a WSGI app would serve it."""
 
     def do_GET(self):
         body, content_type = prometheus_text(self.headers.get("Accept", ""))
@@ -101,7 +101,7 @@ def serve():
 
 @pytest.fixture
 def start():
-    """Return a function that sets all up as a worker does: (aggregator, provider)."""
+    """Return a function that sets up telemetry as a worker does and returns (aggregator, provider)."""
     providers = []
 
     def run():
@@ -150,7 +150,7 @@ def samples(text, read=parse):
     return [sample for family in read(text) for sample in family.samples]
 
 
-def test_nothing_asked_for_is_nothing_set_up():
+def test_nothing_is_set_up_by_default():
     assert configure() is None
     assert max_series(None) == HOST_SERIES
     with pytest.raises(TelemetryError, match="KEYGAUGE_PROMETHEUS"):
@@ -197,7 +197,7 @@ def test_metrics_are_pushed_as_otlp(serve, start, monkeypatch, variable):
         ("lowmemory", AGGREGATION_TEMPORALITY_CUMULATIVE, AGGREGATION_TEMPORALITY_DELTA),
     ],
 )
-def test_temporality_is_the_preferred_one(serve, start, monkeypatch, preference, of_counters, of_histograms):
+def test_temporality_preference_is_respected(serve, start, monkeypatch, preference, of_counters, of_histograms):
     server = serve(Receiver)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", preference)
@@ -216,18 +216,18 @@ def test_temporality_is_the_preferred_one(serve, start, monkeypatch, preference,
     assert counts == [(3, 3), tuple(second)]
 
 
-def test_headers_and_interval_are_those_of_the_environment(serve, start, monkeypatch):
+def test_headers_and_interval_come_from_the_environment(serve, start, monkeypatch):
     server = serve(Receiver)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=shop,authorization=Basic%20abc")
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
     start()
-    polling.until(lambda: len(server.headers) >= 2)  # by themselves
+    polling.until(lambda: len(server.headers) >= 2)  # without a flush
     told = {name.lower(): value for name, value in server.headers[0].items()}
     assert (told["x-tenant"], told["authorization"]) == ("shop", "Basic abc")
 
 
-def test_console_prints_what_was_counted():
+def test_console_exporter_prints_metrics():
     program = """
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.telemetry.instruments import instrument
@@ -250,7 +250,7 @@ provider.shutdown()
         ("http/json", "OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json': use http/protobuf or grpc"),
     ],
 )
-def test_protocol_that_cannot_be_spoken_is_told_with_the_way_out(monkeypatch, variable, protocol, told):
+def test_unavailable_protocol_error_says_how_to_fix_it(monkeypatch, variable, protocol, told):
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "otlp")
     monkeypatch.setenv(variable, protocol)
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc.metric_exporter", None)
@@ -258,7 +258,7 @@ def test_protocol_that_cannot_be_spoken_is_told_with_the_way_out(monkeypatch, va
         configure()
 
 
-def test_exporter_that_is_not_known_is_passed_over_and_told(monkeypatch, caplog):
+def test_unknown_exporter_is_ignored_with_a_warning(monkeypatch, caplog):
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "statsd")
     assert configure() is None
     assert "'statsd', which is ignored: use otlp, prometheus, console, none" in caplog.text
@@ -279,7 +279,7 @@ def test_5000_keys_keep_their_series_in_otlp(serve, start, monkeypatch):
     assert b"otel.metric.overflow" not in server.received[-1][2].SerializeToString()
 
 
-def test_each_set_up_is_an_instance_of_its_own(start, monkeypatch):
+def test_each_setup_has_its_own_instance_id(start, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
     seen = set()
     for _worker in range(2):
@@ -289,7 +289,7 @@ def test_each_set_up_is_an_instance_of_its_own(start, monkeypatch):
     assert len(seen) == 2
 
 
-def test_names_and_labels_on_the_page_are_those_of_the_registry(start, monkeypatch):
+def test_names_and_labels_on_the_page_match_the_registry(start, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
     aggregator, _provider = start()
     record_everything(aggregator)
@@ -343,7 +343,7 @@ async def test_page_without_metrics_says_so():
 
 @pytest.fixture
 def run_prometheus(tmp_path):
-    """`run_prometheus(program, configuration, *options)` runs one until the test's end: its port."""
+    """Return `run(program, configuration, *options)`, which starts Prometheus for the test and returns its port."""
     processes = []
 
     def run(program, configuration, *options):
@@ -380,7 +380,7 @@ def test_prometheus_scrapes_the_page_and_sees_first_calls(serve, start, run_prom
     assert query(port, f"increase({of_new}[1m]) >= 50") >= 50
 
 
-def test_prometheus_3_takes_otlp_without_a_collector(run_prometheus, start, monkeypatch):
+def test_prometheus_3_accepts_otlp_without_a_collector(run_prometheus, start, monkeypatch):
     program = PROGRAMS["3"]("prometheus")
     configuration = yaml.safe_load((ROOT / "collector/prometheus-otlp.yaml").read_text())
     port = run_prometheus(program, configuration, "--web.enable-otlp-receiver")
@@ -400,7 +400,7 @@ def test_prometheus_3_takes_otlp_without_a_collector(run_prometheus, start, monk
 
 
 def query(port, expression):
-    """Ask until there is an answer: the first scrape takes a second or two."""
+    """Query until there is a result: the first scrape takes a second or two."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -421,7 +421,7 @@ def run_python(program, **environ):
     return done.stdout.strip()
 
 
-def test_provider_of_the_host_is_used():
+def test_host_provider_is_used():
     program = """
 from opentelemetry.metrics import set_meter_provider
 from opentelemetry.sdk.metrics import MeterProvider
@@ -433,7 +433,7 @@ print(configure() is hosts, max_series(configure()))
     assert run_python(program) == f"True {HOST_SERIES}"
 
 
-def test_child_does_not_show_the_parents_page():
+def test_child_does_not_serve_the_parents_page():
     program = """
 import os
 from keygauge.telemetry.setup import TelemetryError, configure, prometheus_text
@@ -489,7 +489,7 @@ os.waitpid(child, 0)
     assert sorted(counts) == sorted(observed) == [2, 5]
 
 
-def test_missing_distribution_is_told_with_the_way_out():
+def test_missing_distribution_error_says_how_to_install_it():
     program = """
 import sys
 sys.modules["opentelemetry.exporter.prometheus"] = None
@@ -503,12 +503,12 @@ except TelemetryError as error:
 
 
 @pytest.mark.parametrize("ports", ["9100", "b-c", "200-100", "1-70000", "0-5", "127.0.0.1:1-", "1-5000"])
-def test_wrong_ports_are_told_and_harm_nobody(caplog, ports):
+def test_invalid_ports_are_logged_without_an_exception(caplog, ports):
     assert prometheus.serve(ports, CollectorRegistry()) is None
     assert "use [host:]first-last" in caplog.text
 
 
-def test_taken_ports_are_passed_over(caplog):
+def test_occupied_port_range_is_logged(caplog):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -533,7 +533,7 @@ def test_taken_ports_are_passed_over(caplog):
         ({"OTEL_SDK_DISABLED": "true", "KEYGAUGE_PROMETHEUS": "1"}, []),
     ],
 )
-def test_variables_of_opentelemetry_choose_the_exporters(monkeypatch, chosen, found):
+def test_opentelemetry_variables_select_the_exporters(monkeypatch, chosen, found):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)

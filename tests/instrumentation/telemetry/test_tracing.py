@@ -1,4 +1,4 @@
-"""KeyGauge beside the tracing of others: one span that tells key and tokens, the trace in event and exemplar."""
+"""KeyGauge together with other instrumentations: key and tokens on their one span, its trace in event and exemplar."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ SSE = "text/event-stream"
 
 
 class Tracing:
-    """The providers that a host gives to its instrumentation, and what they saw."""
+    """The providers that a host gives to its instrumentation, and what they recorded."""
 
     def __init__(self):
         self.exporter = InMemorySpanExporter()
@@ -48,7 +48,7 @@ class Tracing:
         return [span for span in self.exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
 
     def http_server_counts(self):
-        """The calls that each `http.server.*` duration has counted."""
+        """Return the number of calls in each `http.server.*` duration histogram."""
         counts = Counter()
         data = self.reader.get_metrics_data()
         for scope in data.resource_metrics[0].scope_metrics if data else ():
@@ -95,7 +95,7 @@ def make_flask():
 
 
 def add_to_fastapi(guard, app):
-    """Add the middleware as a user does; the fixture's options, and its end with the test."""
+    """Add the middleware as a user does, with the fixture's options and cleanup."""
     built = []
 
     def make(inner, **options):
@@ -126,7 +126,7 @@ WSGI = {
 
 
 def check(service, tracing, key):
-    """Two calls were sent: two server spans tell what the two events do, and nobody counted a call twice."""
+    """Check that two calls have two server spans that match their events, and that none was counted twice."""
     spans = sorted(tracing.server_spans(), key=lambda span: span.start_time)
     events = service.events(2)
     assert [span.context.trace_id for span in spans] == [int(event["trace_id"], 16) for event in events]
@@ -145,7 +145,7 @@ def check(service, tracing, key):
 
 
 @pytest.mark.parametrize("build", ASGI.values(), ids=ASGI)
-async def test_asgi_span_tells_key_model_and_tokens(service, guard, visit, tracing, build):
+async def test_asgi_span_has_key_model_and_tokens(service, guard, visit, tracing, build):
     key, token = service.key()
     app = build(guard, tracing)
     assert [(await visit(app, token, path)).status_code for path in ("/chat", "/stream")] == [200, 200]
@@ -153,7 +153,7 @@ async def test_asgi_span_tells_key_model_and_tokens(service, guard, visit, traci
 
 
 @pytest.mark.parametrize("build", WSGI.values(), ids=WSGI)
-def test_wsgi_span_tells_key_model_and_tokens(service, guard_wsgi, visit_wsgi, tracing, build):
+def test_wsgi_span_has_key_model_and_tokens(service, guard_wsgi, visit_wsgi, tracing, build):
     key, token = service.key()
     app = build(guard_wsgi, tracing)
     assert [visit_wsgi(app, token, path).status_code for path in ("/chat", "/stream")] == [200, 200]
@@ -161,7 +161,7 @@ def test_wsgi_span_tells_key_model_and_tokens(service, guard_wsgi, visit_wsgi, t
 
 
 @pytest.mark.parametrize(("status", "answered"), [(200, "gpt-4o-mini"), (503, None)])
-async def test_span_tells_what_was_asked_for_and_what_answered(service, guard, visit, tracing, status, answered):
+async def test_span_has_requested_and_response_model(service, guard, visit, tracing, status, answered):
     async def chat_or_fail(request):
         await request.body()
         return JSONResponse(CHAT if status == 200 else {"error": {"message": "no"}}, status_code=status)
@@ -175,10 +175,10 @@ async def test_span_tells_what_was_asked_for_and_what_answered(service, guard, v
 
 
 @pytest.mark.parametrize("name", ["contrib outside", "contrib inside"])
-async def test_refused_call_says_why_on_its_span(service, guard, visit, tracing, name):
+async def test_refused_call_has_its_outcome_on_the_span(service, guard, visit, tracing, name):
     app = ASGI[name](guard, tracing)
     assert (await visit(app, "kg_live_nonsense", "/chat")).status_code == 401
-    if name == "contrib inside":  # the call never came so far
+    if name == "contrib inside":  # the call did not reach it
         assert tracing.server_spans() == []
         return
     (span,) = tracing.server_spans()
@@ -195,7 +195,7 @@ async def test_histograms_are_observed_in_the_spans_context(service, guard, visi
         return guarded[-1]
 
     app = ASGI[name](remember, tracing)
-    await visit(app, token, "/chat")  # it starts the runtime
+    await visit(app, token, "/chat")  # starts the runtime
     aggregator = guarded[0]._process.runtime.aggregator
     aggregator.drain()
     observe, seen = aggregator.observe, []
