@@ -11,13 +11,13 @@ outer = mount(host)
 
 
 async def asgi_app(scope, receive, send):
-    """Serve the app, or the one that has it mounted."""
+    """Serve the app, or the outer app for paths below /mnt."""
     app = outer if scope.get("path", "").startswith("/mnt") else host.app
     await app(scope, receive, send)
 
 
 def wsgi_app(environ, start_response):
-    """Serve the app, or the one that has it mounted."""
+    """Serve the app, or the outer app for paths below /mnt."""
     app = outer if environ["PATH_INFO"].startswith("/mnt") else host.app
     return app(environ, start_response)
 

@@ -131,7 +131,7 @@ async def test_call_refused_regardless_of_its_body_is_refused_without_reading_it
 
 @pytest.mark.parametrize("period", [{"period": "month"}, {"period": None, "window_s": 3600}])
 async def test_overdrawn_limit_refuses_with_429_and_few_heartbeats(service, guard, visit, period):
-    """After calls that used far more than they reserved, the overdraft makes no later call wait in vain."""
+    """After calls that used far more than they reserved, later calls are refused without useless heartbeats."""
     _, token = service.key({**TPD, "amount": 9_000} | period)
     app = guard(host())
     body = {"max_tokens": 10, "uses": 2_000}

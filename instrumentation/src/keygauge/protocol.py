@@ -69,8 +69,8 @@ class Return(Struct, frozen=True, omit_defaults=True):
     """A lease that the replica returns, with its unspent units; also accepted after the lease's end.
 
     With `used`, the lease stays open: so many units are spent or reserved by calls in progress, the others are returned
-    now. `ago_us` is how long before the heartbeat was sent the last unit was spent; `exact` makes that known to
-    replicas that read the same clock.
+    now. `ago_us` is the time from the last unit's use until the heartbeat was sent; with `exact`, replicas that read
+    the same clock learn it.
     """
 
     lease: Text

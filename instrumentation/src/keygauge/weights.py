@@ -44,7 +44,7 @@ class Weights(Struct, frozen=True, omit_defaults=True):
         return cls(**{name: value[name] for name in cls.__struct_fields__ if name in value})
 
     def most(self, input_tokens: int, output_tokens: int) -> int:
-        """Return the highest possible value of a call with so many tokens, whatever their kinds."""
+        """Return the highest possible value of a call over all kinds that its tokens may have."""
         given = max(self.input, self.cache_read or 0, self.cache_write or 0)
         made = max(self.output, self.reasoning or 0)
         return self.request + given * input_tokens + made * output_tokens

@@ -1,4 +1,4 @@
-"""A cache of the rates from the key service's heartbeat answers, bounded whatever models are named.
+"""A bounded cache of the rates from the key service's heartbeat answers.
 
 Unknown names are requested with the next heartbeat; calls waiting for their rates are priced when these arrive. Names
 without a price are kept separately, so that a flood of them evicts no price.

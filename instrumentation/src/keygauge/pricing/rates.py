@@ -110,7 +110,7 @@ class Rates:
         return max(rates + [rate for kind, rate in self.details.items() if PART_OF.get(kind) in wholes])
 
     def most_nanousd(self, input_tokens: int, output_tokens: int) -> int:
-        """Return the highest possible cost of a call, whatever the kinds of its tokens; rounded up."""
+        """Return the highest possible cost of a call over all kinds that its tokens may have; rounded up."""
         total = (
             input_tokens * self._dearest("input", "cache_read", "cache_write")
             + output_tokens * self._dearest("output", "reasoning")

@@ -116,7 +116,7 @@ def _count(value: object) -> int | None:
 
 
 def line(call: Call) -> bytes:
-    """Encode a finished call as a spool line, newline included, which the ledger accepts whatever the caller sent."""
+    """Encode a finished call as a spool line, newline included; the ledger accepts it for any caller input."""
     text = _texts
     given, made, read, written, reasoned, details = call.usage or _NO_USAGE
     status = call.status

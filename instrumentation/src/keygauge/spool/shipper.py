@@ -95,7 +95,7 @@ class Shipper:
                 return
 
     def _check_epoch(self) -> None:
-        """If the ledger's epoch changed, report all counts again and find out which events it misses."""
+        """If the ledger's epoch changed, report all counts again and resend the last segment: it may miss events."""
         epoch = self._epoch()
         if self.epoch not in {None, epoch}:
             self._reporter.forget_reported()

@@ -19,7 +19,7 @@ from keygauge.spool.segment import Segment, SpoolReader, segment_path, segments
 _log = logging.getLogger(__name__)
 
 _SEGMENT_BYTES = 8 * 1024 * 1024
-_SEGMENTS = 16  # of a full spool, at least: acknowledged events use disk space until their whole segment is
+_SEGMENTS = 16  # minimum of a full spool: disk space is only freed by whole segments
 _IDLE_BYTES = 256 * 1024  # from this size on, a segment is closed once all of it is in the ledger
 _CLOSED = -1
 _ADDRESS_BYTES = 4096  # longer than any address in a lock file
@@ -265,7 +265,7 @@ class Ownership:
         return made
 
     def keep(self, epoch: str) -> None:
-        """Keep the spool, all of which is in the ledger of `epoch`, in case of another epoch."""
+        """Keep the spool for other epochs; everything in it is in the ledger of `epoch`."""
         path = _lock_path(self.directory, self.spool_id)
         address = _address(path)
         os.pwrite(self._fd, f"{address}\n{epoch}\n".encode(), 0)

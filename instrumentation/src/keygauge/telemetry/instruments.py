@@ -182,7 +182,7 @@ def _by_name(counts: Mapping[Any, int]) -> Counts:
 def _callback(
     metric: Metric, count: Callable[[], Counts], aggregator: Aggregator
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    """Observe all series; a counter series that appears after the first collection is first observed as 0.
+    """Observe all series; a counter series that appears after the first collection starts with a 0.
 
     Prometheus only sees increases between two samples: without the 0 it would miss a series' initial value. With two
     readers in one process, or two scrapers of one page, one of them may still miss it.
