@@ -40,7 +40,7 @@ def test_expiring_and_unused_keys_are_reported(connection, account, settings):
     assert [one.kind for one in of_key(key, now=datetime.now(UTC) + timedelta(days=61))] == ["unused"]
 
 
-def test_a_spike_is_one_notice_per_key_and_day():
+def test_spike_is_one_notice_per_key_and_day():
     found = of_spike(Spike("k", "prod", 12_345, 99.6), now=NOW)
     assert (found.kind, found.name) == ("spike", "spike:k:2026-11-21")
     assert found.text.startswith("It had 12,345 requests in the last hour; its usual hour had 100.")

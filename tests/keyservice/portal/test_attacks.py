@@ -95,7 +95,7 @@ def test_ipv4_mapped_addresses_count_separately(connection):
 # Links
 
 
-def test_answers_never_contain_the_host_that_a_request_claims(visitor, signed_in, customer):
+def test_responses_never_contain_the_host_that_a_request_claims(visitor, signed_in, customer):
     answers = [visitor.get("/keys", headers=FORGED), visitor.sign_in(customer, headers=FORGED)]
     answers += [signed_in.get("/sign-in", headers=FORGED), signed_in.get("/operator/", headers=FORGED)]
     for answer in answers:

@@ -15,7 +15,7 @@ def test_cookie_is_not_available_to_scripts_and_other_sites(visitor, customer):
     assert "Secure" in visitor.sign_in(customer, base_url="https://localhost").headers["Set-Cookie"]
 
 
-def test_cookie_over_https_has_the_host_prefix(visitor, customer):
+def test_cookies_over_https_have_the_host_prefix(visitor, customer):
     cookies = visitor.sign_in(customer, **HTTPS).headers.getlist("Set-Cookie")
     assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-keygauge_session", "__Host-keygauge_device"]
     for cookie in cookies:

@@ -1,12 +1,12 @@
 PAGES = ("/", "/keys", "/usage", "/usage.csv", "/calls")
 
 
-def test_https_answers_have_strict_transport_security(client):
+def test_https_responses_have_strict_transport_security(client):
     headers = client.get("/sign-in", base_url="https://keys.example").headers
     assert headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-def test_every_answer_has_the_security_headers(visitor, signed_in):
+def test_every_response_has_the_security_headers(visitor, signed_in):
     answers = [signed_in.get(page) for page in (*PAGES, "/keys/unknown/delete")]
     answers += [visitor.get("/sign-in"), visitor.get("/keys"), visitor.get("/assets/x/y")]
     for answer in answers:

@@ -152,7 +152,7 @@ def routes(app, customer):
 
 
 def find_faults(answer):
-    """Return what is wrong with an answer to hostile input."""
+    """Return what is wrong with a response to hostile input."""
     faults = {
         f"status {answer.status_code}": answer.status_code >= 500,
         "script": answer.mimetype == "text/html" and (SCRIPT in answer.text or IMAGE in answer.text),

@@ -91,9 +91,9 @@ def test_repeated_client_errors_and_new_addresses_are_shown(signed_in, customer,
     assert f"/calls?key={customer.key.id}&amp;ip=198.51.100.66&amp;exact=1&amp;range=24h" in page
 
 
-def test_a_key_used_far_more_than_usual_is_named(signed_in, customer, record, connection):
+def test_remark_names_a_key_used_far_more_than_usual(signed_in, customer, record, connection):
     record(customer, *[{"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)}] * 1_000)
-    assert "usually" not in signed_in.get("/").text  # a key of today has no usual use yet
+    assert "usually" not in signed_in.get("/").text  # a key created today has no usual usage yet
     connection.execute("UPDATE key SET created_at = created_at - interval '8 days'")
     page = signed_in.get("/").text
     assert "“Acme key” had 1,000 requests in the last hour, usually 0 per hour." in page

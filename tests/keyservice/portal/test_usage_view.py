@@ -1,4 +1,4 @@
-"""Usage views are read from the page's address, and written to one."""
+"""Reading a usage view from the page's address, and writing its address."""
 
 from datetime import UTC, datetime
 

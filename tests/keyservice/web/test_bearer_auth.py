@@ -39,7 +39,7 @@ def test_other_credentials_than_the_admin_token_are_rejected(client, headers):
     assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
-def test_unauthorized_answer_names_the_bearer_scheme(client):
+def test_unauthorized_response_names_the_bearer_scheme(client):
     answer = client.get("/v1/plans")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert answer.content_type == "application/problem+json"

@@ -1,7 +1,7 @@
 import gzip
 
 
-def test_answers_are_compressed_if_the_client_accepts_gzip(client):
+def test_responses_are_compressed_if_the_client_accepts_gzip(client):
     plain = client.get("/v1/openapi.json")
     small = client.get("/v1/openapi.json", headers={"Accept-Encoding": "br, gzip;q=0.5"})
     assert plain.content_encoding is None

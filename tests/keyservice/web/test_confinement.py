@@ -280,7 +280,7 @@ def test_guessing_address_must_wait_and_others_need_not(client, own, monkeypatch
 
 
 def told(answer, theirs):
-    """Return the status and text of an answer, with the requested ids masked."""
+    """Return the status and text of a response, with the requested ids masked."""
     text = f"{answer.status_code} {answer.text}"
     for given in sorted({*map(str, theirs.ids.values()), *map(str, NOTHING.values())}, key=len, reverse=True):
         text = text.replace(f"'{given}'", "ID")

@@ -56,7 +56,7 @@ def test_every_write_of_an_operator_accepts_an_idempotency_key(app, client, oper
         assert [error["field"] for error in answer.json["errors"]] == ["Idempotency-Key"], path
 
 
-def test_repeated_deletion_gets_the_same_answer(client, operator, account):
+def test_repeated_deletion_gets_the_same_response(client, operator, account):
     key = client.post(f"/v1/accounts/{account['id']}/keys", json={"name": "prod"}, headers=operator).json["key"]
     headers = operator | {"Idempotency-Key": "one"}
     for _ in range(2):
@@ -74,7 +74,7 @@ def test_repeated_price_is_set_once(client, operator, connection):
     assert connection.execute("SELECT count(*) AS prices FROM price").fetchone() == {"prices": 1}
 
 
-def test_stored_answers_are_separate_per_account(client, operator, account, connection):
+def test_stored_responses_are_separate_per_account(client, operator, account, connection):
     key = client.post(f"/v1/accounts/{account['id']}/keys", json={"name": "prod"}, headers=operator).json["key"]
     other = client.post("/v1/accounts", json={"name": "Beta", "plan": "free"}, headers=operator).json
 

@@ -38,7 +38,7 @@ def test_decode_names_the_invalid_field_and_ignores_newer_fields():
         assert "is not JSON" in str(problem(lambda body=body: message.decode(Thing, body, code="invalid_heartbeat")))
 
 
-def test_answer_has_only_the_fields_of_its_type(app):
+def test_response_has_only_the_fields_of_its_type(app):
     with app.test_request_context("/"):
         answer = message.answer(Thing, {"name": "a", "counts": [2**53], "secret": "x"}, 201)
     assert (answer.status_code, answer.get_data()) == (201, b'{"name":"a","counts":[9007199254740992]}')

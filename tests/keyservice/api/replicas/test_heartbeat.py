@@ -6,7 +6,7 @@ import pytest
 HEAD = {"replica": "a" * 32, "service": "api", "host": "a1", "version": "0.1.0", "mode": "enforce", "cursor": None}
 
 
-def test_heartbeat_is_answered(client, replica):
+def test_heartbeat_gets_a_response(client, replica):
     answer = client.post("/v1/heartbeat", json=HEAD, headers=replica)
     assert answer.status_code == 200
     assert answer.json == {

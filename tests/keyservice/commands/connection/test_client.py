@@ -7,7 +7,7 @@ from keygauge_keyservice.commands.connection.client import Api, ApiError, connec
 
 
 class Service:
-    """A service that returns the given answers and records the requests."""
+    """A service that returns the given responses and records the requests."""
 
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []
@@ -24,7 +24,7 @@ def test_paths_are_quoted_and_none_is_left_out_of_queries():
     assert service.asked == [("GET", "/v1/keys/a%2F..%2Fb%3Fc", {"limit": "5"}, None)]
 
 
-def test_methods_with_a_body_send_one_and_an_empty_answer_is_an_empty_document():
+def test_methods_with_a_body_send_one_and_an_empty_response_is_an_empty_document():
     service = Service(*[(204, b"")] * 4)
     api = Api(service)
     assert [api.post("a"), api.put("a", body={"b": 1}), api.patch("a", body={}), api.delete("a")] == [{}] * 4
@@ -52,7 +52,7 @@ def test_error_uses_the_names_of_the_command_line():
 
 
 @pytest.mark.parametrize("answer", [(200, b"<html>"), (502, b"<html>"), (200, b"[]"), (500, b"3")])
-def test_answer_of_another_program_is_an_error(answer):
+def test_response_of_another_program_is_an_error(answer):
     with pytest.raises(CommandError):
         Api(Service(answer)).get("keys")
 

@@ -10,7 +10,7 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.portal import audit_text
 
 
-def test_page_csv_and_json_show_the_same(signed_in, customer, stranger):
+def test_page_csv_and_json_have_the_same_entries(signed_in, customer, stranger):
     signed_in.post(f"/keys/{customer.key.id}/status", {"status": "disabled"})
     page = signed_in.get("/audit").text
     assert customer.member.email in page

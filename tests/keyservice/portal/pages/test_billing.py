@@ -76,9 +76,7 @@ def test_invoice_page_has_line_items_and_does_not_change_later(connection, bille
     assert signed_in.get("/billing/invoices/2026-13").status_code == 404
 
 
-def test_an_invoice_has_a_line_for_each_model_and_kind_that_add_up_on_the_page_and_in_files(
-    connection, billed, signed_in, record, noon
-):
+def test_invoice_lines_per_model_and_kind_add_up_on_the_page_and_in_files(connection, billed, signed_in, record, noon):
     may = int(noon.timestamp() * 1_000_000)
     used = {"time_us": may, "model": "gpt-4o", "cache_read_tokens": 400_000, "output_tokens": 100_000}
     record(

@@ -25,7 +25,7 @@ def test_account_cannot_invite_operators(signed_in):
 
 def test_inviting_a_member_of_another_account_changes_nothing_there(connection, signed_in, stranger):
     answer = signed_in.post("/members", {"email": stranger.member.email, "role": "viewer"}, page="/members")
-    assert answer.status_code == 200  # as for any address: the answer does not reveal members of other accounts
+    assert answer.status_code == 200  # as for any address: the response does not reveal members of other accounts
     assert members.list_memberships(connection, stranger.member.email) == [stranger.member]
 
 

@@ -25,7 +25,7 @@ def test_sign_in_does_not_redirect_to_other_sites(visitor, customer, target):
     assert visitor.client.post("/sign-in", data=form).location == "/"
 
 
-def test_wrong_password_and_unknown_address_get_the_same_answer(visitor, customer):
+def test_wrong_password_and_unknown_address_get_the_same_response(visitor, customer):
     pages = []
     for email in (customer.member.email, "nobody@example.com"):
         answer = visitor.client.post("/sign-in", data={"email": email, "password": "wrong"})

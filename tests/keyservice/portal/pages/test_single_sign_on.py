@@ -56,14 +56,14 @@ def test_non_member_is_not_signed_in(idp, visitor, customer):
     assert not is_signed_in(visitor)
 
 
-def test_unverifiable_answer_shows_an_error_page(idp, visitor, customer):
+def test_unverifiable_response_shows_an_error_page(idp, visitor, customer):
     idp.email, idp.claims = customer.member.email, {"nonce": "another"}
     answer = come_back(visitor, leave(visitor))
     assert (answer.status_code, "could not be verified" in answer.text) == (403, True)
     assert not is_signed_in(visitor)
 
 
-def test_answer_in_another_browser_is_rejected(app, idp, visitor, customer):
+def test_response_in_another_browser_is_rejected(app, idp, visitor, customer):
     idp.email = customer.member.email
     location = leave(visitor)
     other = type(visitor)(app.test_client())
@@ -75,7 +75,7 @@ def test_answer_in_another_browser_is_rejected(app, idp, visitor, customer):
     assert not is_signed_in(other)
 
 
-def test_answer_works_once(idp, visitor, customer):
+def test_response_works_once(idp, visitor, customer):
     idp.email = customer.member.email
     location = leave(visitor)
     assert come_back(visitor, location).status_code == 303
@@ -108,7 +108,7 @@ def test_password_works_if_the_provider_is_unavailable(settings, visitor, custom
 
 @pytest.fixture
 def hijack(connection, make_customer):
-    """`hijack(email)` makes an attacker invite someone else's address and accept the invitation himself."""
+    """`hijack(email)` makes an attacker invite someone else's address and accept the invitation."""
     attacker = make_customer("Evil")
 
     def hijack(email):

@@ -28,7 +28,7 @@ def rows(answer):
     return list(csv.DictReader(answer.text.splitlines()))
 
 
-def test_totals_are_those_of_the_range(signed_in, customer, record):
+def test_totals_cover_the_range(signed_in, customer, record):
     record(customer, {"input_tokens": 1_200_000}, {"status": 500}, LIMITED)
     shown = tiles(signed_in.get(f"/usage?{RANGE}").text)
     assert shown["Requests"] == "3"
