@@ -1,15 +1,15 @@
--- All tables, views and functions in one file, for reading. What the service applies are the files in migrations/; a test holds
--- this one equal to what they make.
+-- All tables, views and functions in one file, for reading only. The service applies the files in migrations/; a test ensures
+-- that both are equal.
 
--- Plans, accounts, who may sign in, and the tokens of services, operators and Prometheus.
+-- Plans, accounts, members, sessions, and the tokens of services, operators, Prometheus and accounts.
 
 CREATE TABLE plan (
     id          text PRIMARY KEY,             -- a slug: free, pro, vip
     name        text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
-    monthly_nanousd bigint CHECK (monthly_nanousd >= 0), -- what it costs a month; NULL: nothing but the usage
-    providers   text[] NOT NULL DEFAULT '{}',            -- whose answers a route gives: /v1/chat/*=deepseek
-    prorated    boolean NOT NULL DEFAULT false           -- billed by the day; else the plan at month end, whole
+    monthly_nanousd bigint CHECK (monthly_nanousd >= 0), -- price per month; NULL: usage only
+    providers   text[] NOT NULL DEFAULT '{}',            -- which provider answers on a route: /v1/chat/*=deepseek
+    prorated    boolean NOT NULL DEFAULT false           -- billed by the day; else the plan at month end is billed in full
 );
 
 CREATE TABLE account (
@@ -20,7 +20,7 @@ CREATE TABLE account (
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 
--- Who may sign in to the portal. An address may be a member of many accounts, each with a password of its own.
+-- Portal users. An e-mail address may be a member of many accounts, each with its own password.
 CREATE TABLE member (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account_id     text REFERENCES account,   -- NULL: an operator, who sees every account
@@ -28,21 +28,21 @@ CREATE TABLE member (
     role           text NOT NULL DEFAULT 'owner' CHECK (role IN ('owner', 'member', 'viewer', 'operator')),
     password_hash  text NOT NULL,             -- argon2id
     created_at     timestamptz NOT NULL DEFAULT now(),
-    is_verified    boolean NOT NULL DEFAULT false,  -- an operator gave the address, or the sign-on's provider vouched for it
+    is_verified    boolean NOT NULL DEFAULT false,  -- address given by an operator, or confirmed by single sign-on
     CHECK ((account_id IS NULL) = (role = 'operator'))
 );
 CREATE UNIQUE INDEX member_email ON member (email, coalesce(account_id, ''));
 
--- How a member wants the portal to write times and numbers; NULL: as the browser asks.
+-- A member's formats for times and numbers; NULL: the browser's.
 CREATE TABLE member_preference (
     member_id  bigint PRIMARY KEY REFERENCES member ON DELETE CASCADE,
     zone       text,
     locale     text,
-    hours      integer CHECK (hours IN (12, 24)), -- of a clock; NULL: as the format has it
-    language   text                               -- of texts
+    hours      integer CHECK (hours IN (12, 24)), -- 12- or 24-hour clock; NULL: the locale's
+    language   text                               -- language of texts
 );
 
--- What a member has read on the overview and does not want to see again.
+-- Alerts on the overview that a member has dismissed.
 CREATE TABLE dismissed_alert (
     member_id  bigint NOT NULL REFERENCES member ON DELETE CASCADE,
     name       text NOT NULL,
@@ -57,17 +57,17 @@ CREATE TABLE session (
     csrf_token  text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     ends_at     timestamptz NOT NULL,
-    account_id  text REFERENCES account       -- that an operator looks at
+    account_id  text REFERENCES account       -- that an operator is viewing
 );
 
--- Forms that work once, so that reloading the page of a new key does not make another.
+-- Forms that can be submitted once, so that reloading the page of a new key does not create another.
 CREATE TABLE spent_form (
     session_hash  bytea NOT NULL REFERENCES session ON DELETE CASCADE,
     form_id       text NOT NULL,
     PRIMARY KEY (session_hash, form_id)
 );
 
--- Failed sign-ins, to slow guessing; rows older than the window are deleted as they are met.
+-- Failed sign-ins, to slow down guessing; rows older than the window are deleted as they are found.
 CREATE TABLE sign_in_failure (
     email       text NOT NULL,
     ip          text NOT NULL,
@@ -77,11 +77,11 @@ CREATE INDEX sign_in_failure_email ON sign_in_failure (email, at);
 CREATE INDEX sign_in_failure_ip ON sign_in_failure (ip, at);
 CREATE INDEX sign_in_failure_at ON sign_in_failure (at);
 
--- One-time links by which people get in without mail.
+-- One-time invitation links, for use without e-mail delivery.
 CREATE TABLE invitation (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     hash        bytea NOT NULL UNIQUE,        -- SHA-256 of the link's secret
-    account_id  text REFERENCES account,      -- NULL: of an operator
+    account_id  text REFERENCES account,      -- NULL: for an operator
     email       text NOT NULL,
     role        text NOT NULL CHECK (role IN ('owner', 'member', 'viewer', 'operator')),
     created_by  text NOT NULL,
@@ -91,30 +91,30 @@ CREATE TABLE invitation (
 );
 CREATE INDEX invitation_account ON invitation (account_id);
 
--- Bearer tokens beside the two of the environment: of services, operators, Prometheus and accounts, each named, and
--- revoked by itself.
+-- Bearer tokens in addition to the environment's two: for services, operators, Prometheus and accounts, each with a name
+-- and individually revocable.
 CREATE TABLE token (
     id            text PRIMARY KEY,           -- 12 characters, base62
     kind          text NOT NULL CHECK (kind IN ('service', 'admin', 'metrics', 'account')),
-    account_id    text REFERENCES account,    -- of an account: it reaches nothing else
-    name          text NOT NULL,              -- of the service, or of who or what acts; many tokens may share it
+    account_id    text REFERENCES account,    -- the only account that a token of this kind can access
+    name          text NOT NULL,              -- of the service or actor; several tokens may share it
     scope         text NOT NULL DEFAULT 'all' CHECK (scope IN ('read', 'keys', 'billing', 'all', 'manage')),
     hash          bytea NOT NULL UNIQUE,      -- SHA-256 of 256 random bits
     created_at    timestamptz NOT NULL DEFAULT now(),
     created_by    text NOT NULL,
     expires_at    timestamptz,
     revoked_at    timestamptz,
-    last_used_at  timestamptz,                -- within a minute
+    last_used_at  timestamptz,                -- accurate to a minute
     CHECK ((kind = 'account') = (account_id IS NOT NULL)),
     CHECK (CASE kind WHEN 'admin' THEN scope <> 'manage' WHEN 'account' THEN scope IN ('read', 'manage')
            ELSE scope = 'all' END)
 );
 CREATE INDEX token_account ON token (account_id, id);
 
--- What changed: for the replicas, and for people.
+-- Changes: the feed for replicas, and the audit log for people.
 
--- The change feed. Numbered in commit order: writers hold an advisory transaction lock while they take a number. A changed
--- plan is one entry, however many keys use it.
+-- The change feed, numbered in commit order: writers hold an advisory transaction lock while they take a number. A changed
+-- plan is one entry, regardless of how many keys use it.
 CREATE TABLE key_change (
     number      bigint PRIMARY KEY,
     key_id      text,
@@ -123,7 +123,7 @@ CREATE TABLE key_change (
     CHECK (num_nonnulls(key_id, plan_id) = 1)
 );
 
--- What was done by whom; append-only, never a secret.
+-- The audit log: who changed what; append-only, without secrets.
 CREATE TABLE audit (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -136,7 +136,7 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_account ON audit (account_id, id);
 
--- Keys, what they may be used for, and their secrets.
+-- Keys, their restrictions and their secrets.
 
 CREATE TABLE key (
     id            text PRIMARY KEY,           -- 12 characters, base62: the public part of the key
@@ -148,23 +148,23 @@ CREATE TABLE key (
     created_by    text,
     expires_at    timestamptz,
     deleted_at    timestamptz,
-    last_used_at  timestamptz,                -- moved by the ledger, never by the feed
+    last_used_at  timestamptz,                -- updated by the ledger, without a change in the feed
     last_used_ip  text,
     last_used_route text,
-    app             text,                          -- the program that uses it, in its owner's words
-    scopes          text[] NOT NULL DEFAULT '{}',  -- told to the metered service, which gives them meaning
-    routes          text[] NOT NULL DEFAULT '{}',  -- route templates it may call, '…*' for all that begin so; none: all
-    networks        text[] NOT NULL DEFAULT '{}',  -- it may be used from, in CIDR; none: from everywhere
-    models          text[] NOT NULL DEFAULT '{}',  -- as calls name them, '…*' for all that begin so; none: all
-    tools           text[] NOT NULL DEFAULT '{}',  -- as calls by JSON-RPC name them, likewise
-    rotate_every_days integer CHECK (rotate_every_days BETWEEN 1 AND 3650),  -- the portal reminds
-    -- What an operator set, only an operator lifts.
+    app             text,                          -- the program that uses it, as described by its owner
+    scopes          text[] NOT NULL DEFAULT '{}',  -- passed to the metered service, which interprets them
+    routes          text[] NOT NULL DEFAULT '{}',  -- allowed route templates, '…*' matches by prefix; empty: all
+    networks        text[] NOT NULL DEFAULT '{}',  -- allowed client networks in CIDR notation; empty: all
+    models          text[] NOT NULL DEFAULT '{}',  -- allowed models as named by calls, '…*' matches by prefix; empty: all
+    tools           text[] NOT NULL DEFAULT '{}',  -- allowed tools as named by JSON-RPC calls, likewise
+    rotate_every_days integer CHECK (rotate_every_days BETWEEN 1 AND 3650),  -- reminder in the portal
+    -- What an operator has set can only be lifted by an operator.
     locked_status   boolean NOT NULL DEFAULT false,  -- disabled by an operator
-    locked_terms    text[] NOT NULL DEFAULT '{}'     -- columns that an operator filled
+    locked_terms    text[] NOT NULL DEFAULT '{}'     -- columns that an operator has set
 ) WITH (fillfactor = 70);
 CREATE INDEX key_account_created ON key (account_id, created_at, id);
 CREATE INDEX key_created ON key (created_at DESC, id);               -- for operators: every account
--- … by the beginning of a name or program, whatever the database's collation
+-- for searches by prefix of a name or program, independent of the database's collation
 CREATE INDEX key_name ON key (lower(name) COLLATE "C", id);
 CREATE INDEX key_app ON key (lower(app) COLLATE "C", id) WHERE app IS NOT NULL;
 
@@ -181,44 +181,44 @@ CREATE TABLE key_secret (
     UNIQUE (key_id, rotation_id)
 );
 
--- Which service looked up which key: it reports usage of no other, spends no other's limits and hears of no other's changes.
--- A service is the name of its tokens; the environment's token is the service without a name.
+-- Which service looked up which key: a service can only report usage, spend limits and receive changes of these keys.
+-- A service is identified by the name of its tokens; the environment's token is the service without a name.
 CREATE TABLE told_key (
     service  text NOT NULL,
     key_id   text NOT NULL REFERENCES key ON DELETE CASCADE,
     PRIMARY KEY (key_id, service)
 );
 
--- … and thereby which accounts, whose keys may be very many.
+-- The accounts of these keys, as an account may have very many keys.
 CREATE TABLE told_account (
     service     text NOT NULL,
     account_id  text NOT NULL REFERENCES account ON DELETE CASCADE,
     PRIMARY KEY (account_id, service)
 );
 
--- What the peppers are known by, so that a service with another one says so instead of refusing every key.
+-- Fingerprints of the peppers, so that a service with a different one fails to start instead of refusing every key.
 CREATE TABLE pepper (
     version      integer PRIMARY KEY,
-    fingerprint  bytea NOT NULL,               -- HMAC-SHA256(pepper, a fixed text): tells nothing of the pepper
+    fingerprint  bytea NOT NULL,               -- HMAC-SHA256(pepper, a fixed text): reveals nothing about the pepper
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 
--- From which addresses a key was used, so that a new one is noticed without reading its calls.
+-- Addresses from which a key was used, so that new ones are noticed without reading its calls.
 CREATE TABLE key_address (
     key_id      text NOT NULL REFERENCES key,
     ip          text NOT NULL,
     first_at    timestamptz NOT NULL,
-    last_at     timestamptz NOT NULL,         -- moved once a day at most
+    last_at     timestamptz NOT NULL,         -- updated at most once a day
     account_id  text NOT NULL,                -- the key's
     PRIMARY KEY (key_id, ip)
 );
 CREATE INDEX key_address_first ON key_address (key_id, first_at);
 CREATE INDEX key_address_account ON key_address (account_id, first_at);
 
--- Limits, the shared side of them, the leases that are out, and the replicas that hold them.
+-- Limits, their shared state, the outstanding leases, and the replicas that hold them.
 
--- A limit belongs to a plan, or to one key as a tighter one of its own. Its subject says whose use it counts: all of the
--- account's keys together or each key by itself.
+-- A limit belongs to a plan, or to one key as a tighter limit. Its subject says whose usage it counts: all of the
+-- account's keys together, or each key separately.
 CREATE TABLE plan_limit (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     plan_id         text REFERENCES plan ON DELETE CASCADE,
@@ -227,25 +227,25 @@ CREATE TABLE plan_limit (
     subject         text NOT NULL DEFAULT 'account' CHECK (subject IN ('account', 'key')),
     unit            text NOT NULL
                     CHECK (unit IN ('request', 'token', 'input_token', 'output_token', 'nanousd', 'weighted', 'concurrent')),
-    unit_name       text,                     -- of a weighted unit: what people call it
-    weights         jsonb,                    -- … and how many of it each request and each token are, by kinds of tokens
+    unit_name       text,                     -- display name of a weighted unit
+    weights         jsonb,                    -- its amount per request and per token, by kind of token
     amount          bigint NOT NULL CHECK (amount >= 0),
     window_s        integer CHECK (window_s BETWEEN 1 AND 86400),  -- a rate: amount units in any window_s seconds
-    smooth          boolean NOT NULL DEFAULT false,                -- … at an even pace
+    smooth          boolean NOT NULL DEFAULT false,                -- the rate flows evenly (GCRA)
     period          text                                           -- a quota: amount units per period
                     CHECK (period IN ('hour', 'day', 'week', 'month', 'quarter', 'year', 'lifetime')),
-    anchor          date,                     -- a day on which a period begins; NULL: as on the calendar
-    zone            text,                     -- whose days periods begin with, an IANA name; NULL: UTC's
-    per_tag         boolean NOT NULL DEFAULT false,                -- counts each tag of calls apart
-    route           text,                     -- counts the calls of this route template only
-    model           text,                     -- … of this model only
-    tool            text,                     -- … by JSON-RPC of this tool only
-    output_default  integer CHECK (output_default > 0),            -- tokens reserved where a request declares no cap
-    credit_nanousd  bigint CHECK (credit_nanousd > 0),             -- people see the amount in credits of so much
+    anchor          date,                     -- a day on which a period starts; NULL: calendar periods
+    zone            text,                     -- time zone of the periods, an IANA name; NULL: UTC
+    per_tag         boolean NOT NULL DEFAULT false,                -- counts each tag separately
+    route           text,                     -- counts only calls to this route template
+    model           text,                     -- counts only calls to this model
+    tool            text,                     -- counts only JSON-RPC calls of this tool
+    output_default  integer CHECK (output_default > 0),            -- tokens reserved if a request declares no maximum
+    credit_nanousd  bigint CHECK (credit_nanousd > 0),             -- value of a credit, if the amount is shown in credits
     when_unpriced   text NOT NULL DEFAULT 'admit' CHECK (when_unpriced IN ('admit', 'refuse')),
     when_down       text NOT NULL DEFAULT 'closed' CHECK (when_down IN ('closed', 'safe')),
     dry_run         boolean NOT NULL DEFAULT false,
-    by_operator     boolean NOT NULL DEFAULT false,                -- only an operator lifts it
+    by_operator     boolean NOT NULL DEFAULT false,                -- only an operator can lift it
     CHECK (num_nonnulls(window_s, period) = CASE unit WHEN 'concurrent' THEN 0 ELSE 1 END),
     CHECK (anchor IS NULL OR (period IN ('week', 'month', 'quarter', 'year')) IS TRUE),
     CHECK (zone IS NULL OR (period IN ('day', 'week', 'month', 'quarter', 'year')) IS TRUE),
@@ -258,20 +258,20 @@ CREATE TABLE plan_limit (
     UNIQUE (key_id, name)
 );
 
--- One row per limit and subject, and one for each tag where those count apart. A rate's cells are the units given, newest
--- last; each counts until its end and one window more. A rate at an even pace has as head when its bucket is empty. A
--- budget has one cell, as head its period's first instant (unix seconds), and the period's end. Ends, heads of flows and
--- stamps are microseconds.
+-- One row per limit and subject, and per tag if tags are counted separately. A sliding window's cells are the units
+-- granted, newest last; each counts until its end plus one window. For GCRA, `head` is the time at which the bucket is
+-- empty. A quota has one cell, the start of its period (unix seconds) as head, and the end of its period. Ends, GCRA heads
+-- and stamps are in microseconds.
 CREATE TABLE limit_state (
-    id          text PRIMARY KEY,             -- '<plan_limit.id>:<account or key id>', of a tag ':<digest>' besides
+    id          text PRIMARY KEY,             -- '<plan_limit.id>:<account or key id>', plus ':<digest>' for a tag
     account_id  text NOT NULL,
     head        bigint NOT NULL DEFAULT 0,
     cells       bigint[] NOT NULL DEFAULT '{0}',
     ends        bigint[] NOT NULL DEFAULT '{}',
-    clock       text NOT NULL DEFAULT '',     -- whose readings the stamps are: a clock that one host's processes share
-    stamps      bigint[] NOT NULL DEFAULT '{}', -- when a unit was spent; one for each of the ends, 0 where it is not known
-    tags        integer NOT NULL DEFAULT 0,   -- that have rows of their own; this one is for calls without a tag
-    base        text                          -- of a tag's: the id of the row for calls without one
+    clock       text NOT NULL DEFAULT '',     -- the clock of the stamps: one that a host's processes share
+    stamps      bigint[] NOT NULL DEFAULT '{}', -- when a unit was spent; one per element of `ends`, 0 if unknown
+    tags        integer NOT NULL DEFAULT 0,   -- number of tags with their own rows; this row is for calls without a tag
+    base        text                          -- for a tag's row: the id of the row for calls without a tag
 ) WITH (fillfactor = 50);
 CREATE INDEX limit_state_account ON limit_state (account_id);
 CREATE INDEX limit_state_tag ON limit_state (base, id) WHERE base IS NOT NULL;
@@ -280,13 +280,13 @@ CREATE TABLE lease (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     state_id    text NOT NULL,
     replica     text NOT NULL,
-    heartbeat   bigint NOT NULL,              -- the number of the replica's heartbeat that it answers
-    bucket      bigint NOT NULL,              -- a budget's period, a rate's end, a flow's head; concurrent requests: -1
+    heartbeat   bigint NOT NULL,              -- the number of the replica's heartbeat that it was granted in
+    bucket      bigint NOT NULL,              -- a quota's period, a sliding window's end, a GCRA head; concurrency: -1
     units       bigint NOT NULL,
-    spent       bigint NOT NULL DEFAULT 0,    -- of these, as the replica told last
-    reserved    bigint NOT NULL DEFAULT 0,    -- … and of those, by calls under way: they may come back
+    spent       bigint NOT NULL DEFAULT 0,    -- of these units, as last reported by the replica
+    reserved    bigint NOT NULL DEFAULT 0,    -- of the spent units, by calls in progress, which may return them
     ends_at     timestamptz NOT NULL,
-    closed      boolean NOT NULL DEFAULT false,  -- its units are reserved by calls under way, or spent
+    closed      boolean NOT NULL DEFAULT false,  -- its units are spent, or reserved by calls in progress
     wanted_at   timestamptz                   -- when another replica was denied units for the first time
 ) WITH (fillfactor = 50);
 CREATE INDEX lease_ends ON lease (ends_at);
@@ -295,45 +295,45 @@ CREATE INDEX lease_replica ON lease (replica, heartbeat);
 CREATE INDEX lease_wanted ON lease (replica) WHERE wanted_at IS NOT NULL;
 
 CREATE TABLE replica (
-    id          text PRIMARY KEY,             -- one process of the metered service, as long as it lives
+    id          text PRIMARY KEY,             -- one running process of the metered service
     service     text NOT NULL,
     host        text NOT NULL,
     version     text NOT NULL,
     mode        text NOT NULL,
     started_at  timestamptz NOT NULL,
     seen_at     timestamptz NOT NULL,
-    streams     jsonb NOT NULL DEFAULT '[]'   -- open ones by key, when it was seen last: protocol.OpenStreams
+    streams     jsonb NOT NULL DEFAULT '[]'   -- open streams by key when last seen: protocol.OpenStreams
 ) WITH (fillfactor = 50);
 
 CREATE TABLE limit_replica (
     state_id    text NOT NULL,
-    replica     text NOT NULL,                -- asked for units of this limit
+    replica     text NOT NULL,                -- that requested units of this limit
     seen_at     timestamptz NOT NULL,
     PRIMARY KEY (state_id, replica)
 ) WITH (fillfactor = 50);
 
--- The usage ledger: events as they happened, each spool's cursor, roll-ups, and the comparison with what was counted.
+-- The usage ledger: events, each spool's cursor, roll-ups, and the comparison with the processes' own counts.
 
 CREATE TABLE spool (
     id          text PRIMARY KEY,             -- one per process of the metered service
     next        bigint NOT NULL,              -- the number of the first event not yet in the ledger
     updated_at  timestamptz NOT NULL,
-    owner       text,                         -- the spool of the process that sent the last batch: itself, or who adopted it
-    token_name  text,                         -- of the service whose token opened it; NULL: the environment's
+    owner       text,                         -- the spool of the process that sent the last batch: itself, or the one that adopted it
+    token_name  text,                         -- name of the token that opened it; NULL: the environment's
     replica     text,
     service     text,
     host        text,
-    reported_at timestamptz                   -- when its process last told its counts; NULL: it never did
+    reported_at timestamptz                   -- when its process last reported its counts; NULL: never
 ) WITH (fillfactor = 50);
 
 CREATE TABLE event (
-    id                  uuid NOT NULL,        -- version 7, made of the event's time, spool and number
+    id                  uuid NOT NULL,        -- version 7, derived from the event's time, spool and number
     time                timestamptz NOT NULL, -- when the request arrived
     account_id          text NOT NULL,
     key_id              text NOT NULL,
-    route               text NOT NULL,        -- the template, '_unmatched' where there is none
+    route               text NOT NULL,        -- the template, '_unmatched' if there is none
     method              text NOT NULL,
-    status              smallint NOT NULL,    -- as sent; 499 where the client left before an answer began
+    status              smallint NOT NULL,    -- as sent; 499 if the client disconnected before the response started
     error               text,                 -- error.type: an exception's class or a refusal's code
     ip                  text,
     duration_us         bigint NOT NULL,
@@ -342,10 +342,10 @@ CREATE TABLE event (
     response_bytes      bigint NOT NULL,
     stream              text,                 -- sse, websocket, or NULL
     messages            bigint NOT NULL DEFAULT 0,
-    model               text,                 -- that it counts for: as the answer named it, or the one whose answer it asked for
+    model               text,                 -- that it counts for: as named in the response, or else as requested
     provider            text,
-    input_tokens        bigint,               -- cached ones included; NULL is unknown, not 0
-    output_tokens       bigint,               -- reasoning included
+    input_tokens        bigint,               -- including cached ones; NULL means unknown, not 0
+    output_tokens       bigint,               -- including reasoning
     cache_read_tokens   bigint,
     cache_write_tokens  bigint,
     reasoning_tokens    bigint,
@@ -355,17 +355,17 @@ CREATE TABLE event (
     outcome             text NOT NULL,        -- admitted, limited, quota, revoked, expired, forbidden, unavailable
     limit_name          text,
     trace_id            text,
-    details             jsonb,                -- kinds of use beyond the five counts of tokens; NULL for nearly every call
+    details             jsonb,                -- kinds of use other than the five token counts; NULL for nearly every call
     requested_model     text,                 -- as the request named it
-    tag                 text,                 -- the end user that its caller named
-    kind_costs          numeric               -- of the cost, what is not plain input's, by kind: see the roll-ups; NULL: nothing
+    tag                 text,                 -- the end user named by the caller
+    kind_costs          numeric               -- the cost by kind, except plain input: see the roll-ups; NULL: nothing
 ) PARTITION BY RANGE (time);
--- In the order in which calls come: an index that grows at its end takes a quarter less space, and is read backwards as fast.
+-- In the order in which calls arrive: an index that grows at its end takes a quarter less space, and backward scans are as fast.
 CREATE INDEX event_account_time ON event (account_id, time, id);
-CREATE INDEX event_key_time ON event (key_id, time, id);  -- the call log of one key, however rare its calls are
+CREATE INDEX event_key_time ON event (key_id, time, id);  -- the call log of one key, even if its calls are rare
 
--- The months of the ledger, made and dropped with the rights of the tables' owner, so that the service needs none of its own.
--- Who may call these is said by grants alone: see roles.sql.
+-- Functions that create and drop the ledger's months with the privileges of the tables' owner, so that the service needs none.
+-- Only grants control who may call them: see roles.sql.
 
 CREATE FUNCTION make_event_month(month date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -373,7 +373,7 @@ DECLARE
     first date := date_trunc('month', month)::date;
     name text := 'event_' || to_char(first, 'YYYY_MM');
 BEGIN
-    -- Made first and attached after: that waits for no reader and no writer of the other months.
+    -- Created first and attached later, which does not wait for readers and writers of other months.
     EXECUTE format('CREATE TABLE %I (LIKE event INCLUDING ALL)', name);
     EXECUTE format(
         'ALTER TABLE event ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
@@ -391,17 +391,17 @@ $$;
 
 REVOKE EXECUTE ON FUNCTION make_event_month, drop_event_month FROM PUBLIC;
 
--- The roll-ups: 15 minutes UTC x account x key x route x model x status class. Batches add to rows of their own for each quarter
--- of an hour; half a day that is over is packed. Nobody reads these two tables: the view `rollup` is both.
+-- The roll-ups: 15 minutes UTC x account x key x route x model x status class. Batches add to rows per quarter of an hour;
+-- completed half days are packed. Queries do not read these two tables but the view `rollup` of both.
 CREATE TABLE rollup_recent (
     bucket              timestamptz NOT NULL,
     account_id          text NOT NULL,
     key_id              text NOT NULL,
     route               text NOT NULL,
-    model               text NOT NULL,        -- '' where the call had none
+    model               text NOT NULL,        -- '' if the call had none
     status_class        smallint NOT NULL,    -- 2, 3, 4, 5
     requests            bigint NOT NULL,
-    limited             bigint NOT NULL,      -- refused by a rate or a quota
+    limited             bigint NOT NULL,      -- rejected by a rate limit or a quota
     input_tokens        bigint NOT NULL,
     output_tokens       bigint NOT NULL,
     cache_read_tokens   bigint NOT NULL,
@@ -410,28 +410,28 @@ CREATE TABLE rollup_recent (
     request_bytes       bigint NOT NULL,
     response_bytes      bigint NOT NULL,
     cost_nanousd        bigint NOT NULL,
-    duration_us         bigint NOT NULL,      -- the sum
-    -- Calls per bucket of keygauge.metrics.DURATION_BUCKETS_S, the last is +Inf: twelve digits each, the first bucket's last. Two
-    -- histograms are added as numbers, and most of their digits are zeros that take no room: a single call's takes five bytes.
+    duration_us         bigint NOT NULL,      -- sum
+    -- Calls per bucket of keygauge.metrics.DURATION_BUCKETS_S, the last of which is +Inf: twelve digits each, the first bucket in the
+    -- lowest digits. Histograms are added as numbers, and zero digits take little space: a single call's histogram takes five bytes.
     durations           numeric NOT NULL,
-    -- What each kind cost, in twenty digits each, in the order of keygauge.kinds.CHARGED from its second on, that one's last. Plain
-    -- input, the first, is what these leave of the cost. Most kinds cost nothing and take no room.
+    -- Cost per kind, twenty digits each, in the order of keygauge.kinds.CHARGED from its second kind on, which is in the lowest
+    -- digits. The first, plain input, is the rest of the cost. Most kinds cost nothing and take no space.
     kind_costs          numeric NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, bucket, key_id, route, model, status_class)
 ) WITH (fillfactor = 90);
-CREATE INDEX rollup_recent_bucket ON rollup_recent (bucket, account_id, key_id);  -- by key too, which is in few rows of a bucket
+CREATE INDEX rollup_recent_bucket ON rollup_recent (bucket, account_id, key_id);  -- also by key, as a key has few rows per bucket
 
--- Half a day of UTC in one row for each key, route, model and status class, in two fifths of the space. What came late, or changed
--- by re-rating, is among the recent ones until the half day is packed again: the sums of both count.
+-- Half a UTC day in one row per key, route, model and status class, in two fifths of the space. Late events, and changes by
+-- re-rating, are in the recent rows until the half day is packed again; the sums of both count.
 CREATE TABLE rollup_packed (
     account_id          text NOT NULL,
-    half_day            timestamptz NOT NULL, -- its first moment
+    half_day            timestamptz NOT NULL, -- its start
     key_id              text NOT NULL,
     route               text NOT NULL,
     model               text NOT NULL,
     status_class        smallint NOT NULL,
-    quarters            smallint[] NOT NULL,  -- of an hour that have calls, 0 to 47 and in no order; the sums of each follow
-    requests            bigint[],             -- here and below: NULL for 0, also where all are
+    quarters            smallint[] NOT NULL,  -- quarters of an hour with calls, 0 to 47, unordered; the sums of each follow
+    requests            bigint[],             -- here and below: NULL for 0, also if all are 0
     limited             bigint[],
     input_tokens        bigint[],
     output_tokens       bigint[],
@@ -448,7 +448,7 @@ CREATE TABLE rollup_packed (
 );
 CREATE INDEX rollup_packed_half_day ON rollup_packed (half_day);  -- for operators: every account
 
--- Whoever asks for some buckets asks for their half days too: those are found by an index.
+-- Queries for buckets should also filter by their half days, which have an index.
 CREATE VIEW rollup AS
 SELECT date_bin('12 hours', bucket, 'epoch') AS half_day, rollup_recent.* FROM rollup_recent
 UNION ALL
@@ -459,25 +459,25 @@ SELECT half_day, half_day + quarter * interval '15 minutes', account_id, key_id,
        coalesce(duration_us[place], 0), coalesce(durations[place], 0), coalesce(kind_costs[place], 0)
 FROM rollup_packed CROSS JOIN LATERAL unnest(quarters) WITH ORDINALITY AS part (quarter, place);
 
--- What each process says that it counted, beside what the ledger took of it, by hour of UTC.
+-- What each process reported and what the ledger took, by UTC hour.
 CREATE TABLE spool_hour (
     spool_id                text NOT NULL,
     hour                    timestamptz NOT NULL,
-    requests                bigint NOT NULL DEFAULT 0,    -- of the events taken
+    requests                bigint NOT NULL DEFAULT 0,    -- in the events taken
     input_tokens            bigint NOT NULL DEFAULT 0,
     output_tokens           bigint NOT NULL DEFAULT 0,
-    taken_at                timestamptz,                  -- when such events came last
-    reported_requests       bigint NOT NULL DEFAULT 0,    -- as its process counted
+    taken_at                timestamptz,                  -- when the last of these events arrived
+    reported_requests       bigint NOT NULL DEFAULT 0,    -- as counted by its process
     reported_input_tokens   bigint NOT NULL DEFAULT 0,
     reported_output_tokens  bigint NOT NULL DEFAULT 0,
     reported_at             timestamptz,                  -- when these last changed
-    written                 bigint NOT NULL DEFAULT 0,    -- the number of the spool's next event when they did
+    written                 bigint NOT NULL DEFAULT 0,    -- the number of the spool's next event at that time
     PRIMARY KEY (spool_id, hour)
 ) WITH (fillfactor = 50);
 CREATE INDEX spool_hour_hour ON spool_hour (hour);
 
--- Both sides of each process and hour. What a report counts and the spool still holds is waiting, for a day at most. What the
--- ledger has beyond the last report of its process is no surplus: a process that is killed tells no last figures.
+-- Both sides per process and hour. Reported usage that is still in the spool is waiting, for at most a day. What the ledger
+-- took after the process's last report is not a surplus: a killed process does not report its final counts.
 CREATE VIEW spool_balance AS
 SELECT spool_id, service, host, replica, hour, reported_requests, requests, reported_input_tokens, input_tokens,
        reported_output_tokens, output_tokens, greatest(taken_at, compared.reported_at) AS changed_at,
@@ -511,32 +511,32 @@ CREATE TABLE ledger_check (
     surplus_tokens      bigint NOT NULL
 ) WITH (fillfactor = 50);
 
--- Events that the ledger did not take, with the reason; an operator may have them taken.
+-- Events that the ledger set aside, with the reason; an operator may accept them.
 CREATE TABLE event_aside (
     id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     spool_id  text NOT NULL,
-    number    bigint NOT NULL,                -- in its spool
-    service   text NOT NULL,                  -- whose token brought it
+    number    bigint NOT NULL,                -- in the spool
+    service   text NOT NULL,                  -- whose token sent it
     reason    text NOT NULL,
-    key_id    text,                           -- as the event says, where it can be read
+    key_id    text,                           -- as given in the event, if readable
     line      bytea NOT NULL
 );
 
 -- Sums of the roll-ups by one dimension, or by one within another, in buckets of four lengths. A page reads a few rows of
--- each length, however long its range and however many combinations of key, route, model and status there are. Keys have no
--- quarters of an hour: those were two of three rows, and the roll-ups hold few rows of each key in so short a time.
+-- each length, regardless of its range and of the number of combinations of key, route, model and status. Keys have no
+-- quarters of an hour: these would be two thirds of all rows, and the roll-ups have few rows per key in so short a time.
 
 CREATE TABLE usage_aggregate (
     account_id          text NOT NULL,
     length_s            integer NOT NULL CHECK (length_s IN (900, 7200, 86400, 604800)),
-    breakdown           text NOT NULL,        -- key, route, model, status; for days key>model and so on, too
-    inside              text NOT NULL,        -- the name before the >, '' where there is none
-    bucket              timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
-    part                text NOT NULL,        -- the name after it: a key, a route, a model or '', 2xx to 5xx
+    breakdown           text NOT NULL,        -- key, route, model, status; for days also key>model and so on
+    inside              text NOT NULL,        -- the value of the dimension before the >, or ''
+    bucket              timestamptz NOT NULL, -- its start, a multiple of its length since 1970 UTC
+    part                text NOT NULL,        -- the value of the other dimension: a key, a route, a model or '', 2xx to 5xx
     requests            bigint NOT NULL,
     limited             bigint NOT NULL,
-    client_errors       bigint NOT NULL,      -- answers of 400 to 499 that no limit caused
+    client_errors       bigint NOT NULL,      -- responses from 400 to 499 that no limit caused
     server_errors       bigint NOT NULL,
     input_tokens        bigint NOT NULL,
     output_tokens       bigint NOT NULL,
@@ -547,13 +547,13 @@ CREATE TABLE usage_aggregate (
     response_bytes      bigint NOT NULL,
     cost_nanousd        bigint NOT NULL,
     duration_us         bigint NOT NULL,
-    durations           numeric NOT NULL,     -- as in the roll-ups, and so is what follows
+    durations           numeric NOT NULL,     -- here and below: as in the roll-ups
     kind_costs          numeric NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, length_s, breakdown, inside, bucket, part)
 ) WITH (fillfactor = 90);
 CREATE INDEX usage_aggregate_of_all ON usage_aggregate (length_s, breakdown, bucket) WHERE inside = '';  -- for operators: every account
 
--- What the table must hold in buckets of some lengths, by the roll-ups: it is kept up with every batch.
+-- What the table should contain according to the roll-ups, in buckets of some lengths; every batch updates the table.
 CREATE FUNCTION usage_aggregate_of_rollups(first timestamptz, last timestamptz, lengths_s integer[]) RETURNS SETOF usage_aggregate
 LANGUAGE sql STABLE AS $$
 SELECT account_id, length_s, breakdown, inside, start AS bucket, part,
@@ -592,15 +592,15 @@ WHERE bucket >= first AND bucket < last
 GROUP BY account_id, length_s, breakdown, inside, start, part
 $$;
 
--- Counts of the kinds of use beyond the tokens that every call has, such as audio tokens, images and searches, by quarter
--- of an hour and by day. Few calls have any.
+-- Counts of other kinds of use than the usual tokens, such as audio tokens, images and searches, by quarter of an hour and
+-- by day. Few calls have any.
 CREATE TABLE usage_kind (
     account_id    text NOT NULL,
     length_s      integer NOT NULL CHECK (length_s IN (900, 86400)),
-    bucket        timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
+    bucket        timestamptz NOT NULL, -- its start, a multiple of its length since 1970 UTC
     key_id        text NOT NULL,
     route         text NOT NULL,
-    model         text NOT NULL,        -- '' where there is none
+    model         text NOT NULL,        -- '' if there is none
     status_class  smallint NOT NULL,
     kind          text NOT NULL,
     count         bigint NOT NULL,
@@ -608,13 +608,13 @@ CREATE TABLE usage_kind (
 ) WITH (fillfactor = 70);
 CREATE INDEX usage_kind_of_all ON usage_kind (length_s, bucket);  -- for operators: every account
 
--- Sums of the calls that name an end user, by key and that tag, by quarter of an hour and by day.
+-- Sums of calls with a tag (end user), by key and tag, by quarter of an hour and by day.
 CREATE TABLE usage_tag (
     account_id          text NOT NULL,
     length_s            integer NOT NULL CHECK (length_s IN (900, 86400)),
-    bucket              timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
+    bucket              timestamptz NOT NULL, -- its start, a multiple of its length since 1970 UTC
     key_id              text NOT NULL,
-    tag                 text NOT NULL,        -- '_other': those that are not kept apart on that day
+    tag                 text NOT NULL,        -- '_other': tags that are not kept separately on that day
     requests            bigint NOT NULL,
     limited             bigint NOT NULL,
     client_errors       bigint NOT NULL,
@@ -634,41 +634,41 @@ CREATE TABLE usage_tag (
 ) WITH (fillfactor = 70);
 CREATE INDEX usage_tag_of_all ON usage_tag (length_s, bucket);  -- for operators: every account
 
--- Own prices: they come before the public price list. Append-only: a later row of the same model, provider and account
--- takes over from its `valid_from` on, and one with the same `valid_from` corrects the one before.
+-- Own prices, which take precedence over the public price list. Append-only: a later row for the same model, provider and
+-- account applies from its `valid_from` on, and one with the same `valid_from` corrects the previous one.
 
 CREATE TABLE price (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,  -- 'own <id>' is the price_version of what it priced
-    model       text NOT NULL,                -- as answers name it, lower case
-    provider    text,                         -- NULL: whoever it is
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,  -- 'own <id>' is the price_version of calls priced by it
+    model       text NOT NULL,                -- as named in responses, in lower case
+    provider    text,                         -- NULL: any provider
     account_id  text REFERENCES account,      -- NULL: every account
     valid_from  timestamptz NOT NULL,
-    tiers       jsonb NOT NULL,               -- rates by input size, smallest first; whole nano-USD per million
+    tiers       jsonb NOT NULL,               -- rates by input size, smallest first; integer nano-USD per million
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX price_model ON price (model);
-CREATE INDEX price_account ON price (account_id) WHERE account_id IS NOT NULL;  -- whose keys' entries say so
+CREATE INDEX price_account ON price (account_id) WHERE account_id IS NOT NULL;  -- their keys' entries say so
 
--- The months that are over, as they were billed.
+-- Past months as billed.
 
 CREATE TABLE invoice (
     account_id      text NOT NULL REFERENCES account,
     period          date NOT NULL,            -- the first day of a UTC month
     plan_id         text NOT NULL,            -- the account's plan when the period was closed
-    plan_nanousd    bigint NOT NULL,          -- that plan's monthly price, or the days' shares where plans are pro-rated
-    usage_nanousd   bigint NOT NULL,          -- what the ledger said when the period was closed
+    plan_nanousd    bigint NOT NULL,          -- that plan's monthly price, or the sum of daily shares if plans are prorated
+    usage_nanousd   bigint NOT NULL,          -- according to the ledger when the period was closed
     requests        bigint NOT NULL,
     input_tokens    bigint NOT NULL,
     output_tokens   bigint NOT NULL,
     closed_at       timestamptz NOT NULL,
-    late_nanousd    bigint NOT NULL DEFAULT 0,    -- usage of earlier months that came after their invoices
-    lines           jsonb NOT NULL DEFAULT '[]',  -- what the total is made of
-    paid_at         timestamptz,                  -- said by an operator; NULL: it is due
+    late_nanousd    bigint NOT NULL DEFAULT 0,    -- usage of earlier months that arrived after their invoices
+    lines           jsonb NOT NULL DEFAULT '[]',  -- the items of the total
+    paid_at         timestamptz,                  -- set by an operator; NULL: due
     PRIMARY KEY (account_id, period)
 );
 
--- What was in force until a moment; what is in force now is in the rows themselves. Triggers write it, so that no way to change a
--- plan or an account goes past it.
+-- What was in force until a time; current values are in the plan and account rows. Triggers write these rows, so that no change
+-- of a plan or an account can bypass them.
 CREATE TABLE plan_price_before (
     plan_id         text NOT NULL REFERENCES plan ON DELETE CASCADE,
     until           timestamptz NOT NULL,
@@ -704,15 +704,15 @@ $$;
 CREATE TRIGGER keep_plan AFTER UPDATE OF plan_id ON account FOR EACH ROW
     WHEN (OLD.plan_id <> NEW.plan_id) EXECUTE FUNCTION keep_account_plan();
 
--- What owners are told, through which channels, and how each delivery went.
+-- Notifications to account owners: channels, notices, and the state of each delivery.
 
 CREATE TABLE notice_channel (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account_id  text NOT NULL REFERENCES account,
     form        text NOT NULL CHECK (form IN ('email', 'webhook', 'slack', 'discord')),
-    target      text NOT NULL,                -- an e-mail address, or the address of a webhook
-    secret      text,                         -- of a webhook: it signs with it
-    old_secret  text,                         -- it signs with this too for a day after `rotated_at`
+    target      text NOT NULL,                -- an e-mail address, or the URL of a webhook
+    secret      text,                         -- of a webhook, for signatures
+    old_secret  text,                         -- also used for signatures for a day after `rotated_at`
     rotated_at  timestamptz,
     kinds       text[] NOT NULL,
     created_by  text NOT NULL,
@@ -720,7 +720,7 @@ CREATE TABLE notice_channel (
 );
 CREATE INDEX notice_channel_account ON notice_channel (account_id);
 
--- Each thing that is told, once: `name` says which, with the threshold and the period.
+-- Each notice once: `name` identifies it, for example with the threshold and the period.
 CREATE TABLE notice (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     account_id  text NOT NULL REFERENCES account,
@@ -737,7 +737,7 @@ CREATE TABLE notice_delivery (
     notice_id     uuid NOT NULL REFERENCES notice ON DELETE CASCADE,
     channel_id    bigint NOT NULL REFERENCES notice_channel ON DELETE CASCADE,
     attempts      integer NOT NULL DEFAULT 0,
-    next_at       timestamptz DEFAULT now(),  -- NULL: delivered, or given up
+    next_at       timestamptz DEFAULT now(),  -- NULL: delivered or given up
     delivered_at  timestamptz,
     error         text,
     UNIQUE (notice_id, channel_id)
@@ -745,27 +745,27 @@ CREATE TABLE notice_delivery (
 CREATE INDEX notice_delivery_next ON notice_delivery (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX notice_delivery_channel ON notice_delivery (channel_id);
 
--- Writes of the API that came with an Idempotency-Key, and how they were answered; secrets are left out.
+-- API writes with an Idempotency-Key, and their responses without secrets.
 
 CREATE TABLE idempotency (
     hash         bytea PRIMARY KEY,           -- SHA-256 of method, path and the key
     fingerprint  bytea NOT NULL,              -- SHA-256 of the body
-    status       smallint,                    -- NULL: it is being done, or was broken off
+    status       smallint,                    -- NULL: in progress, or interrupted
     body         jsonb,
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX idempotency_created ON idempotency (created_at);
 
--- What the key service does by itself now and then, one of its processes each time.
+-- Periodic jobs; each run is done by one of the key service's processes.
 CREATE TABLE job (
     name        text PRIMARY KEY,
     done_at     timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 
--- What Grafana may read: views without hashes, e-mails and actors, and a role that sees nothing else. A viewer of a dashboard
--- can send any query through its data source, so these grants are the boundary.
--- The role cannot sign in until an operator says ALTER ROLE keygauge_grafana LOGIN PASSWORD '…': its settings below hold for
--- that very role only and are not inherited by others.
+-- What Grafana may read: views without hashes, e-mail addresses and actors, and a role that can read nothing else. A viewer of a
+-- dashboard can send any query through its data source, so these grants are the security boundary.
+-- The role cannot sign in until an operator runs ALTER ROLE keygauge_grafana LOGIN PASSWORD '…': the settings below apply to
+-- this role only and are not inherited by others.
 
 CREATE SCHEMA grafana;
 
@@ -780,7 +780,7 @@ SELECT key.id, key.name, key.account_id, account.name AS account_name, account.p
        (SELECT max(created_at) FROM key_secret WHERE key_id = key.id) AS rotated_at
 FROM key JOIN account ON account.id = key.account_id;
 
--- The budgets: how much of each is used in its current period. A state whose period is over counts as unused, and tells no reset.
+-- Quotas: how much of each is used in its current period. A state whose period has ended counts as unused, without a reset time.
 CREATE VIEW grafana.quota AS
 SELECT state.account_id, CASE lim.subject WHEN 'key' THEN subject.id END AS key_id, lim.name AS limit_name, lim.unit, lim.period,
        lim.amount, CASE WHEN ends_at > now() THEN state.cells[1] ELSE 0 END AS used,
@@ -792,14 +792,14 @@ CROSS JOIN LATERAL (
 ) AS subject
 JOIN plan_limit AS lim ON lim.id = subject.limit_id AND lim.period IS NOT NULL AND NOT lim.per_tag;
 
--- Calls per bucket of durations, from a number that has twelve digits for each, the first bucket's last.
+-- Calls per duration bucket, from a number with twelve digits per bucket, the first bucket in the lowest digits.
 CREATE FUNCTION grafana.duration_counts(durations numeric) RETURNS bigint[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT array_agg(substr(digits, 241 - 12 * place, 12)::bigint ORDER BY place)
 FROM lpad(durations::text, 240, '0') AS digits, generate_series(1, 20) AS place
 $$;
 
--- Queries of a range of buckets name its half days of UTC too: those are found by an index.
+-- Queries for a range of buckets should also filter by its UTC half days, which have an index.
 CREATE VIEW grafana.rollup AS
 SELECT bucket, account_id, key_id, route, model, status_class, requests, limited, input_tokens, output_tokens,
        cache_read_tokens, cache_write_tokens, reasoning_tokens, request_bytes, response_bytes, cost_nanousd, duration_us,
@@ -812,7 +812,7 @@ SELECT id, time, account_id, key_id, route, method, status, error, ip, duration_
        reasoning_tokens, usage_status, cost_nanousd, outcome, limit_name, trace_id, requested_model
 FROM event;
 
--- For annotations: what was done to what, not by whom.
+-- For annotations: actions and their subjects, without actors.
 CREATE VIEW grafana.change AS
 SELECT id, at, account_id, action, subject FROM audit;
 
@@ -824,26 +824,27 @@ SELECT id, next, updated_at FROM spool;
 
 CREATE VIEW grafana.spool_balance AS SELECT * FROM spool_balance;
 
--- Usage over long ranges, read from a few rows a day and only at the range's ends from the roll-ups.
+-- Usage over long ranges, read from a few rows per day, and from the roll-ups only at the ends of the range.
 CREATE VIEW grafana.usage_aggregate AS
 SELECT account_id, length_s, breakdown, inside, bucket, part, requests, limited, client_errors, server_errors, input_tokens,
        output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, request_bytes, response_bytes, cost_nanousd,
        duration_us
 FROM usage_aggregate;
 
--- Kinds of use beyond the tokens of every call: audio, images, searches, seconds.
+-- Kinds of use other than the usual tokens: audio, images, searches, seconds.
 CREATE VIEW grafana.usage_kind AS
 SELECT account_id, length_s, bucket, key_id, route, model, status_class, kind, count FROM usage_kind;
 
--- Dashboards compare with lists of names, not with regular expressions: any name can be quoted.
--- A route or model as Grafana writes it among those that are picked: a double quote gets a backslash there.
+-- Dashboards compare with lists of names, not with regular expressions, as any name can be quoted.
+-- A route or model as Grafana formats selected values: double quotes are escaped by a backslash.
 CREATE FUNCTION grafana.as_picked(name text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT coalesce(nullif(replace(name, '"', '\"'), ''), 'no model')
 $$;
 
--- Usage of keys by model or by route (`what`), in quarters of an hour from `first` to `last`, of calls whose other one of the two
--- is in `others`. Where bars are of a day or wider and `others` (or NULL) leaves nothing out, whole days come as one row each.
+-- Usage of keys by model or route (`what`), in quarters of an hour from `first` to `last`, of calls whose route or model (the
+-- other one of the two) is in `others`. If bars are a day or wider and `others` excludes nothing (or is NULL), whole days are
+-- one row each.
 CREATE FUNCTION grafana.usage(what text, first timestamptz, last timestamptz, bar interval, others text[])
 RETURNS TABLE (bucket timestamptz, account_id text, key_id text, name text, requests bigint, failed bigint, refused bigint,
                limited bigint, input_tokens bigint, output_tokens bigint, cache_read_tokens bigint, cost_nanousd bigint, duration_us bigint)
@@ -876,7 +877,7 @@ WHERE (r.bucket >= first AND r.bucket < span.days_from OR r.bucket >= greatest(s
     AND (others IS NULL OR grafana.as_picked(CASE what WHEN 'model' THEN r.route ELSE r.model END) = ANY (others))
 $$;
 
--- A quantile in seconds of durations that were counted by bucket; within a bucket they are taken to lie evenly.
+-- A quantile in seconds of durations counted by bucket; within a bucket, they are assumed to be evenly distributed.
 CREATE FUNCTION grafana.quantile(counts bigint[], share float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 WITH bucket AS (
@@ -891,7 +892,7 @@ ORDER BY place
 LIMIT 1
 $$;
 
--- Latency in seconds over time of what is picked: call by call where the range is short, else from the roll-ups.
+-- Latency in seconds over time for the selection: from single calls if the range is short, else from the roll-ups.
 CREATE FUNCTION grafana.latency(first timestamptz, last timestamptz, bar interval, accounts text[], keys text[], endpoints text[],
                                 models text[])
 RETURNS TABLE (bucket timestamptz, p50 float8, p95 float8, p99 float8)
@@ -926,7 +927,7 @@ BEGIN
     ALTER ROLE keygauge_grafana SET timezone = 'UTC';
 EXCEPTION
     WHEN duplicate_object OR unique_violation THEN
-        NULL;  -- made for another database of this server, perhaps in this very moment
+        NULL;  -- created for another database of this server, perhaps concurrently
     WHEN insufficient_privilege THEN
         RAISE NOTICE 'no role keygauge_grafana: % may not create roles; make one and grant it SELECT on the schema grafana',
             current_user;

@@ -1,12 +1,12 @@
--- Plans, accounts, who may sign in, and the tokens of services, operators and Prometheus.
+-- Plans, accounts, members, sessions, and the tokens of services, operators, Prometheus and accounts.
 
 CREATE TABLE plan (
     id          text PRIMARY KEY,             -- a slug: free, pro, vip
     name        text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
-    monthly_nanousd bigint CHECK (monthly_nanousd >= 0), -- what it costs a month; NULL: nothing but the usage
-    providers   text[] NOT NULL DEFAULT '{}',            -- whose answers a route gives: /v1/chat/*=deepseek
-    prorated    boolean NOT NULL DEFAULT false           -- billed by the day; else the plan at month end, whole
+    monthly_nanousd bigint CHECK (monthly_nanousd >= 0), -- price per month; NULL: usage only
+    providers   text[] NOT NULL DEFAULT '{}',            -- which provider answers on a route: /v1/chat/*=deepseek
+    prorated    boolean NOT NULL DEFAULT false           -- billed by the day; else the plan at month end is billed in full
 );
 
 CREATE TABLE account (
@@ -17,7 +17,7 @@ CREATE TABLE account (
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 
--- Who may sign in to the portal. An address may be a member of many accounts, each with a password of its own.
+-- Portal users. An e-mail address may be a member of many accounts, each with its own password.
 CREATE TABLE member (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account_id     text REFERENCES account,   -- NULL: an operator, who sees every account
@@ -25,21 +25,21 @@ CREATE TABLE member (
     role           text NOT NULL DEFAULT 'owner' CHECK (role IN ('owner', 'member', 'viewer', 'operator')),
     password_hash  text NOT NULL,             -- argon2id
     created_at     timestamptz NOT NULL DEFAULT now(),
-    is_verified    boolean NOT NULL DEFAULT false,  -- an operator gave the address, or the sign-on's provider vouched for it
+    is_verified    boolean NOT NULL DEFAULT false,  -- address given by an operator, or confirmed by single sign-on
     CHECK ((account_id IS NULL) = (role = 'operator'))
 );
 CREATE UNIQUE INDEX member_email ON member (email, coalesce(account_id, ''));
 
--- How a member wants the portal to write times and numbers; NULL: as the browser asks.
+-- A member's formats for times and numbers; NULL: the browser's.
 CREATE TABLE member_preference (
     member_id  bigint PRIMARY KEY REFERENCES member ON DELETE CASCADE,
     zone       text,
     locale     text,
-    hours      integer CHECK (hours IN (12, 24)), -- of a clock; NULL: as the format has it
-    language   text                               -- of texts
+    hours      integer CHECK (hours IN (12, 24)), -- 12- or 24-hour clock; NULL: the locale's
+    language   text                               -- language of texts
 );
 
--- What a member has read on the overview and does not want to see again.
+-- Alerts on the overview that a member has dismissed.
 CREATE TABLE dismissed_alert (
     member_id  bigint NOT NULL REFERENCES member ON DELETE CASCADE,
     name       text NOT NULL,
@@ -54,17 +54,17 @@ CREATE TABLE session (
     csrf_token  text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     ends_at     timestamptz NOT NULL,
-    account_id  text REFERENCES account       -- that an operator looks at
+    account_id  text REFERENCES account       -- that an operator is viewing
 );
 
--- Forms that work once, so that reloading the page of a new key does not make another.
+-- Forms that can be submitted once, so that reloading the page of a new key does not create another.
 CREATE TABLE spent_form (
     session_hash  bytea NOT NULL REFERENCES session ON DELETE CASCADE,
     form_id       text NOT NULL,
     PRIMARY KEY (session_hash, form_id)
 );
 
--- Failed sign-ins, to slow guessing; rows older than the window are deleted as they are met.
+-- Failed sign-ins, to slow down guessing; rows older than the window are deleted as they are found.
 CREATE TABLE sign_in_failure (
     email       text NOT NULL,
     ip          text NOT NULL,
@@ -74,11 +74,11 @@ CREATE INDEX sign_in_failure_email ON sign_in_failure (email, at);
 CREATE INDEX sign_in_failure_ip ON sign_in_failure (ip, at);
 CREATE INDEX sign_in_failure_at ON sign_in_failure (at);
 
--- One-time links by which people get in without mail.
+-- One-time invitation links, for use without e-mail delivery.
 CREATE TABLE invitation (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     hash        bytea NOT NULL UNIQUE,        -- SHA-256 of the link's secret
-    account_id  text REFERENCES account,      -- NULL: of an operator
+    account_id  text REFERENCES account,      -- NULL: for an operator
     email       text NOT NULL,
     role        text NOT NULL CHECK (role IN ('owner', 'member', 'viewer', 'operator')),
     created_by  text NOT NULL,
@@ -88,20 +88,20 @@ CREATE TABLE invitation (
 );
 CREATE INDEX invitation_account ON invitation (account_id);
 
--- Bearer tokens beside the two of the environment: of services, operators, Prometheus and accounts, each named, and
--- revoked by itself.
+-- Bearer tokens in addition to the environment's two: for services, operators, Prometheus and accounts, each with a name
+-- and individually revocable.
 CREATE TABLE token (
     id            text PRIMARY KEY,           -- 12 characters, base62
     kind          text NOT NULL CHECK (kind IN ('service', 'admin', 'metrics', 'account')),
-    account_id    text REFERENCES account,    -- of an account: it reaches nothing else
-    name          text NOT NULL,              -- of the service, or of who or what acts; many tokens may share it
+    account_id    text REFERENCES account,    -- the only account that a token of this kind can access
+    name          text NOT NULL,              -- of the service or actor; several tokens may share it
     scope         text NOT NULL DEFAULT 'all' CHECK (scope IN ('read', 'keys', 'billing', 'all', 'manage')),
     hash          bytea NOT NULL UNIQUE,      -- SHA-256 of 256 random bits
     created_at    timestamptz NOT NULL DEFAULT now(),
     created_by    text NOT NULL,
     expires_at    timestamptz,
     revoked_at    timestamptz,
-    last_used_at  timestamptz,                -- within a minute
+    last_used_at  timestamptz,                -- accurate to a minute
     CHECK ((kind = 'account') = (account_id IS NOT NULL)),
     CHECK (CASE kind WHEN 'admin' THEN scope <> 'manage' WHEN 'account' THEN scope IN ('read', 'manage')
            ELSE scope = 'all' END)

@@ -1,7 +1,7 @@
--- What changed: for the replicas, and for people.
+-- Changes: the feed for replicas, and the audit log for people.
 
--- The change feed. Numbered in commit order: writers hold an advisory transaction lock while they take a number. A changed
--- plan is one entry, however many keys use it.
+-- The change feed, numbered in commit order: writers hold an advisory transaction lock while they take a number. A changed
+-- plan is one entry, regardless of how many keys use it.
 CREATE TABLE key_change (
     number      bigint PRIMARY KEY,
     key_id      text,
@@ -10,7 +10,7 @@ CREATE TABLE key_change (
     CHECK (num_nonnulls(key_id, plan_id) = 1)
 );
 
--- What was done by whom; append-only, never a secret.
+-- The audit log: who changed what; append-only, without secrets.
 CREATE TABLE audit (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),

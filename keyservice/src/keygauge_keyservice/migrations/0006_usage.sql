@@ -1,17 +1,17 @@
 -- Sums of the roll-ups by one dimension, or by one within another, in buckets of four lengths. A page reads a few rows of
--- each length, however long its range and however many combinations of key, route, model and status there are. Keys have no
--- quarters of an hour: those were two of three rows, and the roll-ups hold few rows of each key in so short a time.
+-- each length, regardless of its range and of the number of combinations of key, route, model and status. Keys have no
+-- quarters of an hour: these would be two thirds of all rows, and the roll-ups have few rows per key in so short a time.
 
 CREATE TABLE usage_aggregate (
     account_id          text NOT NULL,
     length_s            integer NOT NULL CHECK (length_s IN (900, 7200, 86400, 604800)),
-    breakdown           text NOT NULL,        -- key, route, model, status; for days key>model and so on, too
-    inside              text NOT NULL,        -- the name before the >, '' where there is none
-    bucket              timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
-    part                text NOT NULL,        -- the name after it: a key, a route, a model or '', 2xx to 5xx
+    breakdown           text NOT NULL,        -- key, route, model, status; for days also key>model and so on
+    inside              text NOT NULL,        -- the value of the dimension before the >, or ''
+    bucket              timestamptz NOT NULL, -- its start, a multiple of its length since 1970 UTC
+    part                text NOT NULL,        -- the value of the other dimension: a key, a route, a model or '', 2xx to 5xx
     requests            bigint NOT NULL,
     limited             bigint NOT NULL,
-    client_errors       bigint NOT NULL,      -- answers of 400 to 499 that no limit caused
+    client_errors       bigint NOT NULL,      -- responses from 400 to 499 that no limit caused
     server_errors       bigint NOT NULL,
     input_tokens        bigint NOT NULL,
     output_tokens       bigint NOT NULL,
@@ -22,13 +22,13 @@ CREATE TABLE usage_aggregate (
     response_bytes      bigint NOT NULL,
     cost_nanousd        bigint NOT NULL,
     duration_us         bigint NOT NULL,
-    durations           numeric NOT NULL,     -- as in the roll-ups, and so is what follows
+    durations           numeric NOT NULL,     -- here and below: as in the roll-ups
     kind_costs          numeric NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, length_s, breakdown, inside, bucket, part)
 ) WITH (fillfactor = 90);
 CREATE INDEX usage_aggregate_of_all ON usage_aggregate (length_s, breakdown, bucket) WHERE inside = '';  -- for operators: every account
 
--- What the table must hold in buckets of some lengths, by the roll-ups: it is kept up with every batch.
+-- What the table should contain according to the roll-ups, in buckets of some lengths; every batch updates the table.
 CREATE FUNCTION usage_aggregate_of_rollups(first timestamptz, last timestamptz, lengths_s integer[]) RETURNS SETOF usage_aggregate
 LANGUAGE sql STABLE AS $$
 SELECT account_id, length_s, breakdown, inside, start AS bucket, part,
@@ -67,15 +67,15 @@ WHERE bucket >= first AND bucket < last
 GROUP BY account_id, length_s, breakdown, inside, start, part
 $$;
 
--- Counts of the kinds of use beyond the tokens that every call has, such as audio tokens, images and searches, by quarter
--- of an hour and by day. Few calls have any.
+-- Counts of other kinds of use than the usual tokens, such as audio tokens, images and searches, by quarter of an hour and
+-- by day. Few calls have any.
 CREATE TABLE usage_kind (
     account_id    text NOT NULL,
     length_s      integer NOT NULL CHECK (length_s IN (900, 86400)),
-    bucket        timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
+    bucket        timestamptz NOT NULL, -- its start, a multiple of its length since 1970 UTC
     key_id        text NOT NULL,
     route         text NOT NULL,
-    model         text NOT NULL,        -- '' where there is none
+    model         text NOT NULL,        -- '' if there is none
     status_class  smallint NOT NULL,
     kind          text NOT NULL,
     count         bigint NOT NULL,
@@ -83,13 +83,13 @@ CREATE TABLE usage_kind (
 ) WITH (fillfactor = 70);
 CREATE INDEX usage_kind_of_all ON usage_kind (length_s, bucket);  -- for operators: every account
 
--- Sums of the calls that name an end user, by key and that tag, by quarter of an hour and by day.
+-- Sums of calls with a tag (end user), by key and tag, by quarter of an hour and by day.
 CREATE TABLE usage_tag (
     account_id          text NOT NULL,
     length_s            integer NOT NULL CHECK (length_s IN (900, 86400)),
-    bucket              timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
+    bucket              timestamptz NOT NULL, -- its start, a multiple of its length since 1970 UTC
     key_id              text NOT NULL,
-    tag                 text NOT NULL,        -- '_other': those that are not kept apart on that day
+    tag                 text NOT NULL,        -- '_other': tags that are not kept separately on that day
     requests            bigint NOT NULL,
     limited             bigint NOT NULL,
     client_errors       bigint NOT NULL,

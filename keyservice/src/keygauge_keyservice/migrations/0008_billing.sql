@@ -1,23 +1,23 @@
--- The months that are over, as they were billed.
+-- Past months as billed.
 
 CREATE TABLE invoice (
     account_id      text NOT NULL REFERENCES account,
     period          date NOT NULL,            -- the first day of a UTC month
     plan_id         text NOT NULL,            -- the account's plan when the period was closed
-    plan_nanousd    bigint NOT NULL,          -- that plan's monthly price, or the days' shares where plans are pro-rated
-    usage_nanousd   bigint NOT NULL,          -- what the ledger said when the period was closed
+    plan_nanousd    bigint NOT NULL,          -- that plan's monthly price, or the sum of daily shares if plans are prorated
+    usage_nanousd   bigint NOT NULL,          -- according to the ledger when the period was closed
     requests        bigint NOT NULL,
     input_tokens    bigint NOT NULL,
     output_tokens   bigint NOT NULL,
     closed_at       timestamptz NOT NULL,
-    late_nanousd    bigint NOT NULL DEFAULT 0,    -- usage of earlier months that came after their invoices
-    lines           jsonb NOT NULL DEFAULT '[]',  -- what the total is made of
-    paid_at         timestamptz,                  -- said by an operator; NULL: it is due
+    late_nanousd    bigint NOT NULL DEFAULT 0,    -- usage of earlier months that arrived after their invoices
+    lines           jsonb NOT NULL DEFAULT '[]',  -- the items of the total
+    paid_at         timestamptz,                  -- set by an operator; NULL: due
     PRIMARY KEY (account_id, period)
 );
 
--- What was in force until a moment; what is in force now is in the rows themselves. Triggers write it, so that no way to change a
--- plan or an account goes past it.
+-- What was in force until a time; current values are in the plan and account rows. Triggers write these rows, so that no change
+-- of a plan or an account can bypass them.
 CREATE TABLE plan_price_before (
     plan_id         text NOT NULL REFERENCES plan ON DELETE CASCADE,
     until           timestamptz NOT NULL,

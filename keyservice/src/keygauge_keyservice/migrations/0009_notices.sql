@@ -1,12 +1,12 @@
--- What owners are told, through which channels, and how each delivery went.
+-- Notifications to account owners: channels, notices, and the state of each delivery.
 
 CREATE TABLE notice_channel (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account_id  text NOT NULL REFERENCES account,
     form        text NOT NULL CHECK (form IN ('email', 'webhook', 'slack', 'discord')),
-    target      text NOT NULL,                -- an e-mail address, or the address of a webhook
-    secret      text,                         -- of a webhook: it signs with it
-    old_secret  text,                         -- it signs with this too for a day after `rotated_at`
+    target      text NOT NULL,                -- an e-mail address, or the URL of a webhook
+    secret      text,                         -- of a webhook, for signatures
+    old_secret  text,                         -- also used for signatures for a day after `rotated_at`
     rotated_at  timestamptz,
     kinds       text[] NOT NULL,
     created_by  text NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE notice_channel (
 );
 CREATE INDEX notice_channel_account ON notice_channel (account_id);
 
--- Each thing that is told, once: `name` says which, with the threshold and the period.
+-- Each notice once: `name` identifies it, for example with the threshold and the period.
 CREATE TABLE notice (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     account_id  text NOT NULL REFERENCES account,
@@ -31,7 +31,7 @@ CREATE TABLE notice_delivery (
     notice_id     uuid NOT NULL REFERENCES notice ON DELETE CASCADE,
     channel_id    bigint NOT NULL REFERENCES notice_channel ON DELETE CASCADE,
     attempts      integer NOT NULL DEFAULT 0,
-    next_at       timestamptz DEFAULT now(),  -- NULL: delivered, or given up
+    next_at       timestamptz DEFAULT now(),  -- NULL: delivered or given up
     delivered_at  timestamptz,
     error         text,
     UNIQUE (notice_id, channel_id)

@@ -1,7 +1,7 @@
--- What Grafana may read: views without hashes, e-mails and actors, and a role that sees nothing else. A viewer of a dashboard
--- can send any query through its data source, so these grants are the boundary.
--- The role cannot sign in until an operator says ALTER ROLE keygauge_grafana LOGIN PASSWORD '…': its settings below hold for
--- that very role only and are not inherited by others.
+-- What Grafana may read: views without hashes, e-mail addresses and actors, and a role that can read nothing else. A viewer of a
+-- dashboard can send any query through its data source, so these grants are the security boundary.
+-- The role cannot sign in until an operator runs ALTER ROLE keygauge_grafana LOGIN PASSWORD '…': the settings below apply to
+-- this role only and are not inherited by others.
 
 CREATE SCHEMA grafana;
 
@@ -16,7 +16,7 @@ SELECT key.id, key.name, key.account_id, account.name AS account_name, account.p
        (SELECT max(created_at) FROM key_secret WHERE key_id = key.id) AS rotated_at
 FROM key JOIN account ON account.id = key.account_id;
 
--- The budgets: how much of each is used in its current period. A state whose period is over counts as unused, and tells no reset.
+-- Quotas: how much of each is used in its current period. A state whose period has ended counts as unused, without a reset time.
 CREATE VIEW grafana.quota AS
 SELECT state.account_id, CASE lim.subject WHEN 'key' THEN subject.id END AS key_id, lim.name AS limit_name, lim.unit, lim.period,
        lim.amount, CASE WHEN ends_at > now() THEN state.cells[1] ELSE 0 END AS used,
@@ -28,14 +28,14 @@ CROSS JOIN LATERAL (
 ) AS subject
 JOIN plan_limit AS lim ON lim.id = subject.limit_id AND lim.period IS NOT NULL AND NOT lim.per_tag;
 
--- Calls per bucket of durations, from a number that has twelve digits for each, the first bucket's last.
+-- Calls per duration bucket, from a number with twelve digits per bucket, the first bucket in the lowest digits.
 CREATE FUNCTION grafana.duration_counts(durations numeric) RETURNS bigint[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT array_agg(substr(digits, 241 - 12 * place, 12)::bigint ORDER BY place)
 FROM lpad(durations::text, 240, '0') AS digits, generate_series(1, 20) AS place
 $$;
 
--- Queries of a range of buckets name its half days of UTC too: those are found by an index.
+-- Queries for a range of buckets should also filter by its UTC half days, which have an index.
 CREATE VIEW grafana.rollup AS
 SELECT bucket, account_id, key_id, route, model, status_class, requests, limited, input_tokens, output_tokens,
        cache_read_tokens, cache_write_tokens, reasoning_tokens, request_bytes, response_bytes, cost_nanousd, duration_us,
@@ -48,7 +48,7 @@ SELECT id, time, account_id, key_id, route, method, status, error, ip, duration_
        reasoning_tokens, usage_status, cost_nanousd, outcome, limit_name, trace_id, requested_model
 FROM event;
 
--- For annotations: what was done to what, not by whom.
+-- For annotations: actions and their subjects, without actors.
 CREATE VIEW grafana.change AS
 SELECT id, at, account_id, action, subject FROM audit;
 
@@ -60,26 +60,27 @@ SELECT id, next, updated_at FROM spool;
 
 CREATE VIEW grafana.spool_balance AS SELECT * FROM spool_balance;
 
--- Usage over long ranges, read from a few rows a day and only at the range's ends from the roll-ups.
+-- Usage over long ranges, read from a few rows per day, and from the roll-ups only at the ends of the range.
 CREATE VIEW grafana.usage_aggregate AS
 SELECT account_id, length_s, breakdown, inside, bucket, part, requests, limited, client_errors, server_errors, input_tokens,
        output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, request_bytes, response_bytes, cost_nanousd,
        duration_us
 FROM usage_aggregate;
 
--- Kinds of use beyond the tokens of every call: audio, images, searches, seconds.
+-- Kinds of use other than the usual tokens: audio, images, searches, seconds.
 CREATE VIEW grafana.usage_kind AS
 SELECT account_id, length_s, bucket, key_id, route, model, status_class, kind, count FROM usage_kind;
 
--- Dashboards compare with lists of names, not with regular expressions: any name can be quoted.
--- A route or model as Grafana writes it among those that are picked: a double quote gets a backslash there.
+-- Dashboards compare with lists of names, not with regular expressions, as any name can be quoted.
+-- A route or model as Grafana formats selected values: double quotes are escaped by a backslash.
 CREATE FUNCTION grafana.as_picked(name text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT coalesce(nullif(replace(name, '"', '\"'), ''), 'no model')
 $$;
 
--- Usage of keys by model or by route (`what`), in quarters of an hour from `first` to `last`, of calls whose other one of the two
--- is in `others`. Where bars are of a day or wider and `others` (or NULL) leaves nothing out, whole days come as one row each.
+-- Usage of keys by model or route (`what`), in quarters of an hour from `first` to `last`, of calls whose route or model (the
+-- other one of the two) is in `others`. If bars are a day or wider and `others` excludes nothing (or is NULL), whole days are
+-- one row each.
 CREATE FUNCTION grafana.usage(what text, first timestamptz, last timestamptz, bar interval, others text[])
 RETURNS TABLE (bucket timestamptz, account_id text, key_id text, name text, requests bigint, failed bigint, refused bigint,
                limited bigint, input_tokens bigint, output_tokens bigint, cache_read_tokens bigint, cost_nanousd bigint, duration_us bigint)
@@ -112,7 +113,7 @@ WHERE (r.bucket >= first AND r.bucket < span.days_from OR r.bucket >= greatest(s
     AND (others IS NULL OR grafana.as_picked(CASE what WHEN 'model' THEN r.route ELSE r.model END) = ANY (others))
 $$;
 
--- A quantile in seconds of durations that were counted by bucket; within a bucket they are taken to lie evenly.
+-- A quantile in seconds of durations counted by bucket; within a bucket, they are assumed to be evenly distributed.
 CREATE FUNCTION grafana.quantile(counts bigint[], share float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 WITH bucket AS (
@@ -127,7 +128,7 @@ ORDER BY place
 LIMIT 1
 $$;
 
--- Latency in seconds over time of what is picked: call by call where the range is short, else from the roll-ups.
+-- Latency in seconds over time for the selection: from single calls if the range is short, else from the roll-ups.
 CREATE FUNCTION grafana.latency(first timestamptz, last timestamptz, bar interval, accounts text[], keys text[], endpoints text[],
                                 models text[])
 RETURNS TABLE (bucket timestamptz, p50 float8, p95 float8, p99 float8)
@@ -162,7 +163,7 @@ BEGIN
     ALTER ROLE keygauge_grafana SET timezone = 'UTC';
 EXCEPTION
     WHEN duplicate_object OR unique_violation THEN
-        NULL;  -- made for another database of this server, perhaps in this very moment
+        NULL;  -- created for another database of this server, perhaps concurrently
     WHEN insufficient_privilege THEN
         RAISE NOTICE 'no role keygauge_grafana: % may not create roles; make one and grant it SELECT on the schema grafana',
             current_user;
