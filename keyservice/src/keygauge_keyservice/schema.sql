@@ -39,7 +39,7 @@ CREATE TABLE member_preference (
     zone       text,
     locale     text,
     hours      integer CHECK (hours IN (12, 24)), -- 12- or 24-hour clock; NULL: the locale's
-    language   text                               -- language of texts
+    language   text
 );
 
 -- Alerts on the overview that a member has dismissed.
@@ -459,11 +459,11 @@ SELECT half_day, half_day + quarter * interval '15 minutes', account_id, key_id,
        coalesce(duration_us[place], 0), coalesce(durations[place], 0), coalesce(kind_costs[place], 0)
 FROM rollup_packed CROSS JOIN LATERAL unnest(quarters) WITH ORDINALITY AS part (quarter, place);
 
--- What each process reported and what the ledger took, by UTC hour.
+-- Usage reported by each process and usage ingested into the ledger, by UTC hour.
 CREATE TABLE spool_hour (
     spool_id                text NOT NULL,
     hour                    timestamptz NOT NULL,
-    requests                bigint NOT NULL DEFAULT 0,    -- in the events taken
+    requests                bigint NOT NULL DEFAULT 0,    -- in the events ingested
     input_tokens            bigint NOT NULL DEFAULT 0,
     output_tokens           bigint NOT NULL DEFAULT 0,
     taken_at                timestamptz,                  -- when the last of these events arrived
@@ -477,7 +477,7 @@ CREATE TABLE spool_hour (
 CREATE INDEX spool_hour_hour ON spool_hour (hour);
 
 -- Both sides per process and hour. Reported usage that is still in the spool is waiting, for at most a day. What the ledger
--- took after the process's last report is not a surplus: a killed process does not report its final counts.
+-- ingested after the process's last report is not a surplus: a killed process does not report its final counts.
 CREATE VIEW spool_balance AS
 SELECT spool_id, service, host, replica, hour, reported_requests, requests, reported_input_tokens, input_tokens,
        reported_output_tokens, output_tokens, greatest(taken_at, compared.reported_at) AS changed_at,
@@ -647,9 +647,9 @@ CREATE TABLE price (
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX price_model ON price (model);
-CREATE INDEX price_account ON price (account_id) WHERE account_id IS NOT NULL;  -- their keys' entries say so
+CREATE INDEX price_account ON price (account_id) WHERE account_id IS NOT NULL;  -- to mark the key entries of these accounts
 
--- Past months as billed.
+-- Invoices, and the histories of plan prices and accounts' plans.
 
 CREATE TABLE invoice (
     account_id      text NOT NULL REFERENCES account,
@@ -662,7 +662,7 @@ CREATE TABLE invoice (
     output_tokens   bigint NOT NULL,
     closed_at       timestamptz NOT NULL,
     late_nanousd    bigint NOT NULL DEFAULT 0,    -- usage of earlier months that arrived after their invoices
-    lines           jsonb NOT NULL DEFAULT '[]',  -- the items of the total
+    lines           jsonb NOT NULL DEFAULT '[]',  -- line items, which add up to the total
     paid_at         timestamptz,                  -- set by an operator; NULL: due
     PRIMARY KEY (account_id, period)
 );

@@ -36,7 +36,7 @@ def test_each_change_is_audited_once(connection, account):
     ]
 
 
-def test_what_is_not_there_is_told_and_changes_nothing(connection, account):
+def test_unknown_plans_and_accounts_raise_404_and_change_nothing(connection, account):
     for change in (
         lambda: accounts.create(connection, name="Beta", plan_id="none", actor="test"),
         lambda: accounts.change_plan(connection, account.id, "none", actor="test"),
@@ -48,14 +48,14 @@ def test_what_is_not_there_is_told_and_changes_nothing(connection, account):
     assert accounts.list_accounts(connection) == [account]
 
 
-def test_an_account_with_keys_is_not_deleted(connection, account, settings):
+def test_an_account_with_keys_cannot_be_deleted(connection, account, settings):
     keys.create(connection, peppers=settings.peppers, account_id=account.id, name="prod", actor="test")
     with pytest.raises(Problem, match="Suspend it instead"):
         accounts.delete(connection, account.id, actor="test")
     assert accounts.find(connection, account.id) == account
 
 
-def test_an_account_without_a_history_is_deleted_with_all_it_has(connection, account):
+def test_an_account_without_history_is_deleted_with_all_its_rows(connection, account):
     own = {"account_id": account.id, "actor": "test"}
     ada = {"email": "ada@acme.example", "password": "correct horse battery"}
     member = members.create(connection, **ada, **own)

@@ -19,7 +19,7 @@ def member_ids(connection):
     ]
 
 
-def test_an_alert_is_hidden_from_who_dismissed_it_for_a_week(connection, member_ids):
+def test_a_dismissed_alert_is_hidden_from_that_member_for_a_week(connection, member_ids):
     ann, bob = member_ids
     dismissals.add(connection, ann, "quota:rpm", now=NOW)
     assert dismissals.find(connection, ann, now=NOW + timedelta(days=6)) == {"quota:rpm"}

@@ -29,7 +29,7 @@ def refused(status):
     assert caught.value.status == status
 
 
-def test_a_link_makes_a_member_once(connection, invite):
+def test_a_link_can_be_accepted_once(connection, invite):
     made, token = invite(" Ann@People.example ")
     assert (made.email, invitations.find(connection, token)) == (EMAIL, made)
     member = invitations.accept(connection, token, PASSWORD)
@@ -39,13 +39,13 @@ def test_a_link_makes_a_member_once(connection, invite):
         invitations.accept(connection, token, PASSWORD)
 
 
-def test_the_secret_is_kept_nowhere(connection, invite):
+def test_the_secret_is_not_stored(connection, invite):
     _, token = invite()
     (row,) = connection.execute("SELECT * FROM invitation").fetchall()
     assert token not in str(row)
 
 
-def test_a_later_invitation_ends_the_one_before_and_one_that_is_over_is_none(connection, invite, account_id):
+def test_a_new_invitation_replaces_the_previous_one_and_expired_ones_are_rejected(connection, invite, account_id):
     _, first = invite()
     _, second = invite()
     assert invitations.find(connection, first) is None
@@ -56,14 +56,14 @@ def test_a_later_invitation_ends_the_one_before_and_one_that_is_over_is_none(con
         invitations.accept(connection, second, PASSWORD)
 
 
-def test_a_weak_password_spends_no_link(connection, invite):
+def test_a_weak_password_does_not_use_up_the_link(connection, invite):
     _, token = invite()
     with refused(422):
         invitations.accept(connection, token, "short")
     assert invitations.find(connection, token) is not None
 
 
-def test_nobody_takes_an_owners_place_or_another_role(connection, invite, account_id):
+def test_invitations_cannot_take_over_an_owner_or_change_a_role(connection, invite, account_id):
     members.create(connection, account_id=account_id, email=EMAIL, password=PASSWORD, role="owner", actor="test")
     for role in ("viewer", "owner"):
         with refused(409):
@@ -73,14 +73,14 @@ def test_nobody_takes_an_owners_place_or_another_role(connection, invite, accoun
         invite("no address")
 
 
-def test_who_is_vouched_for_must_be_the_one_who_is_invited(connection, invite):
+def test_the_verified_address_must_be_the_invited_one(connection, invite):
     _, token = invite()
     with refused(403):
         invitations.accept_verified(connection, token, "bob@people.example")
     assert invitations.accept_verified(connection, token, EMAIL).email == EMAIL
 
 
-def test_an_invitation_is_withdrawn_by_its_own_account(connection, invite, account_id):
+def test_only_its_own_account_can_withdraw_an_invitation(connection, invite, account_id):
     made, token = invite()
     invitations.withdraw(connection, "another", made.id, actor="op")
     assert [one.id for one in invitations.list_open(connection, account_id)] == [made.id]

@@ -12,7 +12,7 @@ def account(connection):
     return accounts.create(connection, name="Acme", plan_id="free", actor="test")
 
 
-def test_member_is_found_by_any_spelling_of_the_address(connection, account):
+def test_an_address_matches_regardless_of_case_and_spaces(connection, account):
     member = members.create(
         connection, account_id=account.id, email=" Ada@Example.COM ", password=PASSWORD, actor="test"
     )
@@ -23,7 +23,7 @@ def test_member_is_found_by_any_spelling_of_the_address(connection, account):
     assert not passwords.verify(password_hash, PASSWORD + "!")
 
 
-def test_password_is_kept_as_argon2id_and_in_no_audit_entry(connection, account):
+def test_passwords_are_stored_as_argon2id_and_not_in_the_audit_log(connection, account):
     members.create(connection, account_id=account.id, email="ada@example.com", password=PASSWORD, actor="test")
     row = connection.execute("SELECT password_hash FROM member").fetchone()
     assert row["password_hash"].startswith("$argon2id$")
@@ -31,7 +31,7 @@ def test_password_is_kept_as_argon2id_and_in_no_audit_entry(connection, account)
     assert audit == {"action": "member.create", "after": {"email": "ada@example.com", "role": "owner"}}
 
 
-def test_address_is_taken_once(connection, account):
+def test_an_address_can_be_a_member_only_once(connection, account):
     members.create(connection, account_id=account.id, email="ada@example.com", password=PASSWORD, actor="test")
     with pytest.raises(Problem) as refused:
         members.create(connection, account_id=account.id, email="ADA@example.com", password=PASSWORD, actor="test")
@@ -50,18 +50,18 @@ def test_address_is_taken_once(connection, account):
         ("ada@example.com", "x" * 1025, "password"),
     ],
 )
-def test_unusable_address_or_password_is_refused(connection, account, email, password, field):
+def test_an_invalid_address_or_password_is_rejected(connection, account, email, password, field):
     with pytest.raises(Problem) as refused:
         members.create(connection, account_id=account.id, email=email, password=password, actor="test")
     assert [error.field for error in refused.value.errors] == [field]
 
 
-def test_no_password_matches_a_member_who_does_not_exist(connection):
+def test_no_password_matches_an_unknown_member(connection):
     assert memberships.find_credentials(connection, "nobody@example.com") is None
     assert not passwords.verify(None, PASSWORD)
 
 
-def test_another_password_ends_all_sessions(connection, account):
+def test_changing_the_password_ends_all_sessions(connection, account):
     member = members.create(connection, account_id=account.id, email="ada@example.com", password=PASSWORD, actor="test")
     token = sessions.start(connection, member.id)
     members.set_password(connection, "ADA@example.com", "another fine password", actor="test")
@@ -84,7 +84,7 @@ def test_members_are_listed_by_account(connection, account):
     ]
 
 
-def test_an_address_has_a_password_for_each_account(connection, account):
+def test_an_address_has_a_separate_password_per_account(connection, account):
     other = accounts.create(connection, name="Other", plan_id=account.plan_id, actor="test")
     for account_id, password in ((account.id, PASSWORD), (other.id, "another fine password")):
         members.create(connection, account_id=account_id, email="ada@example.com", password=password, actor="test")

@@ -36,7 +36,7 @@ def test_verified_memberships_of_an_address_come_first(connection, join):
     assert memberships.find_credentials(connection, "bob@people.example") is None
 
 
-def test_only_verified_accounts_of_the_same_person_are_reached_and_only_from_one(connection, join):
+def test_switching_accounts_requires_both_memberships_to_be_verified(connection, join):
     one, two, forged = join("B"), join("A"), join("Evil", verified=False)
     join("Bob's", email="bob@people.example")
     reached = memberships.list_reachable(connection, one)

@@ -11,7 +11,7 @@ PASSWORD = "correct horse battery"
 
 
 class CountingHasher(argon2.PasswordHasher):
-    """Remembers the parameters of each hash that a password was compared with."""
+    """A hasher that records the parameters of each hash it compares with."""
 
     def __init__(self):
         super().__init__(time_cost=1, memory_cost=8, parallelism=1)
@@ -29,7 +29,7 @@ def test_passwords_are_hashed_with_the_parameters_of_rfc_9106(slow_password_hash
     assert not passwords.verify(password_hash, f"{PASSWORD}!")
 
 
-def test_an_answer_without_a_hash_takes_as_much_work(monkeypatch):
+def test_verifying_without_a_hash_takes_the_same_work(monkeypatch):
     hasher = CountingHasher()
     monkeypatch.setattr(passwords, "_hasher", hasher)
     monkeypatch.setattr(passwords, "_nobodys_hash", passwords._nobodys_hash.__wrapped__)
@@ -39,7 +39,7 @@ def test_an_answer_without_a_hash_takes_as_much_work(monkeypatch):
     assert with_a_hash == without_a_hash
 
 
-def test_a_few_hash_at_once_a_few_wait_and_the_rest_is_sent_away():
+def test_hashing_is_bounded_and_requests_beyond_the_queue_are_rejected():
     line = passwords.Line(at_once=1, line_max=1, turn_s=100)
     took_turns = []
 
@@ -57,11 +57,11 @@ def test_a_few_hash_at_once_a_few_wait_and_the_rest_is_sent_away():
     thread.join(100)
     assert (refused.value.status, refused.value.code) == (503, "busy")
     assert took_turns == ["first", "second"]
-    with line.turn():  # and afterwards there is room
+    with line.turn():  # there is room again
         pass
 
 
-def test_whoever_waits_too_long_is_sent_away():
+def test_waiting_for_a_turn_times_out():
     line = passwords.Line(at_once=1, turn_s=0.01)
     with line.turn():
         with pytest.raises(Problem) as refused, line.turn():
@@ -75,5 +75,5 @@ def test_whoever_waits_too_long_is_sent_away():
     ("password", "code"),
     [("short", "bad_length"), ("x" * 1025, "bad_length"), ("password1234", "too_common"), (PASSWORD, None)],
 )
-def test_a_password_that_is_easy_to_guess_is_refused(password, code):
+def test_passwords_that_are_easy_to_guess_are_rejected(password, code):
     assert [error.code for error in passwords.errors(password)] == ([code] if code else [])

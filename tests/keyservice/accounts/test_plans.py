@@ -37,7 +37,7 @@ def test_a_limit_that_keeps_its_measure_keeps_its_id(connection, plan):
         Limit(name="rpm", unit="request", amount=60, window_s=60, subject="key"),
     ],
 )
-def test_a_limit_of_another_measure_starts_anew(connection, plan, other):
+def test_a_limit_with_a_new_measure_starts_at_zero(connection, plan, other):
     account = accounts.create(connection, name="Acme", plan_id="free", actor="test")
     for number in ids(plan).values():
         connection.execute(
@@ -49,7 +49,7 @@ def test_a_limit_of_another_measure_starts_anew(connection, plan, other):
     assert left == [f"{ids(plan)['monthly']}:{account.id}"]
 
 
-def test_a_plan_of_the_same_id_leaves_the_first_as_it_was(connection, plan):
+def test_a_duplicate_id_is_rejected_and_changes_nothing(connection, plan):
     with pytest.raises(Problem, match="already"):
         plans.create(connection, plan_id="free", name="Other", limits=[], actor="test")
     assert plans.require(connection, "free") == plan
@@ -73,7 +73,7 @@ def test_a_plan_of_the_same_id_leaves_the_first_as_it_was(connection, plan):
         ("tpd=9:token:day:key", Limit(name="tpd", unit="token", amount=9, period="day", subject="key")),
     ],
 )
-def test_a_limit_is_read_from_a_command_line(text, limit):
+def test_limits_are_parsed_from_the_command_line(text, limit):
     assert parse_limit(text) == limit
 
 
@@ -105,7 +105,7 @@ def test_a_limit_is_read_from_a_command_line(text, limit):
         "credits=9007199254740991:credit@1:month",
     ],
 )
-def test_a_wrong_limit_on_a_command_line_is_refused(text):
+def test_an_invalid_limit_on_the_command_line_is_rejected(text):
     with pytest.raises(Problem):
         parse_limit(text)
 
@@ -118,13 +118,13 @@ def test_a_wrong_limit_on_a_command_line_is_refused(text):
         ("rpm=600,per_tag", "unit", "is missing, as in 600:request:1m"),
     ],
 )
-def test_a_limit_without_a_unit_is_told_what_is_missing(text, field, detail):
+def test_an_invalid_limit_names_the_field_and_the_fix(text, field, detail):
     with pytest.raises(Problem) as raised:
         parse_limit(text)
     assert [(error.field, error.detail) for error in raised.value.errors] == [(field, detail)]
 
 
-def test_a_plan_tells_whose_answers_its_routes_give(connection, plan):
+def test_a_plan_has_provider_rules_for_routes(connection, plan):
     changed = plans.set_providers(connection, plan.id, ["/v1/chat/*=deepseek"], actor="test")
     assert (changed.providers, changed.limits) == (("/v1/chat/*=deepseek",), plan.limits)
     assert plans.set_providers(connection, plan.id, [], actor="test").providers == ()
@@ -135,6 +135,6 @@ def test_a_plan_tells_whose_answers_its_routes_give(connection, plan):
 @pytest.mark.parametrize(
     "text", ["", "deepseek", "v1=deepseek", "/v1=", "/v1=a b", "/v*1=a", "/v1=\n", "/v1=" + "x" * 65]
 )
-def test_a_wrong_rule_is_refused(text):
+def test_an_invalid_provider_rule_is_rejected(text):
     with pytest.raises(ValueError, match="PATH=PROVIDER"):
         plans.checked_rule(text)

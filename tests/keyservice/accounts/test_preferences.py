@@ -13,7 +13,7 @@ def member(connection):
     )
 
 
-def test_choices_are_kept_changed_and_taken_back(connection, member):
+def test_preferences_can_be_set_changed_and_cleared(connection, member):
     assert preferences.find(connection, member.id) == Preferences(None, None)
     for chosen in (Preferences("Europe/Berlin", "de", 24), Preferences(None, "en_US", 12), Preferences(None, None)):
         preferences.save(connection, member.id, chosen)

@@ -14,7 +14,7 @@ def member(connection):
     )
 
 
-def test_session_is_found_by_its_cookie_only(connection, member):
+def test_a_session_is_found_only_by_its_cookie(connection, member):
     token = sessions.start(connection, member.id)
     session = sessions.find(connection, token)
     assert session.member == member
@@ -22,14 +22,14 @@ def test_session_is_found_by_its_cookie_only(connection, member):
     assert token not in repr(session)
 
 
-def test_database_holds_the_hash_of_the_cookie(connection, member):
+def test_the_database_stores_only_the_hash_of_the_cookie(connection, member):
     token = sessions.start(connection, member.id)
     row = connection.execute("SELECT hash, session::text AS text FROM session").fetchone()
     assert row["hash"] == hashlib.sha256(token.encode()).digest()
     assert token not in row["text"]
 
 
-def test_session_that_ended_is_not_found_and_is_deleted_by_the_next(connection, member):
+def test_an_expired_session_is_not_found_and_deleted_by_the_next_one(connection, member):
     token = sessions.start(connection, member.id)
     connection.execute("UPDATE session SET ends_at = now() - interval '1 second'")
     assert sessions.find(connection, token) is None
@@ -37,13 +37,13 @@ def test_session_that_ended_is_not_found_and_is_deleted_by_the_next(connection, 
     assert connection.execute("SELECT count(*) FROM session").fetchone() == {"count": 1}
 
 
-def test_session_ends_at_once(connection, member):
+def test_a_session_ends_immediately(connection, member):
     token = sessions.start(connection, member.id)
     sessions.end(connection, sessions.find(connection, token))
     assert sessions.find(connection, token) is None
 
 
-def test_form_is_spent_once_per_session(connection, member):
+def test_a_form_can_be_submitted_once_per_session(connection, member):
     first = sessions.find(connection, sessions.start(connection, member.id))
     second = sessions.find(connection, sessions.start(connection, member.id))
     assert sessions.spend_form(connection, first, "form")
@@ -56,26 +56,26 @@ def admit(connection, email, ip):
         return login_throttle.admit(connection, email=email, ip=ip)
 
 
-def test_guessing_one_address_from_one_ip_is_stopped(connection):
+def test_guessing_one_address_from_one_ip_is_blocked(connection):
     tries = [admit(connection, "ada@example.com", "192.0.2.1") for _ in range(login_throttle.PER_EMAIL_AND_IP + 3)]
     assert tries == [True] * login_throttle.PER_EMAIL_AND_IP + [False] * 3
     assert admit(connection, "ada@example.com", "192.0.2.2")
     assert admit(connection, "bob@example.com", "192.0.2.1")
 
 
-def test_guessing_one_address_from_many_ips_is_stopped(connection):
+def test_guessing_one_address_from_many_ips_is_blocked(connection):
     tries = [
         admit(connection, "ada@example.com", f"192.0.2.{number}") for number in range(login_throttle.PER_EMAIL + 1)
     ]
     assert tries == [True] * login_throttle.PER_EMAIL + [False]
 
 
-def test_guessing_many_addresses_from_one_ip_is_stopped(connection):
+def test_guessing_many_addresses_from_one_ip_is_blocked(connection):
     tries = [admit(connection, f"{number}@example.com", "192.0.2.1") for number in range(login_throttle.PER_IP + 1)]
     assert tries == [True] * login_throttle.PER_IP + [False]
 
 
-def test_lock_ends_with_its_window_however_often_it_was_tried(connection):
+def test_the_block_ends_with_its_window_regardless_of_further_attempts(connection):
     for _ in range(login_throttle.PER_EMAIL_AND_IP + 10):
         admit(connection, "ada@example.com", "192.0.2.1")
     connection.execute("UPDATE sign_in_failure SET at = at - make_interval(secs => %s)", (login_throttle.WINDOW_S,))
@@ -83,7 +83,7 @@ def test_lock_ends_with_its_window_however_often_it_was_tried(connection):
     assert connection.execute("SELECT count(*) FROM sign_in_failure").fetchone() == {"count": 1}
 
 
-def test_success_forgives_the_tries_before_it(connection):
+def test_a_successful_sign_in_clears_failed_attempts(connection):
     for _ in range(login_throttle.PER_EMAIL_AND_IP):
         admit(connection, "ada@example.com", "192.0.2.1")
     login_throttle.forgive(connection, email="ada@example.com", ip="192.0.2.1")

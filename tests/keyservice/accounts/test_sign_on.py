@@ -18,7 +18,7 @@ def sign_on(idp):
 
 
 def come_back(sign_on, **changes):
-    """Go to the provider and come back: the address that the person has."""
+    """Go to the provider and back, and return the user's address."""
     address, attempt = sign_on.begin(CALLBACK)
     back = requests.get(address, allow_redirects=False, timeout=100).headers["Location"]
     return sign_on.finish(attempt, CALLBACK, dict(parse_qsl(urlsplit(back).query)) | changes)
@@ -28,14 +28,14 @@ def refused(match, status=403):
     return pytest.raises(OidcError, match=match, check=lambda error: error.status == status)
 
 
-def test_who_comes_back_has_an_address_that_the_provider_verified(idp, sign_on):
+def test_sign_in_returns_the_verified_address(idp, sign_on):
     assert come_back(sign_on) == EMAIL
-    idp.tells_email = False  # but to those who ask for it
+    idp.tells_email = False  # only from the userinfo endpoint
     assert come_back(sign_on) == EMAIL
 
 
 @pytest.mark.parametrize("is_verified", [False, None, "true", 1])
-def test_address_that_is_not_verified_counts_nothing(idp, sign_on, is_verified):
+def test_an_unverified_address_is_rejected(idp, sign_on, is_verified):
     idp.is_verified = is_verified
     with refused("not verified with the provider"):
         come_back(sign_on)
@@ -53,13 +53,13 @@ def test_address_that_is_not_verified_counts_nothing(idp, sign_on, is_verified):
         {"at_hash": "wrong"},
     ],
 )
-def test_id_token_that_is_not_ours_is_refused(idp, sign_on, claims):
+def test_an_id_token_with_wrong_claims_is_rejected(idp, sign_on, claims):
     idp.claims = claims
     with refused("could not be verified"):
         come_back(sign_on)
 
 
-def test_signature_of_another_key_is_refused_and_new_keys_are_fetched(idp, sign_on):
+def test_a_wrong_signature_is_rejected_and_new_keys_are_fetched(idp, sign_on):
     assert come_back(sign_on) == EMAIL
     idp.key = RSAKey.generate_key(2048, {"kid": "1"})
     with refused("could not be verified"):
@@ -78,12 +78,12 @@ def test_signature_of_another_key_is_refused_and_new_keys_are_fetched(idp, sign_
         ({"state": ""}, "in another browser"),
     ],
 )
-def test_broken_off_or_wrong_answer_is_refused(sign_on, changes, told):
+def test_a_canceled_or_invalid_response_is_rejected(sign_on, changes, told):
     with refused(told):
         come_back(sign_on, **changes)
 
 
-def test_a_provider_that_is_away_or_calls_itself_otherwise_is_unavailable(idp):
+def test_an_unreachable_provider_or_wrong_issuer_is_unavailable(idp):
     for issuer in ("http://127.0.0.1:1", f"{idp.issuer}/"):
         with refused("Example is unavailable", status=503):
             SignOn(Provider(issuer, "keygauge", None, "Example")).begin(CALLBACK)

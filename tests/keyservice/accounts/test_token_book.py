@@ -19,11 +19,11 @@ def make_book(database_url):
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """`fresh(seconds)` says how long what was read is believed."""
+    """`fresh(seconds)` sets how long cached tokens are valid."""
     return lambda seconds: monkeypatch.setattr(token_book, "_FRESH_S", seconds)
 
 
-def test_a_token_is_known_until_it_expires_or_is_revoked(connection, make_book, fresh):
+def test_a_token_is_valid_until_it_expires_or_is_revoked(connection, make_book, fresh):
     fresh(AGES)
     given = {"kind": "service", "actor": "test"}
     token, secret = tokens.create(connection, name="shop", **given)
@@ -36,7 +36,7 @@ def test_a_token_is_known_until_it_expires_or_is_revoked(connection, make_book, 
     assert book.find(secret) is None
 
 
-def test_a_token_of_an_account_is_known_once_it_was_looked_up(connection, make_book, fresh):
+def test_an_account_token_is_cached_after_its_lookup(connection, make_book, fresh):
     fresh(AGES)
     plans.create(connection, plan_id="free", name="Free", limits=[], actor="test")
     account = accounts.create(connection, name="Acme", plan_id="free", actor="test")
@@ -45,13 +45,13 @@ def test_a_token_of_an_account_is_known_once_it_was_looked_up(connection, make_b
     assert token_book.is_of_account(secret)
     assert (book.find(secret), book.look_up(secret), book.find(secret)) == (None, token, token)
     fresh(-1)
-    assert book.find(secret) is None  # not for ever
+    assert book.find(secret) is None  # the cache entry has expired
     fresh(AGES)
     tokens.revoke(connection, token.id, actor="test")
     assert (book.find(secret), book.look_up(secret), book.find(secret)) == (token, None, None)
 
 
-def test_what_is_written_like_no_token_is_not_asked_for():
+def test_texts_without_a_token_prefix_cost_no_query():
     def connect():
         raise AssertionError
 
@@ -59,7 +59,7 @@ def test_what_is_written_like_no_token_is_not_asked_for():
 
 
 @pytest.mark.parametrize("notes_use", [True, False])
-def test_when_a_token_was_used_is_noted_unless_on_a_standby(connection, make_book, fresh, notes_use):
+def test_last_use_is_recorded_except_on_a_standby(connection, make_book, fresh, notes_use):
     fresh(-1)
     _, secret = tokens.create(connection, kind="admin", name="ci", actor="test")
     book = make_book(notes_use=notes_use)

@@ -20,7 +20,7 @@ def bearer(secret):
     return {"Authorization": f"Bearer {secret}"}
 
 
-def test_changes_are_in_the_audit_log_by_name(client, connection, make):
+def test_the_audit_log_names_the_token(client, connection, make):
     token, secret = make(name="deploy")
     plan = {"id": "free", "name": "Free", "limits": []}
     assert client.post("/v1/plans", json=plan, headers=bearer(secret)).status_code == 201
@@ -31,7 +31,7 @@ def test_changes_are_in_the_audit_log_by_name(client, connection, make):
     assert (listed.id, listed.last_used_at is not None) == (token.id, True)
 
 
-def test_a_spool_belongs_to_the_service_whose_token_opened_it(client, make, replica):
+def test_a_spool_belongs_to_the_service_that_sent_it_first(client, make, replica):
     secrets = {name: make(kind="service", name=name)[1] for name in ("shop", "search")}
     rotated = make(kind="service", name="shop")[1]
 

@@ -11,7 +11,7 @@ BORN = datetime(2026, 3, 10, 15, tzinfo=UTC)
 
 
 class Books:
-    """One account's plans, prices, calls and invoices, at moments that a test says."""
+    """An account's plans, prices, calls and invoices at times chosen by a test."""
 
     def __init__(self, connection, make_event, noon):
         self.connection, self.make_event, self.noon = connection, make_event, noon
@@ -27,7 +27,7 @@ class Books:
         self.connection.execute("TRUNCATE plan_price_before, account_plan_before")
 
     def change(self, moment, table, row_id, **values):
-        """Change a row as if the moment were now."""
+        """Change a row as if it were changed at `moment`."""
         ((column, value),) = values.items()
         began = self.connection.execute("SELECT clock_timestamp() AS at").fetchone()["at"]
         self.connection.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", (value, row_id))
@@ -49,7 +49,7 @@ class Books:
 
 @pytest.fixture
 def make_books(connection, metered, make_event, noon):
-    """`make_books()` begins anew, as each example of a property does."""
+    """`make_books()` starts over, as each Hypothesis example must."""
     return lambda: Books(connection, make_event, noon)
 
 

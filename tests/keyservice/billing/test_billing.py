@@ -27,7 +27,7 @@ def test_months_are_closed_once_a_day_after_their_end(connection):
 
 
 @pytest.mark.usefixtures("used_months")
-def test_two_that_close_at_once_make_one_invoice(database_url, connection):
+def test_closing_concurrently_creates_each_invoice_once(database_url, connection):
     def close(_):
         with database.connect(database_url) as other:
             return len(billing.close_periods(other, now=JUNE_2))
@@ -37,7 +37,7 @@ def test_two_that_close_at_once_make_one_invoice(database_url, connection):
 
 
 @pytest.mark.usefixtures("used_months")
-def test_a_closed_invoice_stays_as_it_is(connection, make_event):
+def test_a_closed_invoice_never_changes(connection, make_event):
     billing.close_periods(connection, now=JUNE_2)
     before = billing.list_invoices(connection)
     backfill.write_history(connection, [make_event(5)], lambda _: Cost(9, "test"), spool="late")
@@ -47,7 +47,7 @@ def test_a_closed_invoice_stays_as_it_is(connection, make_event):
 
 
 @pytest.mark.usefixtures("used_months")
-def test_the_statement_tells_the_next_invoice(connection, noon):
+def test_the_statement_shows_the_next_invoice(connection, noon):
     found = billing.find_statement(connection, "acme", now=noon)
     assert (found.start, found.next_invoice_at) == (datetime(2026, 5, 1, tzinfo=UTC), JUNE_2)
     assert (found.usage_nanousd, found.next_invoice_nanousd) == (4_500, 20_000_004_500)

@@ -1,4 +1,4 @@
-"""What months are billed by: plans and prices as they were, each day, and usage that came after an invoice."""
+"""Billing by the plans and prices in force each day, and of usage that arrives after an invoice."""
 
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -6,7 +6,7 @@ from fractions import Fraction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-BORN = datetime(2026, 3, 10, 15, tzinfo=UTC)  # of the account
+BORN = datetime(2026, 3, 10, 15, tzinfo=UTC)  # when the account was created
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 DOLLAR = 10**9
 
@@ -15,7 +15,7 @@ def fees(invoice):
     return [line for line in invoice.lines if line.kind == "plan"]
 
 
-def test_what_changes_after_the_month_changes_nothing_of_it(books):
+def test_changes_after_a_month_do_not_affect_its_invoice(books):
     books.change(BORN, "plan", "ledger", monthly_nanousd=20 * DOLLAR)
     books.change(BORN, "plan", "pro", monthly_nanousd=90 * DOLLAR)
     books.forget()
@@ -29,11 +29,11 @@ def test_what_changes_after_the_month_changes_nothing_of_it(books):
     assert [(line.plan_id, line.days) for line in june.lines if line.kind == "plan"] == [("pro", 30)]
 
 
-def test_a_plan_at_month_end_is_billed_whole_or_by_the_day_as_it_says(books):
+def test_the_plan_at_month_end_is_billed_in_full_or_by_the_day_if_prorated(books):
     books.change(BORN, "plan", "ledger", monthly_nanousd=10 * DOLLAR)
     books.change(BORN, "plan", "pro", monthly_nanousd=100)
     books.forget()
-    books.change(JUNE - timedelta(days=10, hours=-1), "account", "acme", plan_id="pro")  # 22 May, 1 o'clock
+    books.change(JUNE - timedelta(days=10, hours=-1), "account", "acme", plan_id="pro")  # 22 May, 01:00
     may = books.close(JUNE + timedelta(days=2))[date(2026, 5, 1)]
     assert [(line.plan_id, line.days, line.nanousd) for line in may.lines if line.kind == "plan"] == [
         ("pro", None, 100)
@@ -52,7 +52,7 @@ def test_a_plan_at_month_end_is_billed_whole_or_by_the_day_as_it_says(books):
 _steps = st.lists(
     st.tuples(
         st.sampled_from(["price", "plan", "prorated", "call", "late call", "close"]),
-        st.integers(min_value=1, max_value=40),  # days on
+        st.integers(min_value=1, max_value=40),  # days until the step
         st.integers(min_value=0, max_value=10**12),
     ),
     min_size=1,
@@ -62,7 +62,7 @@ _steps = st.lists(
 
 @given(_steps)
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_invoices_are_in_all_what_was_priced_and_the_fees(make_books, steps):
+def test_invoices_add_up_to_all_usage_and_fees(make_books, steps):
     books, now, spent = make_books(), BORN, 0
     plan, price, prorated = {BORN: "ledger"}, {BORN: ("ledger", 0), BORN + timedelta(0, 1): ("pro", 0)}, {BORN: False}
     for kind, days, number in steps:
@@ -83,7 +83,7 @@ def test_invoices_are_in_all_what_was_priced_and_the_fees(make_books, steps):
         else:
             books.call(max(BORN, now - timedelta(days=days)) if kind == "late call" else now, number)
             spent += number
-    for months in (40, 80):  # what came late is on the invoice after
+    for months in (40, 80):  # late usage is on the following invoice
         books.close(now + timedelta(days=months))
     invoices = books.invoices()
     fees = sum(_fee(one.period, plan, price, prorated) for one in invoices)
@@ -92,7 +92,7 @@ def test_invoices_are_in_all_what_was_priced_and_the_fees(make_books, steps):
 
 
 def _fee(period, plan, price, prorated):
-    """What a month costs, day by day and without any rounding but the last."""
+    """Return a month's fee, computed day by day and rounded once at the end."""
     start = datetime(period.year, period.month, 1, tzinfo=UTC)
     end = (start + timedelta(days=32)).replace(day=1)
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("metered")
 DAY = 86_400
 
 
-def test_the_month_goes_on_at_the_last_weeks_pace(connection, make_event, noon):
+def test_the_forecast_extends_the_last_weeks_average(connection, make_event, noon):
     def price(event):
         return Cost(event.input_tokens * 1000, "test")
 
@@ -28,13 +28,13 @@ def test_the_month_goes_on_at_the_last_weeks_pace(connection, make_event, noon):
     assert find_forecast(connection, "beta", now=noon).expected_nanousd == 0
 
 
-def test_the_first_moment_of_a_month_has_a_forecast(connection):
+def test_the_first_instant_of_a_month_has_a_forecast(connection):
     start = datetime(2026, 12, 1, tzinfo=UTC)
     assert month_of(start) == (start, datetime(2027, 1, 1, tzinfo=UTC))
     assert find_forecast(connection, None, now=start).expected_nanousd == 0
 
 
-def test_the_pace_is_that_of_the_last_minute_and_of_each_rates_window(connection, make_event, noon):
+def test_live_rates_count_the_last_minute_and_each_rates_window(connection, make_event, noon):
     rates = [
         ("rpm", "request", 60),
         ("tph", "token", 3600),
@@ -56,7 +56,7 @@ def test_the_pace_is_that_of_the_last_minute_and_of_each_rates_window(connection
     assert {rate.amount for rate in pace.rates} == {1000}
 
 
-def test_a_rate_of_a_route_or_a_model_counts_their_calls_only(connection, make_event, noon):
+def test_a_rate_for_a_route_or_model_counts_only_its_calls(connection, make_event, noon):
     for name, route, model in (("all", None, None), ("chat", "/v1/chat/completions", None), ("mini", None, "mini")):
         connection.execute(
             "INSERT INTO plan_limit (plan_id, name, unit, amount, window_s, route, model) "
@@ -69,7 +69,7 @@ def test_a_rate_of_a_route_or_a_model_counts_their_calls_only(connection, make_e
     assert {rate.name: rate.used for rate in pace.rates} == {"all": 3, "chat": 1, "mini": 1}
 
 
-def test_the_pace_of_a_key_is_held_against_its_own_rates(connection, make_event, noon):
+def test_a_keys_live_rates_include_only_rates_that_apply_to_it(connection, make_event, noon):
     connection.execute(
         "INSERT INTO plan_limit (plan_id, key_id, name, subject, unit, amount, window_s) VALUES "
         "('ledger', NULL, 'of all', 'account', 'request', 100, 60), "

@@ -13,7 +13,7 @@ def invoices(connection, used_months):
     return billing.list_invoices(connection, "acme")
 
 
-def test_lines_of_the_table_add_up_to_the_document(invoices):
+def test_table_lines_add_up_to_the_documents_total(invoices):
     for invoice in invoices:
         told = json.loads(json.dumps(invoice_export.document(invoice)))
         names, rows = invoice_export.lines(invoice)
@@ -23,7 +23,7 @@ def test_lines_of_the_table_add_up_to_the_document(invoices):
     assert (told["period"], told["due_on"]) == ("2026-04-01", invoice.due_on.isoformat())
 
 
-def test_each_invoice_is_a_row_with_money_in_dollars(invoices):
+def test_each_invoice_is_a_row_with_amounts_in_dollars(invoices):
     names, rows = invoice_export.table(invoices)
     told = [dict(zip(names, row, strict=True)) for row in rows]
     assert [(str(row["total_usd"]), str(row["plan_usd"])) for row in told] == [
@@ -33,7 +33,7 @@ def test_each_invoice_is_a_row_with_money_in_dollars(invoices):
     assert not {"lines", "total_nanousd"} & set(names)
 
 
-def test_the_current_period_is_written_without_what_only_an_invoice_has(connection, used_months, noon):
+def test_the_current_period_has_no_invoice_only_fields(connection, used_months, noon):
     told = invoice_export.document(billing.find_statement(connection, "acme", now=noon))
     assert json.loads(json.dumps(told))["usage_nanousd"] == 4_500
     assert "due_on" not in told

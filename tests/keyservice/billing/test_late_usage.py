@@ -5,7 +5,7 @@ from keygauge_keyservice.billing import billing
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def test_calls_that_come_after_closing_are_a_line_of_the_next_invoice(books):
+def test_calls_arriving_after_closing_are_a_line_of_the_next_invoice(books):
     may = JUNE - timedelta(days=3)
     books.call(may, 500)
     closed = books.close(JUNE + timedelta(days=2))[date(2026, 5, 1)]

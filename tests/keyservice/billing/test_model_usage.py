@@ -11,13 +11,13 @@ COSTS = {"small": 5, "large": 9, None: 0}
 
 
 @pytest.mark.usefixtures("metered")
-def test_a_months_use_is_told_by_account_and_model_the_dearest_first(connection, make_event):
+def test_a_months_usage_is_grouped_by_account_and_model_highest_cost_first(connection, make_event):
     searches = {"web_searches": 2}
     events = [
         make_event(model="small", details=searches),
         make_event(60, model="small", details=searches | {"images": 1}),
         make_event(model="large", key="acme-test"),
-        make_event(30 * 86_400, model="large"),  # of June
+        make_event(30 * 86_400, model="large"),  # in June
         make_event(model=None, account="beta", key="beta-live"),
     ]
     backfill.write_history(connection, events, lambda event: Cost(COSTS[event.model], "test"), spool="test")

@@ -17,21 +17,21 @@ def fees(plans, prices, *, since=START):
     return Terms({"acme": plans}, prices).fees("acme", start=START, end=END, since=since)
 
 
-def test_a_value_holds_until_the_moment_at_which_it_changed():
+def test_a_value_is_in_force_until_it_changes():
     history = History("c", [on(5), on(9)], ["a", "b"])
     moments = (on(1), on(5), on(5) + timedelta(microseconds=1), on(9), on(10))
     assert [history.just_before(moment) for moment in moments] == ["a", "a", "b", "b", "c"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 10**12)), min_size=1, max_size=31), st.integers(28, 31))
-def test_the_parts_of_a_month_are_as_much_as_their_sum(charged, days):
+def test_rounded_fees_add_up_to_the_rounded_total(charged, days):
     priced = [(plan, Price(amount, prorated=True)) for plan, amount in charged]
     parts = prorate(priced, days=days)
     assert sum(fee.nanousd for fee in parts) == sum(price.monthly_nanousd for _, price in priced) // days
     assert sum(fee.days for fee in parts) == len(charged)
 
 
-def test_a_plan_that_is_not_prorated_is_billed_whole_as_it_was_at_the_end():
+def test_without_proration_the_plan_at_month_end_is_billed_in_full():
     whole = Price(9_000_000_000, prorated=False)
     assert fees(History("pro", [on(20)], ["free"]), {"pro": History(whole), "free": History(FREE)}) == [
         Fee("pro", 9_000_000_000)
@@ -43,7 +43,7 @@ def test_each_day_is_billed_by_the_plan_at_its_end():
     assert moved == [Fee("free", 0, 20), Fee("pro", 10_000_000_000, 10)]
 
 
-def test_a_price_that_rose_counts_from_its_day_on():
+def test_a_new_price_applies_from_its_day_on():
     cheaper = Price(15_000_000_000, prorated=True)
     assert fees(History("pro"), {"pro": History(PRO, [on(16)], [cheaper])}) == [
         Fee("pro", 7_500_000_000, 15),
@@ -51,7 +51,7 @@ def test_a_price_that_rose_counts_from_its_day_on():
     ]
 
 
-def test_an_account_pays_from_the_day_on_which_it_was_made():
+def test_an_account_is_billed_from_the_day_of_its_creation():
     assert fees(History("pro"), {"pro": History(PRO)}, since=on(30) + timedelta(hours=12)) == [
         Fee("pro", 1_000_000_000, 1)
     ]

@@ -6,7 +6,7 @@ from keygauge_keyservice.keys import directory
 
 @pytest.fixture
 def named(connection):
-    """Keys of two accounts, the newest first."""
+    """Create keys of two accounts, newest first."""
     plans.create(connection, plan_id="pro", name="Pro", limits=[], actor="test")
     account_ids = [accounts.create(connection, name=name, plan_id="pro", actor="test").id for name in ("Acme", "Bolt")]
     names = (("newest", None), ("Prod Web", "Shop"), ("100% Ünique", None), ("zeta", "shop front"))
@@ -26,20 +26,20 @@ def named(connection):
         ("shop", ["key1", "key3"]),
         ("100% ü", ["key2"]),
         ("zeta", ["key3"]),
-        ("ewes", ["key0"]),  # a part of a name, of the newest keys
+        ("ewes", ["key0"]),  # part of a name, matched only for the newest keys
         ("Web", []),
         ("_", []),
         ("kg_live_key", ["key2", "key0", "key1", "key3"]),
     ],
 )
 @pytest.mark.usefixtures("named")
-def test_keys_are_found_by_how_names_and_programs_begin_and_new_ones_by_any_part(connection, monkeypatch, query, found):
+def test_keys_match_by_prefix_of_name_or_app_and_the_newest_by_any_part(connection, monkeypatch, query, found):
     monkeypatch.setattr(directory, "LOOKED_AT_MAX", 1)
     assert [key.id for key in directory.find_keys(connection, query, limit=9)] == found
 
 
 @pytest.mark.usefixtures("named")
-def test_a_search_among_very_many_keys_reads_few_of_them(connection, monkeypatch):
+def test_a_search_among_very_many_keys_reads_few_rows(connection, monkeypatch):
     monkeypatch.setattr(directory, "LOOKED_AT_MAX", 100)
     connection.execute(
         "INSERT INTO key (id, account_id, name) "
@@ -57,7 +57,7 @@ def test_a_search_among_very_many_keys_reads_few_of_them(connection, monkeypatch
 
 @pytest.mark.parametrize("sort", directory.ACCOUNT_SORTS)
 @pytest.mark.parametrize("is_descending", [False, True])
-def test_pages_of_every_order_hold_each_account_once_with_its_keys(connection, named, sort, is_descending):
+def test_every_sort_order_lists_each_account_once_with_its_keys(connection, named, sort, is_descending):
     pages = [
         directory.find_accounts(connection, "", limit=1, offset=offset, sort=sort, is_descending=is_descending)
         for offset in range(3)

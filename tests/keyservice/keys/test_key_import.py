@@ -23,7 +23,7 @@ def take_over(connection, settings):
     return take_over
 
 
-def test_a_key_is_known_by_its_hash_in_every_spelling_and_taken_over_once(connection, take_over):
+def test_a_key_is_imported_once_whatever_the_notation_of_its_hash(connection, take_over):
     spelled = [DIGEST.hex(), DIGEST.hex().upper(), base64.b64encode(DIGEST).decode()]
     spelled.append(base64.urlsafe_b64encode(DIGEST).decode().rstrip("="))
     rows = [{"hash": text, "account": "Acme"} for text in spelled] + [{"key": SECRET, "account": "Acme"}]
@@ -33,7 +33,7 @@ def test_a_key_is_known_by_its_hash_in_every_spelling_and_taken_over_once(connec
     assert done.created[0].name == "imported"
 
 
-def test_terms_limits_and_whether_it_is_disabled_come_along(connection, take_over):
+def test_terms_limits_and_status_are_imported(connection, take_over):
     row = {"key": SECRET, "account": "Acme", "name": "prod", "models": ["gpt-*"], "disabled": True}
     (key,) = take_over(row | {"limits": ["rpm=60:request:60s"]}).created
     assert keys.require(connection, key.id).status == "disabled"
@@ -56,13 +56,13 @@ def test_terms_limits_and_whether_it_is_disabled_come_along(connection, take_ove
         {"key": SECRET, "nmae": "x"},
     ],
 )
-def test_a_row_that_makes_no_sense_says_where_and_none_is_taken(connection, take_over, wrong):
+def test_an_invalid_row_is_located_and_nothing_is_imported(connection, take_over, wrong):
     with pytest.raises(Problem, match="line 2: "):
         take_over({"key": SECRET + "2", "account": "Acme"}, {"account": "Acme"} | wrong)
     assert accounts.list_accounts(connection) == []
 
 
-def test_without_a_plan_no_account_is_made(connection, take_over):
+def test_accounts_are_not_created_without_a_plan(connection, take_over):
     with pytest.raises(Problem, match="line 1: "):
         take_over({"key": SECRET, "account": "Acme"}, plan_id=None)
     acme = accounts.create(connection, name="Acme", plan_id="p", actor="test")

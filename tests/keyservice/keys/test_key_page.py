@@ -5,7 +5,7 @@ from keygauge_keyservice.keys.key_page import list_keys
 
 @pytest.fixture
 def found(connection):
-    """`found(**filters)` are the names of keys of two accounts."""
+    """`found(**filters)` returns the ids of matching keys of two accounts."""
     connection.execute("INSERT INTO plan (id, name) VALUES ('p', 'P')")
     for account in ("acme", "beta"):
         connection.execute("INSERT INTO account (id, name, plan_id) VALUES (%s, %s, 'p')", (account, account))
@@ -17,13 +17,13 @@ def found(connection):
     return lambda **filters: sorted(key.id for key in list_keys(connection, limit=10, **filters))
 
 
-def test_deleted_keys_are_told_only_where_they_are_asked_for(found):
+def test_deleted_keys_are_listed_only_by_their_status(found):
     assert found() == ["acme0", "acme1", "beta0", "beta1"]
     assert found(status="deleted") == ["acme2", "beta2"]
     assert found(status="disabled", account_id="acme") == ["acme1"]
 
 
-def test_filters_narrow_together_and_names_are_compared_without_case(found):
+def test_filters_combine_and_names_are_case_insensitive(found):
     assert found(name="kEY 0") == ["acme0", "beta0"]
     assert found(name="key") == []
     assert found(environment="test", account_id="beta") == ["beta1"]

@@ -6,7 +6,7 @@ from keygauge_keyservice.keys.key_search import Search
 
 @pytest.fixture
 def made(connection):
-    """Five keys of an account and one of another, by their ids."""
+    """Create five keys of one account and one of another."""
     connection.execute("INSERT INTO plan (id, name) VALUES ('p', 'P')")
     rows = [
         ("aaa", "acme", "Prod", "Checkout", "live", "active", "1 day"),
@@ -26,7 +26,7 @@ def made(connection):
         )
 
 
-def test_keys_are_found_by_name_program_and_beginning_but_no_deleted_or_foreign_ones(connection, made):
+def test_search_by_name_app_and_prefix_excludes_deleted_and_other_accounts_keys(connection, made):
     def found(query, **how):
         return [key.id for key in key_search.find(connection, "acme", Search(query, **how), limit=None)]
 
@@ -39,7 +39,7 @@ def test_keys_are_found_by_name_program_and_beginning_but_no_deleted_or_foreign_
     assert key_search.count(connection, "acme") == 4
 
 
-def test_pages_of_a_search_follow_each_other(connection, made):
+def test_search_pages_are_complete_in_every_sort_order(connection, made):
     for sort in key_search.SORTS:
         pages = [
             key.id
@@ -49,7 +49,7 @@ def test_pages_of_a_search_follow_each_other(connection, made):
         assert sorted(pages) == ["aaa", "aab", "abc", "bbb"]
 
 
-def test_lists_of_the_api_are_walked_in_every_order(connection, made):
+def test_api_lists_are_complete_in_every_sort_order(connection, made):
     for sort in (*key_page.SORTS, *(f"-{name}" for name in key_page.SORTS)):
         walked, after = [], None
         while page := key_page.list_keys(connection, account_id="acme", sort=sort, after=after, limit=3):

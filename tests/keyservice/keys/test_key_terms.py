@@ -12,7 +12,7 @@ IPS = st.ip_addresses().map(str)
 
 
 @given(IPS)
-def test_every_address_that_is_stored_is_one_that_replicas_compare(ip):
+def test_stored_networks_can_be_parsed_by_replicas(ip):
     try:
         stored = normalise_network(ip)
     except ValueError:
@@ -35,8 +35,8 @@ def test_every_address_that_is_stored_is_one_that_replicas_compare(ip):
         "1",
     ],
 )
-def test_what_no_clients_address_is_in_is_refused(text):
-    with pytest.raises(ValueError):  # noqa: PT011 - ipaddress has words of its own
+def test_invalid_networks_are_rejected(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - the messages are ipaddress's
         normalise_network(text)
 
 
@@ -49,7 +49,7 @@ def test_what_no_clients_address_is_in_is_refused(text):
         ("networks", ["192.0.2.0/24", " 2001:db8::/32 "], ["x", "10.0.0.1/8"]),
     ],
 )
-def test_what_a_key_may_do_is_checked_item_by_item(field, right, wrong):
+def test_restrictions_are_validated_item_by_item(field, right, wrong):
     assert len(getattr(read(KeyTerms, {field: right}), field)) == len(right)
     for item in wrong:
         with pytest.raises(Problem) as caught:
@@ -57,19 +57,19 @@ def test_what_a_key_may_do_is_checked_item_by_item(field, right, wrong):
         assert [error.field for error in caught.value.errors] == [f"{field}[1]"]
 
 
-def test_what_is_not_given_is_told_from_what_is_taken_away():
+def test_missing_fields_differ_from_cleared_fields():
     terms = read(KeyTerms, {"expires_at": None, "routes": []})
     assert (terms.expires_at, terms.routes, terms.models, terms.name) == (None, [], UNSET, UNSET)
 
 
-def test_lists_are_bounded_as_replicas_look_at_each_item():
+def test_lists_are_limited_in_length():
     models = [f"m{number}" for number in range(MODELS_MAX + 1)]
     read(KeyTerms, {"models": models[:-1]})
     with pytest.raises(Problem):
         read(KeyTerms, {"models": models})
 
 
-def test_a_new_key_has_a_name():
+def test_a_new_key_needs_a_name():
     assert read(NewKey, {"name": "prod"}).environment == "live"
     with pytest.raises(Problem):
         read(NewKey, {"environment": "test"})

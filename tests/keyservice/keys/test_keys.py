@@ -25,7 +25,7 @@ def last_change(connection):
     return row["last"]
 
 
-def test_a_secret_is_told_once_and_kept_as_a_hash(connection, create):
+def test_a_token_is_returned_once_and_stored_as_a_hash(connection, create):
     key, token = create(environment="test", routes=["/v1/chat"])
     assert key_format.parse(token) == key.id
     assert token.startswith("kg_test_")
@@ -35,7 +35,7 @@ def test_a_secret_is_told_once_and_kept_as_a_hash(connection, create):
     assert keys.require(connection, key.id) == key
 
 
-def test_every_change_is_told_to_replicas_and_none_that_changes_nothing(connection, create):
+def test_every_real_change_is_in_the_change_feed(connection, create):
     key, _ = create()
     before = last_change(connection)
     keys.change(connection, key.id, actor="ann", models=["gpt-*"])
@@ -46,7 +46,7 @@ def test_every_change_is_told_to_replicas_and_none_that_changes_nothing(connecti
     assert last_change(connection) == before + 3
 
 
-def test_a_deleted_key_is_read_and_not_changed(connection, create, account):
+def test_a_deleted_key_can_be_read_but_not_changed(connection, create, account):
     key, _ = create()
     keys.delete(connection, key.id, actor="ann")
     assert keys.require(connection, key.id).deleted_at is not None
@@ -62,7 +62,7 @@ def test_a_deleted_key_is_read_and_not_changed(connection, create, account):
     assert [one.id for one in keys.find_many(connection, account.id, [key.id])] == [key.id]
 
 
-def test_what_an_operator_restricted_only_an_operator_lifts(connection, create):
+def test_only_an_operator_can_lift_an_operators_restriction(connection, create):
     key, _ = create(networks=["192.0.2.0/24"], by_operator=True)
     assert key.locked_terms == ["networks"]
     with pytest.raises(Problem, match="operator"):
@@ -72,7 +72,7 @@ def test_what_an_operator_restricted_only_an_operator_lifts(connection, create):
     assert free.locked_terms == []
 
 
-def test_keys_are_found_by_name_and_beginning_and_never_those_of_others(connection, create, account):
+def test_keys_are_found_by_name_and_id_prefix_within_their_account(connection, create, account):
     one, _ = create("prod")
     other, _ = create("prod")
     assert keys.find_named(connection, account.id, "prod").id == one.id

@@ -24,7 +24,7 @@ INSERT INTO "LiteLLM_VerificationToken" (token, models, created_at, max_budget, 
 """
 
 
-def test_keys_are_rows_of_an_import(connection, database_url):
+def test_keys_become_rows_for_an_import(connection, database_url):
     connection.execute(TABLES)
     (prod, other), notes = litellm.read(database_url)
     assert prod == {
@@ -46,7 +46,7 @@ def test_keys_are_rows_of_an_import(connection, database_url):
 
 @pytest.fixture
 def budget(connection, database_url):
-    """Import a key's budget: its limits, and what is told of it."""
+    """`budget(duration)` imports a key's budget and returns its limits and notes."""
     connection.execute(TABLES)
 
     def budget(duration, resets_at=None, *, zone=None):
@@ -69,28 +69,28 @@ def budget(connection, database_url):
     ],
 )
 @pytest.mark.parametrize("zone", [None, "Asia/Kathmandu"])
-def test_budgets_are_by_the_period_that_litellm_resets_them_by(budget, duration, period, zone):
+def test_budgets_use_litellms_reset_periods(budget, duration, period, zone):
     (limit,), notes = budget(duration, zone=zone)
     assert (limit.unit, limit.amount, limit.period, notes) == ("nanousd", 5 * 10**9, period, [])
     assert limit.zone == (None if period == "hour" else zone)
 
 
 @pytest.mark.parametrize("duration", [None, "", "None"])
-def test_of_a_budget_without_a_period_what_is_left_is_taken_over(budget, duration):
+def test_the_rest_of_a_budget_without_a_period_is_imported(budget, duration):
     (limit,), (note,) = budget(duration)
     assert (limit.amount, limit.period) == (3_750_000_000, "lifetime")
     assert "1.25 USD of its budget of 5.00 USD were spent at LiteLLM" in note
 
 
 @pytest.mark.parametrize("duration", ["14d", "2d", "12h", "30m", "3mo", "90s", "monthly", "1440m"])
-def test_a_budget_by_another_period_is_left_out_and_told(budget, duration):
+def test_a_budget_with_another_period_is_skipped_with_a_note(budget, duration):
     limits, (note,) = budget(duration)
     assert not limits
     assert f"is for {duration} and was not imported" in note
 
 
 @pytest.mark.parametrize(("zone", "differs"), [(None, True), ("Asia/Kathmandu", False)])
-def test_a_budget_that_resets_at_another_moment_is_told(budget, zone, differs):
+def test_a_different_reset_time_is_noted(budget, zone, differs):
     kathmandu = timezone(timedelta(hours=5, minutes=45))
     midnight = datetime.now(kathmandu).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     limits, notes = budget("1d", midnight.astimezone(UTC).replace(tzinfo=None), zone=zone)

@@ -1,4 +1,4 @@
-"""What an operator set, only an operator lifts."""
+"""Only an operator can lift a restriction set by an operator."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def refused():
     return pytest.raises(Problem, match="operator")
 
 
-def test_a_customer_cannot_enable_what_an_operator_disabled(connection, key):
+def test_a_customer_cannot_enable_a_key_disabled_by_an_operator(connection, key):
     keys.set_status(connection, key.id, "disabled", actor="operator", by_operator=True)
     with refused():
         keys.set_status(connection, key.id, "active", actor="ada")
@@ -47,7 +47,7 @@ def test_disabling_a_disabled_key_locks_it(connection, key):
         ({"routes": ["/v1/models"]}, {"routes": ["/*"]}),
     ],
 )
-def test_a_customer_cannot_widen_what_an_operator_narrowed(connection, key, set_by_operator, wished):
+def test_a_customer_cannot_widen_an_operators_restriction(connection, key, set_by_operator, wished):
     keys.change(connection, key.id, actor="operator", by_operator=True, **set_by_operator)
     with refused():
         keys.change(connection, key.id, actor="ada", **wished)
@@ -56,7 +56,7 @@ def test_a_customer_cannot_widen_what_an_operator_narrowed(connection, key, set_
     keys.change(connection, key.id, actor="ada", **wished)
 
 
-def test_an_operators_lock_holds_over_http_and_in_the_portal(client, operator, connection, key):
+def test_keys_disabled_over_the_api_are_locked(client, operator, connection, key):
     answer = client.patch(f"/v1/keys/{key.id}", json={"status": "disabled"}, headers=operator)
     assert answer.status_code == 200
     with refused():

@@ -35,7 +35,7 @@ def is_known(connection, token):
     return bool(key_entries.look_up(connection, [LookUp(parse(token), digest(token).hex())], PEPPERS))
 
 
-def test_new_secret_belongs_to_the_same_key(connection, key, rotate):
+def test_the_new_secret_belongs_to_the_same_key(connection, key, rotate):
     done = rotate("r1")
     assert parse(done.token) == key[0].id
     assert is_known(connection, done.token)
@@ -43,7 +43,7 @@ def test_new_secret_belongs_to_the_same_key(connection, key, rotate):
     assert done.key.rotated_at > key[0].rotated_at
 
 
-def test_old_secret_stays_for_the_grace(connection, key, rotate):
+def test_the_old_secret_is_valid_during_the_grace_period(connection, key, rotate):
     rotate("r1", grace_s=DAY_S)
     assert is_known(connection, key[1])
     old, new = rotation.list_secrets(connection, key[0].id)
@@ -51,7 +51,7 @@ def test_old_secret_stays_for_the_grace(connection, key, rotate):
     assert timedelta(hours=23) < old.expires_at - datetime.now(UTC) <= timedelta(days=1)
 
 
-def test_later_rotation_never_lengthens_a_grace(connection, key, rotate):
+def test_a_later_rotation_never_extends_a_grace_period(connection, key, rotate):
     rotate("r1", grace_s=60)
     (first, _) = rotation.list_secrets(connection, key[0].id)
     rotate("r2", grace_s=DAY_S)
@@ -60,7 +60,7 @@ def test_later_rotation_never_lengthens_a_grace(connection, key, rotate):
     assert second.expires_at > first.expires_at
 
 
-def test_repeated_rotation_changes_nothing(connection, key, rotate):
+def test_repeating_a_rotation_has_no_effect(connection, key, rotate):
     token = rotate("r1", grace_s=60).token
     before = rotation.list_secrets(connection, key[0].id)
     again = rotate("r1", grace_s=0)
@@ -69,14 +69,14 @@ def test_repeated_rotation_changes_nothing(connection, key, rotate):
     assert is_known(connection, token)
 
 
-def test_rotation_is_audited_without_the_secret(connection, rotate):
+def test_rotations_are_audited_without_the_secret(connection, rotate):
     token = rotate("r1", grace_s=60).token
     row = connection.execute("SELECT actor, action, before, after FROM audit ORDER BY id DESC LIMIT 1").fetchone()
     assert row == {"actor": "ada", "action": "key.rotate", "before": None, "after": {"secret": 2, "grace_s": 60}}
     assert token.rpartition("_")[2] not in str(connection.execute("SELECT * FROM key_secret").fetchall())
 
 
-def test_deleted_key_is_not_rotated(connection, key, rotate):
+def test_a_deleted_key_cannot_be_rotated(connection, key, rotate):
     keys.delete(connection, key[0].id, actor="test")
     with pytest.raises(Problem) as refused:
         rotate("r1")

@@ -1,4 +1,4 @@
-"""Spikes are found in the real ledger."""
+"""Detection of spikes in the real ledger."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -44,8 +44,8 @@ def find(connection, account):
 
 
 def test_a_key_with_more_than_five_times_its_usual_requests_has_a_spike(use, find):
-    key = use({0: 1_001, 24: 16_800, 200: 9_000})  # the average hour of the past week had 100, the older do not count
-    use({0: 1_001, 24: 33_634})  # 200.2, of which 1,001 is five times
+    key = use({0: 1_001, 24: 16_800, 200: 9_000})  # 100 per hour in the past week; older requests do not count
+    use({0: 1_001, 24: 33_634})  # 200.2 per hour, of which 1,001 is exactly five times
     assert find() == [(key.id, 1_001, 100.0)]
 
 

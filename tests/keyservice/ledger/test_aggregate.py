@@ -41,7 +41,7 @@ def test_aggregates_are_the_sums_of_the_roll_ups(connection, make_event, noon, b
     assert connection.execute(f"{wanted} EXCEPT SELECT * FROM usage_aggregate").fetchall() == []
 
 
-def test_a_batch_of_one_group_has_a_aggregate_for_each_breakdown(make_event):
+def test_one_group_has_a_row_per_breakdown_and_length(make_event):
     sums = rollup.Sums()
     sums.add(make_event(), None)
     assert len(add_up(sums.groups)) == 4 * 4 - 1 + 9

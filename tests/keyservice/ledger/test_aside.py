@@ -1,4 +1,4 @@
-"""Events that are not taken are lost to nobody: they wait, with the reason, for a word."""
+"""Refused events are not lost: they are set aside with the reason, and can be ingested later."""
 
 import json
 from datetime import timedelta
@@ -40,7 +40,7 @@ def events(connection):
     return connection.execute("SELECT count(*) AS events FROM event").fetchone()["events"]
 
 
-def test_usage_of_keys_that_a_service_was_not_told_of_is_set_aside(connection, take, tell, make_line):
+def test_usage_of_keys_that_the_service_never_looked_up_is_set_aside(connection, take, tell, make_line):
     tell("acme-live")
     tell("beta-live", service="search")
     lines = [make_line(), make_line(1, account="beta", key="beta-live"), make_line(2, key="acme-test")]
@@ -49,11 +49,11 @@ def test_usage_of_keys_that_a_service_was_not_told_of_is_set_aside(connection, t
     assert receipt.refused == ((1, Refusal.KEY_NOT_TOLD), (2, Refusal.KEY_NOT_TOLD))
     counted = [(row["service"], row["reason"], row["key_id"], row["events"]) for row in aside.count(connection)]
     assert counted == [("shop", "key_not_told", key, 1) for key in ("acme-test", "beta-live")]
-    assert take(lines).refused == ()  # sent again, nothing is set aside twice
+    assert take(lines).refused == ()  # a repeated batch sets nothing aside again
     assert len(aside.count(connection)) == 2
 
 
-def test_usage_beyond_what_is_plausible_is_set_aside(take, tell, make_line):
+def test_implausible_usage_is_set_aside(take, tell, make_line):
     tell("acme-live")
     bounds = Bounds(event=1_000)
     large = [make_line(output_tokens=901), make_line(1, details={"images": 1_001})]
@@ -68,7 +68,7 @@ def test_the_largest_contexts_of_models_are_plausible(take, tell, make_line):
     assert take([make_line(number, input_tokens=10_000_000) for number in range(100)]).accepted == 100
 
 
-def test_lines_that_cannot_be_read_are_kept_as_they_came(connection, take):
+def test_unreadable_lines_are_kept_unchanged(connection, take):
     receipt = take([b"nonsense", b"x" * 100_000, json.dumps(["\0"]).encode()])
     assert receipt.accepted == 0
     kept = connection.execute("SELECT number, reason, line, key_id FROM event_aside ORDER BY number").fetchall()
@@ -80,14 +80,14 @@ def test_lines_that_cannot_be_read_are_kept_as_they_came(connection, take):
     assert (kept[0]["line"], len(kept[1]["line"]), kept[0]["key_id"]) == (b"nonsense", LINE_BYTES_MAX + 1, None)
 
 
-def test_what_is_set_aside_is_bounded_and_said(connection, take, monkeypatch, caplog):
+def test_the_number_of_events_set_aside_is_bounded_and_logged(connection, take, monkeypatch, caplog):
     monkeypatch.setattr(aside, "MOST", 3)
     take([b"nonsense"] * 5)
     assert sum(row["events"] for row in aside.count(connection)) == 3
     assert "2 refused events were not kept" in caplog.text
 
 
-def test_events_set_aside_are_taken_once_the_service_is_told_of_their_key(connection, take, tell, make_line):
+def test_events_set_aside_are_ingested_once_the_service_looks_up_their_key(connection, take, tell, make_line):
     take([make_line(number) for number in range(3)])
     assert (events(connection), aside.find_told(connection)) == (0, [])
     tell("acme-live")
@@ -99,7 +99,7 @@ def test_events_set_aside_are_taken_once_the_service_is_told_of_their_key(connec
     assert (requests, hours, ingest.find_cursor(connection, "a1")) == (3, 3, 3)
 
 
-def test_history_from_within_may_be_of_any_key(connection, take, make_line):
+def test_internal_events_may_use_any_key(connection, take, make_line):
     assert take([make_line()], service=None).accepted == 1
     assert take([b"nonsense"], first=1, service=None).refused == ((1, Refusal.BAD_JSON),)
     assert aside.count(connection) == []

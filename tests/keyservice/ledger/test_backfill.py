@@ -14,7 +14,7 @@ def events(make_event):
     return [make_event(-number * 600) for number in range(25_000)]
 
 
-def test_a_history_is_written_once_however_often_it_is_loaded(connection, events):
+def test_loading_a_history_again_adds_nothing(connection, events):
     assert backfill.write_history(connection, iter(events), PRICE, spool="history-1") == 25_000
     assert backfill.write_history(connection, iter(events), PRICE, spool="history-1") == 0
     row = connection.execute("SELECT count(*)::int AS n, sum(input_tokens)::int AS tokens FROM event").fetchone()
@@ -22,7 +22,7 @@ def test_a_history_is_written_once_however_often_it_is_loaded(connection, events
     assert connection.execute("SELECT sum(requests)::int AS n FROM rollup").fetchone() == {"n": 25_000}
 
 
-def test_an_interrupted_load_is_continued(connection, events):
+def test_an_interrupted_load_can_be_resumed(connection, events):
     backfill.write_history(connection, islice(events, 12_345), PRICE, spool="history-1")
     assert backfill.write_history(connection, events, PRICE, spool="history-1") == 25_000 - 12_345
     assert connection.execute("SELECT sum(requests)::int AS n FROM rollup").fetchone() == {"n": 25_000}

@@ -31,7 +31,7 @@ def alone(lines):
 
 @st.composite
 def any_line(draw):
-    """Make a good line, or one with some odd values, or cut, or something else."""
+    """Draw a valid line, one with some odd values, a truncated one, or something else."""
     values = list(GOOD)
     for _ in range(draw(st.integers(0, 2))):
         values[draw(st.integers(0, len(values) - 1))] = draw(st.sampled_from(ODD))
@@ -41,13 +41,13 @@ def any_line(draw):
 
 
 @given(st.lists(any_line(), max_size=6))
-def test_many_lines_are_read_as_each_alone(lines):
+def test_many_lines_give_the_same_results_as_each_alone(lines):
     assert read_lines(lines, window=WINDOW) == alone(lines)
 
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("field", Event._fields)
-def test_one_odd_value_among_good_lines_is_read_as_alone(field, odd):
+def test_one_odd_value_among_good_lines_gives_the_same_results(field, odd):
     values = Event._make(GOOD)._replace(**{field: odd})
     good = json.dumps(GOOD).encode()
     lines = [good, json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass"), good]
@@ -57,14 +57,14 @@ def test_one_odd_value_among_good_lines_is_read_as_alone(field, odd):
     assert isinstance(found[2], Event)
 
 
-def test_lines_that_make_sense_only_together_are_refused():
+def test_lines_that_are_valid_only_when_joined_are_refused():
     head, tail = json.dumps(GOOD).encode()[:40], json.dumps(GOOD).encode()[40:]
     for lines in ([head, tail], [json.dumps(GOOD).encode() + b"," + head, tail]):
         assert read_lines(lines, window=WINDOW) == [Refusal.BAD_JSON, Refusal.BAD_JSON]
 
 
-def test_an_ordinary_batch_is_read_at_once_and_in_a_few_times_what_its_json_takes(monkeypatch):
-    monkeypatch.setattr(batch, "read_line", None)  # it is not called
+def test_an_ordinary_batch_takes_the_fast_path_in_less_than_three_times_json_parsing(monkeypatch):
+    monkeypatch.setattr(batch, "read_line", None)  # must not be called
     lines = [json.dumps([*GOOD[:16], number, *GOOD[17:]], separators=(",", ":")).encode() for number in range(5_000)]
 
     def measure(read):
@@ -81,5 +81,5 @@ def test_an_ordinary_batch_is_read_at_once_and_in_a_few_times_what_its_json_take
     assert min(taken_s) < 3 * min(plain_s), (taken_s, plain_s)
 
 
-def test_no_lines_are_no_events():
+def test_no_lines_give_no_events():
     assert read_lines([], window=WINDOW) == []

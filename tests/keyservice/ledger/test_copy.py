@@ -7,7 +7,7 @@ from keygauge_keyservice.ledger.partition import ensure, month_of
 from keygauge_keyservice.pricing.cost import Cost
 
 
-def test_ids_are_version_7_ordered_by_time_and_the_same_for_the_same_event():
+def test_ids_are_uuid_version_7_ordered_by_time_and_stable():
     ids = [UUID(event_id("a1", number, 1_790_000_000_000_000 + number * 1_000)) for number in range(100)]
     assert ids == sorted(ids)
     assert {made.version for made in ids} == {7}
@@ -16,7 +16,7 @@ def test_ids_are_version_7_ordered_by_time_and_the_same_for_the_same_event():
 
 
 @pytest.mark.parametrize("cost", [None, Cost(2**60, "list 1"), Cost(7, "list 1", 2**300 + 1)])
-def test_every_field_comes_back_as_it_was_given(connection, make_event, noon, cost):
+def test_every_field_round_trips(connection, make_event, noon, cost):
     ensure(connection, [month_of(noon)])
     error = 'Größe, "quoted" \\ null 模型'
     event = make_event(
@@ -44,7 +44,7 @@ def test_every_field_comes_back_as_it_was_given(connection, make_event, noon, co
         assert value == getattr(event, renamed.get(name, name)), name
 
 
-def test_ids_of_the_same_moment_differ_by_spool_and_number():
+def test_ids_of_simultaneous_events_differ_by_spool_and_number():
     spools = [f"{number:032x}" for number in range(50)]
     made = {event_id(spool, number, 1_790_000_000_000_000) for spool in spools for number in range(200)}
     assert len(made) == 50 * 200

@@ -15,7 +15,7 @@ def test_the_fields_are_those_of_the_protocol():
     assert Event._fields == protocol.FIELDS
 
 
-def test_a_line_is_read_into_an_event(make_event, make_line):
+def test_a_line_is_parsed_into_an_event(make_event, make_line):
     assert read_line(make_line(), window=WINDOW) == make_event()
 
 
@@ -64,7 +64,7 @@ def test_a_line_is_read_into_an_event(make_event, make_line):
         ({"details": {f"kind{number}": 1 for number in range(33)}}, Refusal.BAD_CHOICE),
     ],
 )
-def test_a_wrong_value_is_refused_by_its_code(make_line, fields, refusal):
+def test_an_invalid_value_is_refused_with_its_code(make_line, fields, refusal):
     assert read_line(make_line(**fields), window=WINDOW) == refusal
 
 
@@ -84,11 +84,11 @@ def test_a_wrong_value_is_refused_by_its_code(make_line, fields, refusal):
         (b'"' + b"x" * 20_000 + b'"', Refusal.LINE_TOO_LONG),
     ],
 )
-def test_a_line_that_is_no_event_is_refused_by_its_code(line, refusal):
+def test_an_invalid_line_is_refused_with_its_code(line, refusal):
     assert read_line(line, window=WINDOW) == refusal
 
 
-def test_texts_of_any_language_are_taken(make_line):
+def test_texts_in_any_language_are_accepted(make_line):
     assert read_line(make_line(model="模型-1", error="Fehler: größer"), window=WINDOW).model == "模型-1"
 
 
@@ -98,11 +98,11 @@ def test_texts_of_any_language_are_taken(make_line):
         st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda value: json.dumps(value).encode()),
     )
 )
-def test_nothing_is_raised_whatever_the_line(line):
+def test_no_line_raises(line):
     assert isinstance(read_line(line, window=WINDOW), Event | Refusal)
 
 
-def test_a_line_of_an_older_or_newer_replica_is_whole(make_line):
+def test_lines_of_older_and_newer_replicas_are_accepted(make_line):
     line = make_line()
     values = json.loads(line)
     older = [json.dumps(values[:-count]).encode() for count in (1, 2, 3)]

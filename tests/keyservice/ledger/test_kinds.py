@@ -1,7 +1,7 @@
 from keygauge_keyservice.ledger import kinds
 
 
-def test_kinds_add_up_by_quarter_and_day_and_nothing_is_written_where_there_are_none(connection, make_event):
+def test_kinds_are_summed_by_quarter_and_day_and_events_without_any_add_no_rows(connection, make_event):
     kinds.write(connection, [make_event(), make_event(details={})])
     assert connection.execute("SELECT count(*) AS rows FROM usage_kind").fetchone() == {"rows": 0}
     events = [

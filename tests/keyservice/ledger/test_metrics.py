@@ -17,7 +17,7 @@ def registry():
     return CollectorRegistry()
 
 
-def test_batches_add_up(registry):
+def test_batches_are_counted(registry):
     metrics = LedgerMetrics(registry)
     for _ in range(2):
         metrics.record(Receipt(10, 5, REFUSED, 2, 1, NOON_US - 3_000_000), duration_s=0.5, now=NOON)
@@ -31,7 +31,7 @@ def test_batches_add_up(registry):
     assert read("keygauge_ledger_batch_duration_seconds_sum") == 1
 
 
-def test_a_batch_without_events_leaves_the_lag_as_it_was(registry):
+def test_a_batch_without_events_does_not_change_the_lag(registry):
     metrics = LedgerMetrics(registry)
     metrics.record(Receipt(1, 1, (), 0, 0, NOON_US - 3_000_000), duration_s=0.5, now=NOON)
     metrics.record(Receipt(1, 0, (), 1, 0, None), duration_s=0.5, now=NOON)

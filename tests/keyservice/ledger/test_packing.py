@@ -36,7 +36,7 @@ calls = st.lists(
 
 @pytest.fixture
 def rollups(connection):
-    """Tell the roll-ups, in which a row may have come in parts."""
+    """`rollups()` returns the roll-ups, with rows of the same group added up."""
     added = ", ".join(f"sum({name}) AS {name}" for name in SUMS.split(", "))
 
     def find():
@@ -55,7 +55,7 @@ def count(connection):
 
 @pytest.fixture
 def late(connection, make_event, noon):
-    """Take a call of some seconds after noon."""
+    """`late(offset_s, spool)` ingests a call `offset_s` seconds after noon."""
 
     def take(offset_s, spool, *, connection=connection):
         backfill.write_history(connection, [make_event(offset_s)], PRICE, spool=spool)
@@ -65,7 +65,7 @@ def late(connection, make_event, noon):
 
 @given(batches=st.lists(st.tuples(calls, st.integers(-3, 6)), min_size=1, max_size=4))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_packing_changes_nothing_but_the_form(connection, make_event, noon, rollups, count, batches):
+def test_packing_preserves_the_roll_ups(connection, make_event, noon, rollups, count, batches):
     connection.execute("TRUNCATE event, rollup_recent, rollup_packed, usage_aggregate, spool")
     for number, (batch, days) in enumerate(batches):
         backfill.write_history(connection, [make_event(**call) for call in batch], PRICE, spool=f"test{number}")
@@ -78,7 +78,7 @@ def test_packing_changes_nothing_but_the_form(connection, make_event, noon, roll
     assert count("rollup") == len(rollups())
 
 
-def test_half_a_day_stays_open_for_a_day(connection, late, noon, count):
+def test_a_half_day_stays_open_for_a_day(connection, late, noon, count):
     late(0, "a")
     assert packing.pack(connection, noon + 1.5 * DAY - timedelta(seconds=1)) == 0
     assert packing.pack(connection, noon + 1.5 * DAY) == 1
@@ -98,7 +98,7 @@ def await_lock(connection, waiting):
         pass
 
 
-def test_a_late_batch_waits_for_the_packing_and_is_whole(connection, others, late, noon, rollups):
+def test_a_late_batch_waits_for_packing_and_is_complete(connection, others, late, noon, rollups):
     late(0, "a")
     packer, sender = others
     with ThreadPoolExecutor(1) as thread:
@@ -110,7 +110,7 @@ def test_a_late_batch_waits_for_the_packing_and_is_whole(connection, others, lat
     assert [row["requests"] for row in rollups()] == [2]
 
 
-def test_the_packing_waits_for_a_late_batch_and_has_it(connection, others, late, make_event, noon, rollups, count):
+def test_packing_waits_for_a_late_batch_and_includes_it(connection, others, late, make_event, noon, rollups, count):
     late(0, "a")
     packer, sender = others
     packer.autocommit = True

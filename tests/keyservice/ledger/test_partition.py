@@ -23,7 +23,7 @@ def months_of(connection):
     return {row["name"] for row in rows}
 
 
-def test_events_come_in_while_old_months_are_dropped(connection, database_url, make_event, noon):
+def test_events_are_ingested_while_old_months_are_dropped(connection, database_url, make_event, noon):
     ledger.take_events(connection, "old", 0, [make_event(-YEAR), make_event(-YEAR + 40 * 86_400)], PRICE)
     took, stop = [], threading.Event()
 
@@ -38,11 +38,11 @@ def test_events_come_in_while_old_months_are_dropped(connection, database_url, m
     thread.start()
     try:
         with database.connect(database_url) as reader:
-            reader.execute("SELECT count(*) FROM event")  # holds every month's table until it ends
+            reader.execute("SELECT count(*) FROM event")  # locks every month's table until the transaction ends
             with pytest.raises(partition.PartitionError, match="2025-05"):
                 partition.drop_before(connection, noon - timedelta(days=200), tries=2)
             before = len(took)
-        assert before > 0  # nobody was kept waiting for long
+        assert before > 0  # ingestion was not blocked for long
         dropped = partition.drop_before(connection, noon - timedelta(days=200))
     finally:
         stop.set()
@@ -53,7 +53,8 @@ def test_events_come_in_while_old_months_are_dropped(connection, database_url, m
         "SELECT (SELECT count(*) FROM event) AS events, (SELECT sum(requests)::int FROM rollup) AS requests, "
         "(SELECT sum(requests)::int FROM usage_aggregate WHERE length_s = 86400 AND breakdown = 'key') AS in_aggregates"
     ).fetchone()
-    assert row == {"events": len(took), "requests": len(took) + 2, "in_aggregates": len(took) + 2}  # the totals stay
+    # The totals still include the dropped events.
+    assert row == {"events": len(took), "requests": len(took) + 2, "in_aggregates": len(took) + 2}
 
 
 def test_an_event_of_a_dropped_month_gets_a_new_table(connection, make_event):
@@ -70,7 +71,7 @@ def test_retention_is_a_setting():
             config.retention_days({"KEYGAUGE_RETENTION_DAYS": wrong})
 
 
-def test_months_ahead_are_made_beside_a_reader_that_stays_in_its_transaction(connection, database_url, noon):
+def test_future_months_are_created_despite_an_open_read_transaction(connection, database_url, noon):
     partition.prepare(connection, noon, months_ahead=0)
     with database.connect(database_url) as reader:
         reader.execute("SELECT count(*) FROM event")
@@ -78,7 +79,7 @@ def test_months_ahead_are_made_beside_a_reader_that_stays_in_its_transaction(con
     assert months_of(connection) == {"event_2026_05", "event_2026_06", "event_2026_07"}
 
 
-def test_months_ahead_wait_for_nobody_who_holds_the_table(connection, database_url, noon):
+def test_creating_future_months_gives_up_if_the_table_is_locked(connection, database_url, noon):
     with database.connect(database_url) as other:
         other.execute("LOCK TABLE event IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(psycopg.errors.LockNotAvailable):

@@ -2,7 +2,7 @@ from keygauge_keyservice.ledger.event import Refusal
 from keygauge_keyservice.ledger.plausible import Bounds
 
 
-def test_an_event_is_taken_up_to_its_bound_by_whatever_it_tells_most_of(make_event):
+def test_the_largest_count_of_an_event_is_bounded(make_event):
     bounds = Bounds(event=100)
     for told in (
         {"input_tokens": 60, "output_tokens": 41},
@@ -17,7 +17,7 @@ def test_an_event_is_taken_up_to_its_bound_by_whatever_it_tells_most_of(make_eve
     assert list(bounds.check([untold])) == [untold]
 
 
-def test_a_batch_adds_up_to_no_more_than_its_bound_and_keeps_its_order(make_event):
+def test_the_total_of_a_batch_is_bounded_and_its_order_kept(make_event):
     bounds, counts = Bounds(event=100), [number * 37 % 121 for number in range(300)]
     events = [make_event(input_tokens=count, output_tokens=0, cache_read_tokens=0) for count in counts]
     first, *checked = bounds.check([Refusal.KEY_NOT_TOLD, *events])

@@ -2,7 +2,7 @@ from keygauge_keyservice.ledger.event import Refusal
 from keygauge_keyservice.ledger.receipt import Receipt
 
 
-def test_two_batches_are_one_with_all_that_became_of_them():
+def test_receipts_of_two_batches_are_combined():
     first = Receipt(5, 3, ((4, Refusal.KEY_NOT_TOLD),), 1, 0, 90)
     second = Receipt(9, 4, (), 0, 2, 80)
     assert first.plus(second) == Receipt(9, 7, ((4, Refusal.KEY_NOT_TOLD),), 1, 2, 90)

@@ -55,7 +55,7 @@ def tiers_of(price):
 
 
 def expected_cost(event, listed):
-    """Price a call in plain Python, independently of the product's book."""
+    """Price a call in plain Python, independently of `PriceBook`."""
     at = datetime.fromtimestamp(event.time_us / 1e6, UTC)
     fitting = [
         (price["account_id"] is not None, price["provider"] is not None, price["valid_from"], number)
@@ -123,7 +123,7 @@ def run(connection, **options):
 
 @given(calls=calls, before=prices_set, after=prices_set)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_re_rated_costs_follow_the_prices_and_twice_is_once(connection, make_event, calls, before, after):
+def test_re_rated_costs_follow_the_prices_and_repeating_changes_nothing(connection, make_event, calls, before, after):
     connection.execute("TRUNCATE event, rollup_recent, rollup_packed, usage_aggregate, spool, price, audit")
     book = PriceBook(PublicPrices())
     for price in before:
@@ -160,7 +160,7 @@ def test_re_rated_costs_follow_the_prices_and_twice_is_once(connection, make_eve
     assert_sums_follow(connection)
 
 
-def test_an_interrupted_run_is_recorded_and_goes_on_where_it_was(connection, make_event):
+def test_an_interrupted_run_is_audited_and_can_be_resumed(connection, make_event):
     events = [make_event(number * 86_400 - 2 * 86_400, model="house-model") for number in range(4)]
     backfill.write_history(connection, events, PublicPrices(), spool="test")
     rate = Rates(-1, 10**9, 0, 0, 0, 0, 0)
@@ -170,7 +170,7 @@ def test_an_interrupted_run_is_recorded_and_goes_on_where_it_was(connection, mak
     running = rerate.run(connection, DAYS, book, actor="test")
     next(running)
     next(running)
-    running.close()  # as Ctrl-C does
+    running.close()  # like Ctrl-C
     assert run(connection).changed == 2
     assert costs_of(connection) == [90_000] * 4
     done = [
@@ -180,7 +180,7 @@ def test_an_interrupted_run_is_recorded_and_goes_on_where_it_was(connection, mak
     assert done == [2, 5]
 
 
-def test_one_account_is_re_rated_alone(connection, make_event):
+def test_one_account_can_be_re_rated_alone(connection, make_event):
     events = [make_event(0, model="m"), make_event(1, model="m", account="beta", key="beta-live")]
     backfill.write_history(connection, events, PublicPrices(), spool="test")
     own_prices.set_price(connection, model="m", tiers=[Rates(-1, 10**9, 0, 0, 0, 0, 0)], valid_from=START, actor="test")

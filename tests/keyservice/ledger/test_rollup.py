@@ -7,7 +7,7 @@ from keygauge_keyservice.pricing.cost import Cost
 
 @pytest.fixture
 def kept(connection, metered):
-    """`kept(*batches)` adds batches of (event, cost) up and returns the rows, the first bucket's first."""
+    """`kept(*batches)` adds up batches of (event, cost) and returns the rows in order."""
 
     def kept(*batches):
         for batch in batches:
@@ -20,7 +20,7 @@ def kept(connection, metered):
     return kept
 
 
-def test_calls_of_one_quarter_of_an_hour_and_kind_are_one_row_over_batches_too(kept, make_event, noon):
+def test_calls_of_one_group_are_one_row_across_batches(kept, make_event, noon):
     first = [(make_event(), Cost(7, "test")), (make_event(899, status=204), None)]
     others = [(make_event(900), None), (make_event(model=None), None), (make_event(status=404), None)]
     rows = kept(first, [*others, (make_event(1), Cost(5, "test"))])
@@ -33,14 +33,14 @@ def test_calls_of_one_quarter_of_an_hour_and_kind_are_one_row_over_batches_too(k
     assert (rows[1]["input_tokens"], rows[1]["cost_nanousd"], rows[1]["response_bytes"]) == (300, 12, 4_500)
 
 
-def test_refused_calls_and_what_nobody_told_count_as_none(kept, make_event):
+def test_limited_calls_are_counted_and_unknown_tokens_are_zero(kept, make_event):
     unknown = dict.fromkeys(("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"))
     outcomes = ("limited", "quota", "forbidden", "admitted")
     [row] = kept([(make_event(status=429, outcome=outcome, **unknown), None) for outcome in outcomes])
     assert (row["requests"], row["limited"], row["input_tokens"], row["cache_read_tokens"]) == (4, 2, 0, 0)
 
 
-def test_durations_are_counted_by_bucket_its_bound_included(kept, make_event):
+def test_durations_are_counted_by_bucket_with_inclusive_bounds(kept, make_event):
     bounds_us = [round(bound * 1e6) for bound in DURATION_BUCKETS_S]
     calls = [make_event(duration_us=us) for us in (0, bounds_us[0], bounds_us[0] + 1, bounds_us[-1], bounds_us[-1] + 1)]
     [row] = kept([(call, None) for call in calls], [(call, None) for call in calls])
@@ -49,7 +49,7 @@ def test_durations_are_counted_by_bucket_its_bound_included(kept, make_event):
     assert (sum(counts), len(counts)) == (10, rollup.DURATION_COUNTS)
 
 
-def test_hours_have_the_sums_of_their_quarters(make_event, noon):
+def test_hours_are_the_sums_of_their_quarters(make_event, noon):
     sums = rollup.Sums()
     for offset_s in (-1, 0, 1_800, 3_599):
         sums.add(make_event(offset_s), None)

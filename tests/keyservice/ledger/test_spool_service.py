@@ -4,7 +4,7 @@ from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.ledger.spool_service import claim
 
 
-def test_a_spool_is_that_services_which_sends_it_first(connection):
+def test_a_spool_belongs_to_the_service_that_sends_it_first(connection):
     for _ in range(2):
         claim(connection, "ab", "api")
     for other in ("shop", None):
@@ -13,7 +13,7 @@ def test_a_spool_is_that_services_which_sends_it_first(connection):
         assert (caught.value.status, caught.value.code) == (403, "spool_of_another")
 
 
-def test_the_environments_token_sends_what_is_unbound_and_binds_nothing(connection):
+def test_the_environments_token_sends_unbound_spools_and_does_not_bind_them(connection):
     claim(connection, "ab", None)
     claim(connection, "ab", "api")
     with pytest.raises(Problem):

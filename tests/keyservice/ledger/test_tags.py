@@ -20,7 +20,7 @@ DAY = datetime(2026, 5, 20, tzinfo=UTC)
 
 @pytest.fixture
 def take(connection, make_event):
-    """Take calls, (seconds after noon, tag) each, as the next batch of a spool."""
+    """`take(*calls)` ingests calls, given as (seconds after noon, tag), as the next batch of a spool."""
     taken = []
 
     def take(*calls, **fields):
@@ -32,7 +32,7 @@ def take(connection, make_event):
 
 
 def sums(connection, length_s, column="requests"):
-    """Add up a column by tag, in buckets of one length."""
+    """Return the sums of a column by tag, in buckets of one length."""
     rows = connection.execute(
         f"SELECT tag, sum({column}) AS total FROM usage_tag WHERE length_s = %s GROUP BY tag", (length_s,)
     )
@@ -44,7 +44,7 @@ def assert_lengths_agree(connection):
         assert sums(connection, 900, column) == sums(connection, 86_400, column)
 
 
-def test_calls_add_up_by_tag_and_one_without_writes_nothing(connection, take):
+def test_calls_are_summed_by_tag_and_untagged_calls_add_no_rows(connection, take):
     take((0, None), (1, None))
     assert sums(connection, 900) == {}
     take((0, "alice"), (0, "bob"), (3_600, "alice"), (0, None))
@@ -60,26 +60,26 @@ def test_calls_add_up_by_tag_and_one_without_writes_nothing(connection, take):
 @pytest.mark.parametrize(
     "tag", ["a,b", "O'Brien'; DROP TABLE usage_tag;--", 'x"y\\z', "日本 Zoë", "x" * 128, "{}", "NULL"]
 )
-def test_hostile_tags_are_kept_as_they_are(connection, take, tag):
+def test_hostile_tags_are_stored_unchanged(connection, take, tag):
     take((0, tag), (1, tag))
     assert sums(connection, 86_400) == {tag: 2}
     assert [row["tag"] for row in connection.execute("SELECT tag FROM event")] == [tag, tag]
 
 
-def test_what_is_new_on_a_full_day_counts_as_other(connection, take, monkeypatch):
+def test_new_pairs_on_a_full_day_count_as_other(connection, take, monkeypatch):
     monkeypatch.setattr(tags, "MOST", 3)
     take((0, "alice"), (0, "bob"))
     take(*[(0, f"u{number}") for number in range(5)], (1, "u4"), (2, "bob"))
     told = sums(connection, 86_400)
-    assert told == {"alice": 1, "bob": 2, "u4": 2, OTHER: 4}  # the busiest of the new ones had the last place
+    assert told == {"alice": 1, "bob": 2, "u4": 2, OTHER: 4}  # the busiest new pair got the last place
     assert_lengths_agree(connection)
     take((86_400, "u1"))  # another day has room
     assert sums(connection, 86_400)["u1"] == 1
-    take((0, "x"), account="beta", key="beta-live")  # and another account
+    take((0, "x"), account="beta", key="beta-live")  # and so has another account
     assert sums(connection, 86_400)["x"] == 1
 
 
-def test_folding_keeps_the_busy_half_and_no_total_falls(connection, take):
+def test_folding_keeps_the_busiest_half_and_all_totals(connection, take):
     take(*[(900 * number, "alice") for number in range(5)], *[(0, "bob")] * 3, (0, "carl"), (1_000, "dora"))
     take((0, "alice"), key="acme-test")
     before = [sum(sums(connection, length_s, "cost_nanousd").values()) for length_s in tags.LENGTHS_S]
@@ -89,7 +89,7 @@ def test_folding_keeps_the_busy_half_and_no_total_falls(connection, take):
     assert_lengths_agree(connection)
     assert [sum(sums(connection, length_s, "cost_nanousd").values()) for length_s in tags.LENGTHS_S] == before
     take((0, "carl"))
-    assert tags.fold(connection, DAY + timedelta(hours=30), most=2) == 1  # once more, beside what was folded
+    assert tags.fold(connection, DAY + timedelta(hours=30), most=2) == 1  # again, in addition to what was folded before
     assert sums(connection, 86_400) == {"alice": 5, OTHER: 7}
     assert_lengths_agree(connection)
 
@@ -107,11 +107,11 @@ def test_re_rating_rewrites_the_costs_by_tag(connection, take):
     book.refresh(connection)
     list(rerate.run(connection, [DAY], book, actor="test"))
     assert sums(connection, 86_400, "cost_nanousd") == {"alice": 90_000, "bob": 90_000, "carl": 0}
-    assert sums(connection, 86_400) == {"alice": 1, "bob": 1, "carl": 1}  # apart again: there is room
+    assert sums(connection, 86_400) == {"alice": 1, "bob": 1, "carl": 1}  # separate again, since there is room
     assert_lengths_agree(connection)
 
 
-def test_batches_at_once_lose_nothing(database_url, connection, make_event):
+def test_concurrent_batches_lose_nothing(database_url, connection, make_event):
     def send(number):
         with database.connect(database_url) as own:
             own.autocommit = True

@@ -1,7 +1,7 @@
 from keygauge_keyservice.pricing.cost import is_metered
 
 
-def test_a_call_is_metered_where_anything_is_known_that_it_used(make_event):
+def test_a_call_is_metered_if_any_usage_is_known(make_event):
     nothing = {"input_tokens": None, "output_tokens": None, "details": None}
     assert not is_metered(make_event(**nothing))
     assert not is_metered(make_event(**nothing | {"details": {}}))

@@ -1,4 +1,4 @@
-"""What kinds cost adds up to what calls cost, packed or not, one call or many."""
+"""The costs of kinds add up to the cost of calls, packed or not, for one call or many."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ COSTS = st.lists(st.sampled_from([0, 1, 10**9]) | st.integers(0, 10**18), max_si
 
 
 @given(st.lists(COSTS, max_size=8))
-def test_packed_costs_add_up_as_costs_do(calls):
+def test_packed_costs_can_be_added(calls):
     priced = [Cost.of_kinds(costs, "test") for costs in calls]
     expected = Counter()
     for costs in calls:
@@ -24,7 +24,7 @@ def test_packed_costs_add_up_as_costs_do(calls):
     assert sum(found.values()) == sum(map(sum, calls))
 
 
-def test_the_ledgers_places_stay_as_they_are():
+def test_the_packed_format_is_stable():
     assert pack([5, 1, 2, 3, 4, 6]) == 6 * 10**80 + 4 * 10**60 + 3 * 10**40 + 2 * 10**20 + 1
     assert CHARGED[:8] == (
         *("input", "output", "cache_read", "reasoning", "cache_write", "request"),

@@ -19,7 +19,7 @@ def own(connection):
     return own
 
 
-def test_a_price_is_kept_by_the_names_of_models_and_audited(connection, own):
+def test_a_price_is_stored_with_lowercase_names_and_audited(connection, own):
     made = own("House-1", provider="VLLM", account_id="acme")
     assert (made.model, made.provider, made.tiers) == ("house-1", "vllm", (Rates(-1, *[5] * 6),))
     assert own_prices.list_prices(connection, model="HOUSE-1") == [made]
@@ -28,7 +28,7 @@ def test_a_price_is_kept_by_the_names_of_models_and_audited(connection, own):
     assert (entry.action, f"own {entry.subject}", entry.after["model"]) == ("price.set", made.version, "house-1")
 
 
-def test_a_price_of_an_account_that_is_not_there_is_refused(connection, own):
+def test_a_price_for_an_unknown_account_is_rejected(connection, own):
     with pytest.raises(Problem):
         own(account_id="nobody")
     assert own_prices.list_prices(connection) == []

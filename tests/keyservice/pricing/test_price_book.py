@@ -10,7 +10,7 @@ from keygauge_keyservice.pricing.public_prices import PublicPrices
 pytestmark = pytest.mark.usefixtures("metered")
 
 
-def test_an_own_price_holds_for_the_next_batch_of_every_process(client, operator, replica, make_line, connection):
+def test_an_own_price_applies_to_the_next_batch(client, operator, replica, make_line, connection):
     now_us = int(datetime.now(UTC).timestamp() * 1e6)
     line = make_line(time_us=now_us, model="house-1", provider="vllm") + b"\n"
     assert client.post("/v1/events?spool=ab&first=0", data=line, headers=replica).status_code == 200
@@ -23,7 +23,7 @@ def test_an_own_price_holds_for_the_next_batch_of_every_process(client, operator
     assert client.get("/v1/prices", headers=operator).json["prices"] == [answer.json]
 
 
-def test_the_state_changes_with_every_price_set(connection):
+def test_the_state_changes_with_every_new_price(connection):
     book = PriceBook(PublicPrices())
     states, since = set(), datetime(2026, 1, 1, tzinfo=UTC)
     for rate in (4, 5, 5):

@@ -22,12 +22,12 @@ def inputs(entries):
     return [entry.tiers[0].input for entry in entries]
 
 
-def test_what_a_later_price_took_over_from_is_left_out(find):
+def test_superseded_prices_are_left_out(find):
     assert inputs(find(source="own")) == [9, 8, 5]
     assert inputs(find(source="own", has_past=True)) == [9, 8, 5, 7]
 
 
-def test_an_account_sees_its_own_prices_and_everyones(find):
+def test_an_account_gets_its_own_prices_and_those_for_all_accounts(find):
     assert inputs(find(source="own", account_id="acme")) == [9, 8, 5]
     assert inputs(find(source="own", account_id="beta")) == [9, 8]
 

@@ -22,7 +22,7 @@ def micros(moment):
 
 
 def holding(steps, time_us):
-    """The version and tiers that a replica takes for a call."""
+    """Return the version and tiers that a replica uses for a call."""
     _, version, tiers = next((step for step in reversed(steps) if step[0] <= time_us), steps[0])
     return version, [Rates(*tier) for tier in tiers]
 
@@ -46,7 +46,7 @@ def own(connection):
     return own
 
 
-def test_a_public_price_is_one_step_of_whole_numbers(book):
+def test_a_public_price_is_one_step_of_integers(book):
     [[from_us, version, [tier]]] = price_steps(book(), PriceName(None, "openai", "gpt-4o-mini"), now=NOW)
     assert tier[:4] == [-1, 150_000_000, 600_000_000, 75_000_000]
     assert version == PUBLIC.version
@@ -58,7 +58,7 @@ def test_a_model_without_a_price_has_no_steps(book):
 
 
 @pytest.mark.usefixtures("metered")
-def test_a_price_to_come_is_told_with_its_moment(book, own):
+def test_a_future_price_is_a_step_with_its_start_time(book, own):
     first, later = own(5), own(7, valid_from=NOW + timedelta(hours=1))
     own(9, valid_from=NOW + timedelta(days=3))
     own(3, account_id="acme", valid_from=NOW - timedelta(hours=1))
@@ -91,7 +91,7 @@ def changing_names():
     counts=st.tuples(*[st.integers(0, 10**6)] * 5),
     hour=st.integers(0, 24 * 400),
 )
-def test_steps_price_every_call_as_the_ledger_does(name, offset_s, counts, hour):
+def test_steps_price_calls_like_the_ledger(name, offset_s, counts, hour):
     now = NOW + timedelta(hours=hour)
     provider, model = name
     call = _Call(provider, model, micros(now + timedelta(seconds=offset_s)), *counts)

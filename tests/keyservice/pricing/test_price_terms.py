@@ -12,7 +12,7 @@ from keygauge_keyservice.pricing.price_text import write_tiers
 from keygauge_keyservice.reading import read
 
 
-def test_a_kind_without_a_rate_costs_what_it_belongs_to():
+def test_a_kind_without_a_rate_costs_what_it_is_part_of():
     (rates,) = parse_tiers(["input=3,output=15"])
     assert (rates.above, rates.input, rates.output) == (-1, 3_000_000_000, 15_000_000_000)
     assert (rates.cache_read, rates.cache_write, rates.reasoning, rates.request) == (
@@ -22,7 +22,7 @@ def test_a_kind_without_a_rate_costs_what_it_belongs_to():
     assert (rates.cache_read, rates.reasoning) == (0, 1_000_000_000)
 
 
-def test_what_is_sold_by_the_piece_is_priced_each():
+def test_kinds_sold_by_the_piece_have_a_price_per_unit():
     (rates,) = parse_tiers(["request=0.01,images=0.04,input_audio=100"])
     assert rates.request == 10_000_000 * 10**6
     assert rates.details == {"images": 40_000_000 * 10**6, "input_audio": 100_000_000_000}
@@ -30,7 +30,7 @@ def test_what_is_sold_by_the_piece_is_priced_each():
     assert "images" in BY_ONE
 
 
-def test_tiers_are_sorted_and_the_smallest_holds_for_every_size():
+def test_tiers_are_sorted_and_the_first_applies_to_every_size():
     rates = parse_tiers(["200000:input=6", "0:input=3"])
     assert [(one.above, one.input) for one in rates] == [(-1, 3_000_000_000), (200_000, 6_000_000_000)]
 
@@ -54,7 +54,7 @@ def test_tiers_are_sorted_and_the_smallest_holds_for_every_size():
         ["input=3", *(f"{number}:input=3" for number in range(1, 11))],
     ],
 )
-def test_tiers_that_make_no_sense_are_refused(tiers):
+def test_invalid_tiers_are_rejected(tiers):
     with pytest.raises(Problem):
         parse_tiers(tiers)
 
@@ -63,20 +63,20 @@ RATE = st.integers(0, 10**12)
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**9), RATE, RATE), max_size=3, unique_by=lambda tier: tier[0]), RATE)
-def test_prices_that_are_written_read_the_same(larger, smallest):
+def test_formatted_tiers_can_be_parsed_back(larger, smallest):
     tiers = [{"input": smallest}, *({"above": size, "input": one, "output": two} for size, one, two in larger)]
     rates = read(PriceTerms, {"tiers": tiers}).rates()
     lines = [line.replace("free", "input=0") for line in write_tiers([one.to_json() for one in rates]).splitlines()]
     assert parse_tiers(lines) == rates
 
 
-def test_numbers_have_no_exponent_and_no_zeros_at_their_end():
+def test_numbers_have_no_exponent_and_no_trailing_zeros():
     assert [plain(Decimal(text)) for text in ("100", "1E+3", "0.10", "1E-9", "0.000")] == [
         *("100", "1000", "0.1", "0.000000001", "0")
     ]
 
 
-def test_dollars_become_whole_nano_dollars_per_million():
+def test_dollars_are_converted_to_integer_nano_dollars_per_million():
     assert parse_tiers(["input=2.5,output=10,request=0.001", "200000:input=5,cache_read=0.5"]) == [
         Rates(-1, 2_500_000_000, 10**10, 2_500_000_000, 2_500_000_000, 10**10, 10**12),
         Rates(200_000, 5 * 10**9, 0, 5 * 10**8, 5 * 10**9, 0, 0),

@@ -4,17 +4,17 @@ TIER = {"above": None, "input": 3_000_000_000, "output": 15_000_000_000, "reques
 SAME = {"cache_read": 3_000_000_000, "cache_write": 3_000_000_000, "reasoning": 15_000_000_000}
 
 
-def test_rates_that_follow_from_others_are_left_out():
+def test_implied_rates_are_left_out():
     assert write_tiers([TIER | SAME]) == "input=3,output=15"
     assert write_tiers([TIER | SAME | {"cache_read": 300_000_000}]) == "input=3,output=15,cache_read=0.3"
 
 
-def test_each_tier_has_a_line_and_says_from_when_on_it_holds():
+def test_each_tier_is_a_line_with_its_minimum_size():
     assert write_tiers([TIER | SAME, TIER | SAME | {"above": 200_000}]) == "input=3,output=15\n200000:input=3,output=15"
     assert write_tiers([TIER | SAME | {"above": -1}]) == "input=3,output=15"
 
 
-def test_pieces_are_told_each_and_nothing_is_free():
+def test_pieces_are_priced_per_unit_and_no_rates_mean_free():
     told = {"input": 0, "output": 0, "request": 10**13, "images": 4 * 10**13}
     assert write_tiers([{"above": None} | told]) == "request=0.01,images=0.04"
     assert write_tiers([{"above": None, "input": 0, "output": 0, "request": 0}]) == "free"

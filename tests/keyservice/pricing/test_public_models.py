@@ -12,17 +12,17 @@ from keygauge_keyservice.pricing.public_models import find_model
         (None, ["gpt-4o", "publishers/google/models/gemini-2.5-pro", "google/gemini-2.5-pro"]),
     ],
 )
-def test_a_model_is_found_by_whatever_name_hosts_give_it(provider, names):
+def test_a_model_is_found_by_the_names_that_hosts_use(provider, names):
     assert {name: find_model(provider, name) is not None for name in names} == dict.fromkeys(names, True)
 
 
-def test_spellings_of_one_model_are_one_model():
+def test_different_names_of_a_model_find_the_same_model():
     spellings = (("openai", "gpt-4o"), (None, "gpt-4o"), ("x", "models/gpt-4o"), ("azure", "gpt-4o:online"))
     found = {find_model(*asked).id for asked in spellings}
     assert len(found) == 1
 
 
-def test_what_is_self_hosted_or_unheard_of_has_no_price():
+def test_self_hosted_and_unknown_models_have_no_price():
     assert find_model("ollama", "gpt-4o") is None
     for name in ("", "no-such-model", "/", ":", "x" * 129, "gpt-4o" + "/" * 100, "us.us.us."):
         assert find_model("openai", name) is None

@@ -17,7 +17,7 @@ def price():
 def test_each_kind_of_token_has_its_own_rate(make_event, price):
     event = make_event(
         provider="anthropic",
-        model="claude-3-5-sonnet-20241022",  # 3, 15, 0.30 and 3.75 dollars a million
+        model="claude-3-5-sonnet-20241022",  # 3, 15, 0.30 and 3.75 dollars per million
         input_tokens=1_000,
         cache_read_tokens=300,
         cache_write_tokens=100,
@@ -38,11 +38,11 @@ def test_each_kind_of_token_has_its_own_rate(make_event, price):
         {"input_tokens": None, "output_tokens": None, "cache_read_tokens": None},
     ],
 )
-def test_what_is_not_known_has_no_cost_rather_than_none_to_pay(make_event, price, fields):
+def test_the_cost_is_none_if_model_or_usage_is_unknown(make_event, price, fields):
     assert price(make_event(**fields)) is None
 
 
-def test_a_provider_that_is_not_known_is_guessed_from_the_model(make_event, price):
+def test_an_unknown_provider_is_inferred_from_the_model(make_event, price):
     assert price(make_event(provider=None)) == price(make_event(provider="openai"))
     assert price(make_event(provider="my-gateway")) == price(make_event(provider="openai"))
 
@@ -56,13 +56,13 @@ def test_a_provider_that_is_not_known_is_guessed_from_the_model(make_event, pric
         ("gemini-2.0-flash", {"input_audio": 100, "cache_read_audio": 0}, 100 * 600),
     ],
 )
-def test_a_kind_with_a_rate_of_its_own_costs_what_that_says(make_event, price, model, details, beyond):
+def test_a_kind_with_its_own_rate_is_charged_at_that_rate(make_event, price, model, details, beyond):
     counts = {"input_tokens": 1_000, "cache_read_tokens": 0, "cache_write_tokens": 100, "output_tokens": 50}
     plain = make_event(provider=None, model=model, **counts)
     assert price(plain._replace(details=details)).nanousd == price(plain).nanousd + beyond
 
 
-def test_deep_research_costs_what_its_provider_says(make_event, price):
+def test_deep_research_costs_what_its_provider_charges(make_event, price):
     research = make_event(
         provider="perplexity",
         model="sonar-deep-research",
@@ -75,14 +75,14 @@ def test_deep_research_costs_what_its_provider_says(make_event, price):
     assert price(research).nanousd == 816_123_000
 
 
-def test_pieces_without_a_rate_are_unpriced_and_not_free(make_event, price):
+def test_pieces_without_a_rate_are_unpriced_rather_than_free(make_event, price):
     drawing = make_event(provider="openai", model="gpt-image-1", input_tokens=None, output_tokens=None)
     assert price(drawing._replace(details={"images": 3})) is None
 
 
-def test_what_is_sold_by_the_second_needs_no_tokens(make_event, price):
+def test_usage_sold_by_the_second_needs_no_tokens(make_event, price):
     event = make_event(provider="groq", model="whisper-large-v3", input_tokens=None, output_tokens=None)
-    assert price(event._replace(details={"seconds": 3600})).nanousd == 111_000_000  # 0.111 dollars an hour
+    assert price(event._replace(details={"seconds": 3600})).nanousd == 111_000_000  # 0.111 dollars per hour
     assert price(event) is None
 
 
@@ -109,7 +109,7 @@ def test_what_is_sold_by_the_second_needs_no_tokens(make_event, price):
     ],
 )
 @pytest.mark.parametrize("shape", ["openai", "anthropic", "cohere", "aws.bedrock", None])
-def test_a_model_is_priced_whoever_answers_in_whatever_shape(make_event, price, model, maker, plain, shape):
+def test_a_model_is_priced_regardless_of_provider_and_response_format(make_event, price, model, maker, plain, shape):
     counts = {"input_tokens": 1_000, "cache_read_tokens": 0, "output_tokens": 500}
     expected = price(make_event(provider=maker, model=plain, **counts))
     assert expected is not None
@@ -117,16 +117,16 @@ def test_a_model_is_priced_whoever_answers_in_whatever_shape(make_event, price, 
 
 
 @pytest.mark.parametrize("model", ["house", "gemma", "my-model-v2", "a/b/c", "/", ":", "m" * 300, "x/" * 60])
-def test_a_model_that_nobody_lists_has_no_price(make_event, price, model):
+def test_an_unlisted_model_has_no_price(make_event, price, model):
     assert price(make_event(provider="openai", model=model)) is None
 
 
-def test_a_model_on_own_machines_has_no_public_price(make_event, price):
+def test_a_self_hosted_model_has_no_public_price(make_event, price):
     assert price(make_event(provider="ollama", model="mistral-small-latest")) is None
     assert price(make_event(provider="openai", model="mistral-small-latest")) is not None
 
 
-def test_half_a_nanodollar_is_rounded_up_once_a_call(make_event):
+def test_half_a_nanodollar_is_rounded_up_once_per_call(make_event):
     rates = Rates(above=-1, input=250_000, output=250_000, cache_read=0, cache_write=0, reasoning=0, request=0)
     event = make_event(cache_read_tokens=0)
     assert rates.cost_nanousd(event._replace(input_tokens=1, output_tokens=1)) == 1
@@ -134,7 +134,7 @@ def test_half_a_nanodollar_is_rounded_up_once_a_call(make_event):
     assert rates.cost_nanousd(event._replace(input_tokens=4, output_tokens=1)) == 1
 
 
-def test_more_cached_than_input_tokens_never_makes_a_negative_part(make_event, price):
+def test_more_cached_than_input_tokens_never_give_a_negative_cost(make_event, price):
     event = make_event(input_tokens=1, cache_read_tokens=100, output_tokens=1, reasoning_tokens=50)
     assert price(event).nanousd == 100 * 75 + 50 * 600
 
@@ -152,7 +152,7 @@ def test_every_model_costs_what_its_price_list_says(make_event, price):
             event = make_event(provider=provider.id, model=model.id, **counts)
             at = datetime.fromtimestamp(event.time_us / 1_000_000, UTC)
             cost = price(event)
-            if cost is None or provider.find_model(model.id) is not model:  # such as "regional.…", no name of a call's
+            if cost is None or provider.find_model(model.id) is not model:  # such as "regional.…", never in calls
                 continue
             usage = Usage(**counts)
             expected = calc_price(usage, model.id, provider_id=provider.id, genai_request_timestamp=at).total_price
@@ -161,7 +161,7 @@ def test_every_model_costs_what_its_price_list_says(make_event, price):
     assert checked > 2_000
 
 
-def test_hostile_model_names_fill_no_memory(make_event):
+def test_hostile_model_names_do_not_fill_the_memory(make_event):
     price = PublicPrices(models_max=10)
     snapshot = get_snapshot()
     before = len(snapshot._lookup_cache), len(snapshot._provider_cache), len(snapshot._provider_misses)

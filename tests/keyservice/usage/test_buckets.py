@@ -12,7 +12,7 @@ QUARTER = timedelta(minutes=15)
 
 
 def local_name(moment, bucket):
-    """What people call the bucket: hours by their offset too, since one may come twice."""
+    """Return the local name of a bucket; for hours with the UTC offset, since an hour may occur twice."""
     if bucket == "hour":
         return moment.replace(minute=0), moment.utcoffset()
     day = moment.date()
@@ -25,7 +25,7 @@ def local_name(moment, bucket):
     begin=st.integers(0, 365 * 96),
     length=st.integers(1, 40 * 96),
 )
-def test_a_bucket_begins_where_its_name_begins(zone, bucket, begin, length):
+def test_buckets_start_when_local_names_change(zone, bucket, begin, length):
     start = datetime(2026, 1, 1, tzinfo=UTC) + begin * QUARTER
     end = start + length * QUARTER
     names, moment = {}, start
@@ -34,7 +34,7 @@ def test_a_bucket_begins_where_its_name_begins(zone, bucket, begin, length):
         moment += QUARTER
     found = starts(start, end, bucket, zone)
     assert found[0] <= start
-    if bucket != "hour" or "Lord_Howe" not in str(zone):  # whose clocks are set by half an hour
+    if bucket != "hour" or "Lord_Howe" not in str(zone):  # its clocks change by half an hour
         assert [max(start, one) for one in found] == list(names.values())
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("metered")
 
 @pytest.fixture
 def logged(connection, make_event, noon):
-    """250 calls a second apart, pairs of them at the same instant, over two months' partitions."""
+    """Ingest 250 calls, in pairs at the same instant, over two months' partitions."""
     events = [make_event(-(number // 2) * 20_000, ip=f"192.0.2.{number % 5}") for number in range(250)]
     events[7] = events[7]._replace(status=429, outcome="limited", model=None, requested_model="gpt-4o-alias")
     events[8] = events[8]._replace(status=403, key="acme-test", route="/v1/messages", model="gpt-4o")
@@ -20,7 +20,7 @@ def logged(connection, make_event, noon):
     return {"account_id": "acme", "start": noon - timedelta(days=60), "end": noon + timedelta(days=1)}
 
 
-def test_the_pages_together_are_the_log_newest_first(connection, logged):
+def test_pages_form_the_complete_log_newest_first(connection, logged):
     pages, after = [], None
     while True:
         page = call_log.find_page(connection, limit=30, after=after, **logged)
@@ -34,7 +34,7 @@ def test_the_pages_together_are_the_log_newest_first(connection, logged):
     assert found == sorted(found, key=lambda call: (call.time, call.id), reverse=True)
 
 
-def test_a_call_that_comes_in_between_moves_no_page(connection, logged, make_event):
+def test_a_new_call_does_not_shift_later_pages(connection, logged, make_event):
     first = call_log.find_page(connection, limit=10, **logged)
     backfill.write_history(connection, [make_event(5)], PublicPrices(), spool="later")
     second = call_log.find_page(connection, limit=10, after=first.next, **logged)
@@ -56,14 +56,14 @@ def test_a_call_that_comes_in_between_moves_no_page(connection, logged, make_eve
         ({"ip": "192.0.2.3", "status": "403"}, 1),
     ],
 )
-def test_the_log_shows_what_is_chosen(connection, logged, chosen, count):
+def test_filters_select_calls(connection, logged, chosen, count):
     assert len(call_log.find_page(connection, limit=500, **{**logged, **chosen}).calls) == count
 
 
 @pytest.mark.parametrize(
     "chosen", [{"ip": "192.0.2.3"}, {"status": "4xx"}, {"model": "none"}, {"key_id": "acme-test", "status": "403"}]
 )
-def test_a_page_looks_at_so_many_calls_and_the_next_one_goes_on(connection, logged, monkeypatch, chosen):
+def test_a_page_scans_a_bounded_number_of_calls_and_the_next_continues(connection, logged, monkeypatch, chosen):
     whole = call_log.find_page(connection, limit=500, **logged, **chosen).calls
     monkeypatch.setattr(call_log, "_LOOKED_AT_MAX", 7)
     monkeypatch.setattr(call_log, "_LOOKED_AT_OF_KEY_MAX", 7)
@@ -76,7 +76,7 @@ def test_a_page_looks_at_so_many_calls_and_the_next_one_goes_on(connection, logg
     assert pages >= 250 // 7 or "key_id" in chosen
 
 
-def test_a_call_is_told_whole(connection, logged, make_event):
+def test_a_call_has_all_its_fields(connection, logged, make_event):
     call = call_log.find_page(connection, limit=1, **{**logged, "ip": "192.0.2.0"}).calls[0]
     event = make_event()
     assert (call.route, call.status, call.input_tokens, call.limit_name) == (event.route, 200, 100, None)
@@ -84,18 +84,18 @@ def test_a_call_is_told_whole(connection, logged, make_event):
     assert call.price_version.startswith("genai-prices")
 
 
-def test_the_whole_log_is_read_in_pieces(app, logged, monkeypatch):
+def test_the_whole_log_is_read_in_chunks(app, logged, monkeypatch):
     monkeypatch.setattr(call_log, "_STREAM_PAGE", 60)
     assert len({call.id for call in call_log.read_all(app.extensions["keygauge"].connection, **logged)}) == 250
 
 
 @pytest.mark.parametrize("status", ["x", "4", "099", "42x", "4xxx", "' OR 1"])
-def test_what_is_no_status_is_refused(connection, logged, status):
+def test_an_invalid_status_is_rejected(connection, logged, status):
     with pytest.raises(UsageError, match="status"):
         call_log.find_page(connection, **logged, status=status)
 
 
 @pytest.mark.parametrize("text", ["", "-", "1-2", "x-00000000000000000000000000000000", "9" * 30 + "-" + "0" * 32])
-def test_what_is_no_place_is_refused(text):
+def test_an_invalid_position_is_rejected(text):
     with pytest.raises(UsageError, match="after"):
         call_log.Place.parse(text)

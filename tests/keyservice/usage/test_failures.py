@@ -11,7 +11,7 @@ A_KIND = Failures(500, "ValueError", "192.0.2.1", "acme-live", 4)
 
 @pytest.fixture
 def fail(connection, metered, make_line, noon):
-    """Take so many failed calls of one second into the ledger."""
+    """`fail(calls)` ingests failed calls, all at the same time."""
     spools = iter(f"a{number}" for number in range(9))
 
     def fail(calls, offset_s=-900, **fields):
@@ -22,7 +22,7 @@ def fail(connection, metered, make_line, noon):
     return fail
 
 
-def test_failures_of_one_kind_belong_together_and_a_few_are_none(connection, fail, noon):
+def test_failures_of_one_kind_are_grouped_and_small_groups_left_out(connection, fail, noon):
     fail(4)
     fail(2, error="KeyError")
     fail(5, status=200, error=None)
@@ -36,7 +36,7 @@ def test_the_most_frequent_come_first(connection, fail, noon):
     assert [(one.status, one.calls) for one in find_failures(connection, "acme", now=noon)] == [(404, 6), (500, 4)]
 
 
-def test_failures_of_more_than_an_hour_ago_are_past(connection, fail, noon):
+def test_failures_older_than_an_hour_are_left_out(connection, fail, noon):
     fail(4, -SPAN.total_seconds())
     assert find_failures(connection, "acme", now=noon) == [A_KIND]
     assert find_failures(connection, "acme", now=noon + timedelta(seconds=1)) == []

@@ -1,4 +1,4 @@
-"""Kinds of use beyond the tokens of every call: in sums they are what the events had, however they are cut."""
+"""Sums of the kinds of use beyond the usual token counts match the events, for any range and grouping."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("metered")
     length=st.integers(1, 5 * 96),
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_kinds_of_any_range_and_group_are_those_of_its_events(
+def test_kinds_of_any_range_and_group_match_its_events(
     connection, make_event, calls, by, narrowed, account, first, length
 ):
     connection.execute("TRUNCATE event, rollup_recent, rollup_packed, usage_aggregate, usage_kind, spool")
@@ -69,6 +69,6 @@ def test_calls_without_other_kinds_add_no_rows(connection, make_event):
     assert connection.execute("SELECT count(*) AS rows FROM usage_kind").fetchone() == {"rows": 0}
 
 
-def test_every_kind_that_is_known_has_a_title():
+def test_every_known_kind_has_a_title():
     assert kinds.TITLES.keys() == PART_OF.keys()
     assert kinds.titled({"newer": 1, "images": 2}) == [("images", "Images", 2), ("newer", "newer", 1)]

@@ -20,7 +20,7 @@ RATES = [
 
 @pytest.fixture
 def now(connection, metered, make_line, noon):
-    """Calls of two keys in the last hour: three a moment ago, one refused, four that failed."""
+    """Ingest calls of two keys in the last hour: three in the last minute, one refused, four failed, one older."""
     plans.replace_limits(connection, "ledger", RATES, actor="test")
     calls = [make_line(-1800, key="acme-test")]
     calls += [make_line(-30), make_line(-20, key="acme-test"), make_line(-10, model="o3")]
@@ -30,13 +30,13 @@ def now(connection, metered, make_line, noon):
     return noon
 
 
-def test_an_accounts_calls_are_counted_in_the_window_of_each_rate(connection, now):
+def test_an_accounts_calls_are_counted_in_each_rates_window(connection, now):
     pace = find_pace(connection, "acme", now=now)
     assert (pace.requests_per_minute, pace.tokens_per_minute) == (3, 900)
     assert {rate.name: rate.used for rate in pace.rates} == {"rpm": 3, "tph": 7 * 300}
 
 
-def test_a_rate_of_all_that_begin_so_counts_those(connection, now):
+def test_a_rate_with_a_prefix_pattern_counts_matching_calls(connection, now):
     rates = [
         plans.Limit(name="four", unit="request", amount=60, window_s=3600, model="gpt-4o*"),
         plans.Limit(name="none", unit="request", amount=60, window_s=3600, model="gpt-5*"),
@@ -47,7 +47,7 @@ def test_a_rate_of_all_that_begin_so_counts_those(connection, now):
     assert {rate.name: rate.used for rate in pace.rates} == {"four": 7, "none": 0, "all": 8}
 
 
-def test_a_rate_of_a_weighted_unit_counts_by_its_weights(connection, now):
+def test_a_rate_in_a_weighted_unit_counts_by_its_weights(connection, now):
     weights = Weights(request=1000, input=1, output=1)
     rate = plans.Limit(name="ppm", unit="weighted", amount=9, window_s=60, weights=weights, unit_name="points")
     plans.replace_limits(connection, "ledger", [rate], actor="test")
@@ -55,13 +55,13 @@ def test_a_rate_of_a_weighted_unit_counts_by_its_weights(connection, now):
     assert (found.used, found.unit_name) == (3 * 1000 + 900, "points")
 
 
-def test_a_keys_calls_are_its_own(connection, now):
+def test_a_keys_rates_count_only_its_own_calls(connection, now):
     pace = find_pace(connection, "acme", key_id="acme-test", now=now)
     assert {rate.name: rate.used for rate in pace.rates} == {"each": 1}
     assert find_pace(connection, "beta", key_id="acme-test", now=now).requests_per_minute == 0
 
 
-def test_open_streams_are_those_of_the_latest_heartbeats(connection, now):
+def test_open_streams_come_from_the_latest_heartbeats(connection, now):
     def see(replica, *streams):
         return Heartbeat(
             replica=replica, service="api", host="a", version="0", mode="enforce", cursor=1, streams=list(streams)
@@ -81,5 +81,5 @@ def test_open_streams_are_those_of_the_latest_heartbeats(connection, now):
     connection.execute("UPDATE replica SET seen_at = seen_at - interval '10 seconds' WHERE id = 'r1'")
     replicas.see(connection, [see("r1")])
     assert find("acme") == (1, 4)
-    connection.execute("UPDATE replica SET seen_at = seen_at - interval '10 seconds'")  # killed
+    connection.execute("UPDATE replica SET seen_at = seen_at - interval '10 seconds'")  # as if the replicas were killed
     assert find_pace(connection, "acme", now=now).streams == Streams(0, None, 0)

@@ -26,7 +26,7 @@ def cover(length_s, count=1, sign=1):
         (ask(tag="alice"), (None, "status"), {DAY_S: "usage_tag"}),
     ],
 )
-def test_the_smallest_table_that_holds_an_answer_gives_it(question, cut, sources):
+def test_the_smallest_suitable_table_is_queried(question, cut, sources):
     if not question.is_by_tag:
         assert question.cut == cut
     assert {length_s: question.source_of(cover(length_s)) for length_s in sources} == sources

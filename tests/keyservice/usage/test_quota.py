@@ -31,7 +31,7 @@ def limit(connection):
     return limit
 
 
-def test_a_budget_tells_used_reserved_and_reset(connection, limit, make_event, noon):
+def test_a_quota_has_used_and_reserved_units_and_a_reset_time(connection, limit, make_event, noon):
     month_s = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp())
     state_id = limit("monthly_requests", "request", 1000, "month", used=120, at=noon)
     for units, ends_in in ((20, 10), (500, -1)):
@@ -41,7 +41,7 @@ def test_a_budget_tells_used_reserved_and_reset(connection, limit, make_event, n
         )
     events = [make_event(number) for number in range(7)]
     events.append(make_event(9, outcome="quota", status=429))
-    events.append(make_event(-40 * 86_400))  # last month's
+    events.append(make_event(-40 * 86_400))  # last month
     backfill.write_history(connection, events, PublicPrices(), spool="test")
     [found] = quota.find_quotas(connection, "acme", now=noon)
     assert (found.amount, found.used, found.reserved, found.remaining) == (1000, 100, 20, 900)
@@ -49,27 +49,27 @@ def test_a_budget_tells_used_reserved_and_reset(connection, limit, make_event, n
     assert found.resets_at == datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def test_a_budget_of_a_period_that_is_over_is_unused(connection, limit, noon):
+def test_a_quota_of_a_past_period_is_unused(connection, limit, noon):
     limit("daily", "token", 50, "day", used=40, at=noon - timedelta(days=1))
     [found] = quota.find_quotas(connection, "acme", now=noon)
     assert (found.used, found.reserved, found.remaining) == (0, 0, 50)
     assert found.resets_at == datetime(2026, 5, 21, tzinfo=UTC)
 
 
-def test_a_budget_tells_what_it_counts_and_whether_it_refuses(connection, limit, noon):
+def test_a_quota_has_its_filters_and_dry_run(connection, limit, noon):
     limit("daily", "token", 50, "day")
     connection.execute("UPDATE plan_limit SET model = 'gpt-4o', dry_run = true")
     [found] = quota.find_quotas(connection, "acme", now=noon)
     assert (found.route, found.model, found.dry_run) == (None, "gpt-4o", True)
 
 
-def test_a_budget_of_keys_is_told_for_each_key(connection, limit, noon):
+def test_a_quota_per_key_is_listed_for_each_key(connection, limit, noon):
     limit("per_key", "nanousd", 10**9, "month", subject="key")
     found = quota.find_quotas(connection, "acme", now=noon)
     assert [(item.key_id, item.used) for item in found] == [("acme-live", 0), ("acme-test", 0)]
 
 
-def test_of_very_many_keys_the_fullest_budgets_are_told_and_any_that_is_asked_for(connection, limit, noon, monkeypatch):
+def test_with_very_many_keys_only_the_fullest_or_the_requested_quotas_are_listed(connection, limit, noon, monkeypatch):
     monkeypatch.setattr(quota, "KEYS_MAX", 1)
     limit("all", "request", 100, "month")
     limit("each", "request", 100, "month", subject="key", used=5, subject_id="acme-test", at=noon)
@@ -79,7 +79,7 @@ def test_of_very_many_keys_the_fullest_budgets_are_told_and_any_that_is_asked_fo
     assert [(one.name, one.key_id, one.used) for one in asked] == [("all", None, 0), ("each", "acme-live", 0)]
 
 
-def test_a_budget_in_credits_tells_what_one_is_worth(connection, limit, noon):
+def test_a_budget_in_credits_has_the_value_of_a_credit(connection, limit, noon):
     limit("credits", "nanousd", 5 * 10**9, "month")
     connection.execute("UPDATE plan_limit SET credit_nanousd = 10000000")
     [found] = quota.find_quotas(connection, "acme", now=noon)
@@ -87,7 +87,7 @@ def test_a_budget_in_credits_tells_what_one_is_worth(connection, limit, noon):
 
 
 @pytest.mark.parametrize("period", get_args(Period))
-def test_a_keys_budget_that_runs_out_is_found_whatever_its_period(connection, limit, noon, period):
+def test_a_keys_nearly_used_quota_is_found_in_every_period(connection, limit, noon, period):
     start_s, end_s = Periods(period).around(int(noon.timestamp()))
     limit("near", "request", 100, period, subject="key", used=95, subject_id="acme-live", at=noon)
     if period != "lifetime":
@@ -103,11 +103,11 @@ def test_a_keys_budget_that_runs_out_is_found_whatever_its_period(connection, li
     [
         ("month", "2026-01-18", None, "since 18 May", 2),
         ("month", "2026-01-31", None, "since 30 Apr", 3),
-        ("day", None, "Pacific/Kiritimati", "today", 1),  # it is the 21st there, since 10:00 UTC
+        ("day", None, "Pacific/Kiritimati", "today", 1),  # there it has been the 21st since 10:00 UTC
         ("lifetime", None, None, "in total", 4),
     ],
 )
-def test_a_budget_counts_its_own_period(connection, make_event, noon, period, anchor, zone, when, counted):
+def test_a_quota_counts_its_current_period(connection, make_event, noon, period, anchor, zone, when, counted):
     connection.execute(
         "INSERT INTO plan_limit (plan_id, name, unit, amount, period, anchor, zone) "
         "VALUES ('ledger', 'q', 'request', 100, %s, %s, %s)",
@@ -119,14 +119,14 @@ def test_a_budget_counts_its_own_period(connection, make_event, noon, period, an
     assert (found.when, found.counted) == (when, counted)
 
 
-def test_rates_are_no_budgets(connection, noon):
+def test_rates_are_not_quotas(connection, noon):
     connection.execute(
         "INSERT INTO plan_limit (plan_id, name, unit, amount, window_s) VALUES ('ledger', 'rpm', 'request', 60, 60)"
     )
     assert quota.find_quotas(connection, "acme", now=noon) == []
 
 
-def test_a_budget_counts_what_it_limits(connection, make_event, noon):
+def test_a_quota_counts_the_calls_that_it_limits(connection, make_event, noon):
     connection.execute(
         "INSERT INTO plan_limit (plan_id, key_id, name, subject, unit, amount, period, route, model) VALUES "
         "('ledger', NULL, 'a', 'key', 'request', 100, 'month', NULL, NULL), "
@@ -149,7 +149,7 @@ def test_a_budget_counts_what_it_limits(connection, make_event, noon):
     ]
 
 
-def test_a_budget_of_all_that_begin_so_counts_those(connection, make_event, noon):
+def test_a_quota_with_a_prefix_pattern_counts_matching_calls(connection, make_event, noon):
     connection.execute(
         "INSERT INTO plan_limit (plan_id, name, subject, unit, amount, period, route, model) VALUES "
         "('ledger', 'a', 'account', 'request', 100, 'day', NULL, 'gpt-4o*'), "

@@ -18,7 +18,7 @@ def take(connection, metered, make_event):
     return take
 
 
-def test_the_busiest_groups_are_kept(connection, take):
+def test_the_busiest_groups_are_returned(connection, take):
     take({"model": "m1"}, {"model": "m2"}, {"model": "m2"})
     selection = {"account_id": "acme"} | RANGE
     top = usage.top(connection, by="model", most=1, **selection)
@@ -30,7 +30,7 @@ def test_the_busiest_groups_are_kept(connection, take):
 @pytest.mark.parametrize(
     "narrowed", [{}, {"key_id": "acme-live", "route": "/v1/chat/completions"}], ids=["aggregate", "rollup"]
 )
-def test_groups_are_ranked_by_what_is_asked_for(connection, take, narrowed):
+def test_groups_are_ranked_by_the_requested_sum(connection, take, narrowed):
     take(
         {"model": "many", "output_tokens": 1},
         {"model": "many", "output_tokens": 1},
@@ -53,7 +53,7 @@ def test_groups_are_ranked_by_what_is_asked_for(connection, take, narrowed):
     assert first("client_errors", least=1) == (["wrong"], 1)
 
 
-def test_calls_without_a_tag_are_a_group_too(connection, take):
+def test_untagged_calls_are_a_group_too(connection, take):
     take({"tag": "alice"}, {}, {}, {"tag": "bob"}, {"tag": "bob"}, {"tag": "bob"})
     top = usage.top(connection, by="tag", most=2, account_id="acme", **RANGE)
     assert ([(part.group, part.requests) for part in top.parts], top.groups) == ([("bob", 3), ("", 2)], 3)

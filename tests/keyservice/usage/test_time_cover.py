@@ -17,7 +17,7 @@ def count_of(time_covers):
 
 
 @given(first=quarters, length=st.integers(1, 96 * 100), lengths_s=st.sampled_from([LENGTHS_S, (86_400, 900), (900,)]))
-def test_time_covers_add_up_to_the_range_quarter_by_quarter(first, length, lengths_s):
+def test_time_covers_add_up_to_exactly_the_range(first, length, lengths_s):
     start, end = START + first * timedelta(minutes=15), START + (first + length) * timedelta(minutes=15)
     count = {}
     for time_cover in cut(start, end, lengths_s):
@@ -30,7 +30,7 @@ def test_time_covers_add_up_to_the_range_quarter_by_quarter(first, length, lengt
 
 
 @given(first=quarters, length=st.integers(1, 96 * 100))
-def test_a_range_of_a_hundred_days_is_few_buckets(first, length):
+def test_up_to_a_hundred_days_take_few_buckets(first, length):
     start, end = START + first * timedelta(minutes=15), START + (first + length) * timedelta(minutes=15)
     assert count_of(cut(start, end, LENGTHS_S)) <= 15 + 2 * (4 + 6 + 4)
 
@@ -39,7 +39,7 @@ def test_a_range_of_a_hundred_days_is_few_buckets(first, length):
     ("hours", "count"),
     [((0, 24), 1), ((0, 2), 1), ((1, 2), 4), ((0, 22), 2), ((0, 7 * 24), 3), ((23.5, 24.5), 4)],
 )
-def test_the_shorter_way_is_taken(hours, count):
-    start = datetime(2026, 3, 4, tzinfo=UTC)  # a Wednesday; weeks since 1970 begin on Thursdays
+def test_the_cover_with_fewer_buckets_is_used(hours, count):
+    start = datetime(2026, 3, 4, tzinfo=UTC)  # a Wednesday; weeks since 1970 start on Thursdays
     start, end = (start + timedelta(hours=hour) for hour in hours)
     assert count_of(cut(start, end, LENGTHS_S)) == count

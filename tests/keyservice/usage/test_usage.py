@@ -42,7 +42,7 @@ calls = st.lists(
 
 
 def sums_of(events):
-    """Add events up in plain Python, independently of the product's code."""
+    """Return the sums of events, computed in plain Python independently of the product's code."""
     counts = Counter()
     durations = [0] * (len(DURATION_BUCKETS_S) + 1)
     for event in events:
@@ -113,7 +113,7 @@ def write(connection, make_event):
     length=st.integers(1, 45 * 96),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_buckets_groups_events_and_a_tally_in_python_agree(
+def test_totals_series_and_breakdowns_agree_with_sums_in_python(
     connection, write, calls, zone, bucket, by, account, narrowed, start_h, length
 ):
     events = write(calls)
@@ -153,7 +153,7 @@ def test_buckets_groups_events_and_a_tally_in_python_agree(
     limits=st.sampled_from([(10_000, False), (1, False), (2, True)]),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_usage_by_tag_agrees_with_sums_in_python_whatever_is_folded(
+def test_usage_by_tag_agrees_with_sums_in_python_even_if_folded(
     connection, write, monkeypatch, calls, zone, bucket, by, account, narrowed, start_h, length, limits
 ):
     most, is_folded = limits
@@ -188,7 +188,7 @@ def test_usage_by_tag_agrees_with_sums_in_python_whatever_is_folded(
 
 
 @pytest.mark.parametrize("by", [["tag", "model"], ["status", "tag"]])
-def test_tags_are_told_apart_by_key_only(connection, by):
+def test_usage_by_tag_rejects_other_dimensions_than_key(connection, by):
     selection = {
         "account_id": "acme",
         "start": datetime(2026, 5, 1, tzinfo=UTC),
@@ -201,7 +201,7 @@ def test_tags_are_told_apart_by_key_only(connection, by):
 
 
 def zones_that_differ(start, days):
-    """Return one of all time zones for each way in which their clocks run in those days."""
+    """Return one time zone for each distinct sequence of UTC offsets in those days."""
     zones = {}
     for name in sorted(available_timezones()):
         zone = ZoneInfo(name)
@@ -210,7 +210,7 @@ def zones_that_differ(start, days):
     return list(zones.values())
 
 
-def test_the_buckets_of_every_time_zone_add_up_to_the_range(connection, make_event):
+def test_buckets_in_every_time_zone_add_up_to_the_range(connection, make_event):
     start = datetime(2026, 3, 1, 0, 15, tzinfo=UTC)  # clocks change in these weeks, on different days
     count, step_s = 3_000, 40 * 60
     events = [make_event(time_us=round(start.timestamp() * 1e6) + n * step_s * 10**6) for n in range(count)]
@@ -241,7 +241,7 @@ def test_roll_ups_are_the_sums_of_the_events(connection, write, calls):
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_days_begin_at_local_midnight(connection, write, zone):
+def test_days_start_at_local_midnight(connection, write, zone):
     write([{"key": KEYS[0], "time_us": 1_776_000_600_000_000}])
     start = datetime(2026, 3, 20, tzinfo=UTC)
     points = usage.series(connection, bucket="day", zone=zone, account_id="acme", start=start, end=start + 40 * DAY)
@@ -252,7 +252,7 @@ def test_days_begin_at_local_midnight(connection, write, zone):
     assert len(dates) in {40, 41}
 
 
-def test_the_two_hours_of_a_night_with_one_hour_more_are_apart(connection, write):
+def test_the_repeated_hour_of_a_clock_change_is_two_buckets(connection, write):
     write([{"key": KEYS[0], "time_us": 1_776_000_600_000_000}])
     start = datetime(2025, 10, 26, 0, 0, tzinfo=UTC)
     points = usage.series(
@@ -261,7 +261,7 @@ def test_the_two_hours_of_a_night_with_one_hour_more_are_apart(connection, write
     assert [point.start for point in points] == [start + timedelta(hours=hour) for hour in range(3)]
 
 
-def test_a_range_is_widened_to_quarters_of_an_hour_and_says_so(connection):
+def test_a_range_is_widened_to_quarters_of_an_hour(connection):
     at = datetime(2026, 5, 20, 12, 7, 30, tzinfo=UTC)
     total = usage.totals(connection, account_id=None, start=at, end=at + timedelta(minutes=10))
     assert (total.start.minute, total.end.minute) == (0, 30)
@@ -284,13 +284,13 @@ def test_a_range_is_widened_to_quarters_of_an_hour_and_says_so(connection):
         ({"bucket": "hour", "start": datetime(2020, 1, 1, tzinfo=UTC)}, "points"),
     ],
 )
-def test_a_question_without_an_answer_says_what_to_change(connection, change, message):
+def test_an_invalid_query_says_what_to_change(connection, change, message):
     question = {"bucket": "day", "account_id": None, "end": datetime(2026, 6, 1, tzinfo=UTC)}
     with pytest.raises(usage.UsageError, match=message):
         usage.series(connection, **{**question, "start": datetime(2026, 5, 1, tzinfo=UTC), **change})
 
 
-def test_the_figures_follow_from_the_sums():
+def test_figures_are_derived_from_the_sums():
     counts = [0] * (len(DURATION_BUCKETS_S) + 1)
     counts[5] = 90  # 75 to 100 ms
     counts[-1] = 10

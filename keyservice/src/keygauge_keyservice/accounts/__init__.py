@@ -1,4 +1,4 @@
 """Accounts, plans, members, invitations, sessions and single sign-on.
 
-May import `journal`.
+May import `journal`, `limits`.
 """

@@ -1,4 +1,4 @@
 """Monthly invoices, and the forecast for the current month.
 
-May import `accounts`, `usage`.
+May import `accounts`, `journal`, `ledger`, `usage`.
 """

@@ -1,4 +1,4 @@
 """Issuing, searching, limiting, importing and rotating keys.
 
-May import `accounts`, `journal`, `limits`.
+May import `accounts`, `journal`, `limits`, `usage`.
 """

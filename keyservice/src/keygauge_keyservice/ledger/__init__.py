@@ -2,5 +2,5 @@
 
 Events, ingested exactly once, their roll-ups and aggregates, re-rating and reconciliation.
 
-May import `pricing`.
+May import `journal`, `pricing`.
 """

@@ -53,7 +53,7 @@ SELECT account_id, length_s, breakdown, inside, to_timestamp(bucket_s), part, {n
 FROM unnest(
     %s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], {types}
 ) AS batch (account_id, length_s, breakdown, inside, bucket_s, part, {names})
--- One order of locks for every batch: two of them never wait for each other.
+-- All batches lock rows in the same order, so that they cannot deadlock.
 ORDER BY account_id, length_s, breakdown, inside, bucket_s, part
 ON CONFLICT (account_id, length_s, breakdown, inside, bucket, part) DO UPDATE SET {sums}
 """

@@ -21,7 +21,7 @@ INSERT INTO usage_kind AS kept (account_id, length_s, bucket, key_id, route, mod
 SELECT account_id, length_s, to_timestamp(bucket_s), key_id, route, model, status_class, kind, count
 FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::text[],
     %s::bigint[]) AS batch (account_id, length_s, bucket_s, key_id, route, model, status_class, kind, count)
--- One order of locks for every batch: two of them never wait for each other.
+-- All batches lock rows in the same order, so that they cannot deadlock.
 ORDER BY account_id, length_s, bucket_s, key_id, route, model, status_class, kind
 ON CONFLICT (account_id, length_s, bucket, key_id, route, model, status_class, kind) DO UPDATE SET
     count = kept.count + excluded.count"""

@@ -46,7 +46,7 @@ FROM unnest(
     bucket_s, account_id, key_id, route, model, status_class,
     requests, limited, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     request_bytes, response_bytes, cost_nanousd, duration_us, durations, kind_costs)
--- One order of locks for every batch: two of them never wait for each other.
+-- All batches lock rows in the same order, so that they cannot deadlock.
 ORDER BY account_id, bucket_s, key_id, route, model, status_class
 ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE SET
     requests = kept.requests + excluded.requests,

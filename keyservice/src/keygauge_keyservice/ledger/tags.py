@@ -56,7 +56,7 @@ INSERT INTO usage_tag AS kept (account_id, length_s, bucket, key_id, tag, {names
 SELECT account_id, length_s, to_timestamp(bucket_s), key_id, tag, {names}
 FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::text[], %s::text[], {types})
     AS batch (account_id, length_s, bucket_s, key_id, tag, {names})
--- One order of locks for every batch: two of them never wait for each other.
+-- All batches lock rows in the same order, so that they cannot deadlock.
 ORDER BY account_id, length_s, bucket_s, key_id, tag
 ON CONFLICT (account_id, length_s, bucket, key_id, tag) DO UPDATE SET {added}""").format(
     names=_NAMES, types=TYPES, added=_ADD_SUMS

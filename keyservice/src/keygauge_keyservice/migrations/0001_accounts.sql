@@ -36,7 +36,7 @@ CREATE TABLE member_preference (
     zone       text,
     locale     text,
     hours      integer CHECK (hours IN (12, 24)), -- 12- or 24-hour clock; NULL: the locale's
-    language   text                               -- language of texts
+    language   text
 );
 
 -- Alerts on the overview that a member has dismissed.

@@ -145,11 +145,11 @@ SELECT half_day, half_day + quarter * interval '15 minutes', account_id, key_id,
        coalesce(duration_us[place], 0), coalesce(durations[place], 0), coalesce(kind_costs[place], 0)
 FROM rollup_packed CROSS JOIN LATERAL unnest(quarters) WITH ORDINALITY AS part (quarter, place);
 
--- What each process reported and what the ledger took, by UTC hour.
+-- Usage reported by each process and usage ingested into the ledger, by UTC hour.
 CREATE TABLE spool_hour (
     spool_id                text NOT NULL,
     hour                    timestamptz NOT NULL,
-    requests                bigint NOT NULL DEFAULT 0,    -- in the events taken
+    requests                bigint NOT NULL DEFAULT 0,    -- in the events ingested
     input_tokens            bigint NOT NULL DEFAULT 0,
     output_tokens           bigint NOT NULL DEFAULT 0,
     taken_at                timestamptz,                  -- when the last of these events arrived
@@ -163,7 +163,7 @@ CREATE TABLE spool_hour (
 CREATE INDEX spool_hour_hour ON spool_hour (hour);
 
 -- Both sides per process and hour. Reported usage that is still in the spool is waiting, for at most a day. What the ledger
--- took after the process's last report is not a surplus: a killed process does not report its final counts.
+-- ingested after the process's last report is not a surplus: a killed process does not report its final counts.
 CREATE VIEW spool_balance AS
 SELECT spool_id, service, host, replica, hour, reported_requests, requests, reported_input_tokens, input_tokens,
        reported_output_tokens, output_tokens, greatest(taken_at, compared.reported_at) AS changed_at,

@@ -11,4 +11,4 @@ CREATE TABLE price (
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX price_model ON price (model);
-CREATE INDEX price_account ON price (account_id) WHERE account_id IS NOT NULL;  -- their keys' entries say so
+CREATE INDEX price_account ON price (account_id) WHERE account_id IS NOT NULL;  -- to mark the key entries of these accounts

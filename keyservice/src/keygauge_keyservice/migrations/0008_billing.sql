@@ -1,4 +1,4 @@
--- Past months as billed.
+-- Invoices, and the histories of plan prices and accounts' plans.
 
 CREATE TABLE invoice (
     account_id      text NOT NULL REFERENCES account,
@@ -11,7 +11,7 @@ CREATE TABLE invoice (
     output_tokens   bigint NOT NULL,
     closed_at       timestamptz NOT NULL,
     late_nanousd    bigint NOT NULL DEFAULT 0,    -- usage of earlier months that arrived after their invoices
-    lines           jsonb NOT NULL DEFAULT '[]',  -- the items of the total
+    lines           jsonb NOT NULL DEFAULT '[]',  -- line items, which add up to the total
     paid_at         timestamptz,                  -- set by an operator; NULL: due
     PRIMARY KEY (account_id, period)
 );

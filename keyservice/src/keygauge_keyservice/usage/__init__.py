@@ -2,5 +2,5 @@
 
 Reads the ledger, but never writes to it.
 
-May import `ledger`, `limits`.
+May import `ledger`, `limits`, `pricing`.
 """

@@ -45,7 +45,7 @@ class Quota:
     period: Period
     key_id: str | None  # None: counts the whole account
     amount: int
-    used: int  # settled, reserved by calls in progress, or forfeited
+    used: int  # settled, reserved by calls in progress, or lost in a crash
     reserved: int  # leased to replicas for future calls; not part of `used`
     counted: int  # according to the ledger: calls in the period that no limit refused, or their tokens or cost;
     # the same as `used` for a tool's quota, since the ledger does not record tools

@@ -59,7 +59,7 @@ class UsageSums:
 
     @property
     def is_unpriced(self) -> bool:
-        """Whether there is usage but no known price, so that the cost is unknown rather than zero."""
+        """Whether tokens were used but nothing was charged, which is taken to mean that the price is unknown."""
         return self.tokens > 0 and self.cost_nanousd == 0
 
     @property
