@@ -1,1 +1,1 @@
-"""Issue keys, share limits between replicas and keep the usage ledger."""
+"""The key service: it issues keys, shares limits between replicas and keeps the usage ledger."""

@@ -63,7 +63,7 @@ def complaints(connection: Connection) -> list[str]:
     ).fetchone()
     if row is not None and row["interval_ms"] < 0:
         found.append(
-            "citus.recover_2pc_interval is off: transactions that a worker's end left in doubt would hold their locks "
+            "citus.recover_2pc_interval is off: transactions left in doubt by a worker's crash would hold their locks "
             "for ever; ALTER SYSTEM SET citus.recover_2pc_interval = '1min'"
         )
     return found

@@ -65,9 +65,9 @@ class Watch:
         process = self._server.get_postmaster_info().process
         if process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             return
-        _log.error("the embedded PostgreSQL was ended: starting it again")
+        _log.error("the embedded PostgreSQL was killed; restarting it")
         try:
             with self._server._lock:  # noqa: SLF001 - as its own `start` does
                 self._server.ensure_postgres_running()
         except Exception:  # noqa: BLE001 - whatever it raises, the next call tries again
-            _log.exception("the embedded PostgreSQL does not start")
+            _log.exception("the embedded PostgreSQL did not start")

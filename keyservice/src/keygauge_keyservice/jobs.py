@@ -71,7 +71,7 @@ def do_due(connection: Connection, todo: Sequence[Job]) -> list[str]:
             try:
                 job.do(connection)
             except (*database.UNAVAILABLE, partition.PartitionError) as error:
-                _log.warning("%s: put off: %s", job.name, error)
+                _log.warning("%s: postponed: %s", job.name, error)
                 connection.execute(_PUT_OFF, (max(job.every - _RETRY, timedelta(0)), job.name))
             else:
                 done.append(job.name)
@@ -129,9 +129,9 @@ def _retake(connection: Connection) -> None:
 
 
 def _fold_tags(connection: Connection) -> None:
-    """Add up the rarer tags of accounts that have more than are kept separately."""
+    """Sum the rarer tags of accounts that have more than are kept separately."""
     if days := tags.fold(connection, datetime.now(UTC)):
-        _log.info("added up the rarer tags of %d full days", days)
+        _log.info("summed the rarer tags of %d full days", days)
 
 
 def _pack(connection: Connection) -> None:
@@ -144,7 +144,7 @@ def _prune_tags(connection: Connection) -> None:
     """Delete the counters of past tags, and log limits that have as many tags as allowed."""
     tag_counters.prune(connection)
     if full := tag_counters.full(connection):
-        _log.warning("limits with too many tags, whose new ones are refused: %s", ", ".join(full))
+        _log.warning("limits with too many tags; new ones are refused: %s", ", ".join(full))
 
 
 def _find(worker: Worker, connection: Connection) -> None:

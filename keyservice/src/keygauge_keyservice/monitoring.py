@@ -73,7 +73,7 @@ class KeyCollector(Collector):
                 keys = _keys(connection)
                 limits, check = _limits(connection, keys), replica_check.find_check(connection)
         except UNAVAILABLE as error:
-            _log.warning("keys and limits are not in this scrape: %s", type(error).__name__)
+            _log.warning("this scrape lacks keys and limits: %s", type(error).__name__)
             return
         yield from _key_families(keys)
         yield from _limit_families(limits)

@@ -51,7 +51,7 @@ def prune(connection: Connection, now: datetime, *, retention_days: int) -> None
     """Delete expired rows; the connection must be in autocommit mode."""
     calls = timedelta(days=retention_days)
     for month in partition.drop_before(connection, now - calls):
-        _log.info("dropped the single calls of %s: past their %d days", f"{month:%Y-%m}", retention_days)
+        _log.info("dropped the calls of %s, which were kept for %d days", f"{month:%Y-%m}", retention_days)
     for kept in KEPT:
         _delete_before(connection, kept, now - (calls if kept.period is None else kept.period))
 

@@ -52,7 +52,7 @@ def found(connection, token):
 
 def test_list_of_keys_is_imported(take, connection):
     told = take("keys.txt", "# old ones\n" + "\n".join(TOKENS) + "\n", "--account", "Acme")
-    assert "2 keys imported, 0 were here already, 1 accounts created" in told
+    assert "2 keys imported, 0 already existed, 1 accounts created" in told
     assert "KEYGAUGE_IMPORTED_KEYS=1" in told
     (account,) = accounts.list_accounts(connection)
     for token in TOKENS:
@@ -92,7 +92,7 @@ def test_repeated_import_changes_nothing(take, connection):
     (key,) = found(connection, TOKENS[0])
     keys.change(connection, key.id, name="renamed", actor="test")
     connection.commit()
-    assert "0 keys imported, 1 were here already" in take("keys.txt", TOKENS[0], "--account", "Acme")
+    assert "0 keys imported, 1 already existed" in take("keys.txt", TOKENS[0], "--account", "Acme")
     assert found(connection, TOKENS[0])[0].name == "renamed"
 
 

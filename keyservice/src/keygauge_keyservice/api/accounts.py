@@ -1,4 +1,4 @@
-"""Accounts over HTTP: create, list, read, rename, change the plan, suspend."""
+"""HTTP API for accounts: create, list, read, rename, change the plan, suspend, delete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`keygauge keys import` and `keygauge import litellm`: keys that another system issued."""
+"""`keygauge keys import` and `keygauge import litellm`: import keys issued by another system."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _take_over(rows: Iterable[tuple[str, Mapping[str, Any]]], *, plan: str | Non
 def _tell(done: key_import.Imported, would: str) -> None:
     console = output()
     made = f", {len(done.accounts)} accounts {would}created" if done.accounts else ""
-    console.print(f"{len(done.created)} keys {would}imported, {done.present} were here already{made}.", highlight=False)
+    console.print(f"{len(done.created)} keys {would}imported, {done.present} already existed{made}.", highlight=False)
     if done.created and not would:
         console.print(_REMINDER, highlight=False)
 

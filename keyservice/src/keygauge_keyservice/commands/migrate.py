@@ -67,7 +67,7 @@ def _check() -> int:
     for name in missing:
         click.echo(f"pending {name}")
     for name in newer:
-        click.echo(f"newer {name}: of a version that is not installed here")
+        click.echo(f"newer {name}: from a newer version than this one")
     if not missing and not newer:
         click.echo("nothing to do")
     return 1 if missing else 0

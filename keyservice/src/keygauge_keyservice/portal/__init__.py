@@ -1,1 +1,1 @@
-"""The portal: HTML pages on which a customer sees and manages keys and usage."""
+"""The portal: HTML pages on which customers view and manage keys and usage."""

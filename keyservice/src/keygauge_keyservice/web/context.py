@@ -1,4 +1,4 @@
-"""What every view needs, available from the current app: settings, pools, metrics and prices."""
+"""The resources of all views, available from the current app: settings, pools, metrics and prices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NAME = "keygauge"
 
 @dataclass(frozen=True)
 class Context:
-    """What the views of one app share."""
+    """Shared resources of an app's views."""
 
     settings: Settings
     replica_pool: Pool

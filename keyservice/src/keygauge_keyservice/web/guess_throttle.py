@@ -15,7 +15,7 @@ WINDOW_S = 10.0
 
 
 class GuessThrottle:
-    """Count failed credentials per address, in fixed windows shared by all addresses."""
+    """A limit on failed credentials per address, in fixed windows shared by all addresses."""
 
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
