@@ -165,8 +165,8 @@ class Admission:
                     self.wake()
                 left[lease_pool] = None if rest is None else rest - part
             for lease_pool, rest in left.items():
-                if rest:
-                    self._charge(lease_pool, rest, now)
+                if rest and lease_pool.charge(rest, now):
+                    self.ask(lease_pool)
                 lease_pool.wake_covered(now)
 
     def owes(self) -> bool:
@@ -289,17 +289,6 @@ class Admission:
         if asks:
             self.ask(lease_pool)
         return lease_pool.overdraw(units, now, asks=asks)
-
-    def _charge(self, lease_pool: LeasePool, units: int, now: int) -> None:
-        """Take what a call used beyond its reservation, now or from the next grant."""
-        for lease in lease_pool.leases:
-            if lease.is_live(now):
-                part = min(units, lease.available)
-                lease.available -= part
-                units -= part
-        lease_pool.debt += units
-        if units:
-            self.ask(lease_pool)
 
     def _short(
         self, claims: Sequence[Claim], missing: Sequence[Claim], now: int, waiter: Waiter | None

@@ -25,6 +25,9 @@ _PLENTY = 2  # a slow caller holds units ahead where its part of what is left is
 _PLENTY_OF_SMALL = 4  # … of a limit that is given by single units: others come before it is used up
 _SLOW_LIFE_NS = 20 * SECOND  # such units may be held so long, …
 _SLOW_PART = 4  # … and no longer than such a part of the window
+_ROOMY = 4  # where the limit is so many times what processes take at this one's rate, …
+_ROOMY_AHEAD_S = 1.0  # … units of a short window are held for so long, …
+_ROOMY_PART = 2  # … and no longer than such a part of it
 _CALL_BACK_NS = 3 * SECOND  # so long a call waits for what others are asked to give back
 _LIFE_NS = SECOND // 2  # of a unit for use at once: the key service's own
 _LONGEST_LIFE_NS = 5 * SECOND
@@ -185,6 +188,18 @@ class LeasePool(WaitQueue):
         self._last_units = units
         self.calls += 1
 
+    def charge(self, units: int, now_ns: int) -> bool:
+        """Take what a call used beyond its reservation, now or from the next grant; return whether to ask for that."""
+        self.spent += units
+        self._taken += units
+        for lease in self.leases:
+            if lease.is_live(now_ns):
+                part = min(units, lease.available)
+                lease.available -= part
+                units -= part
+        self.debt += units
+        return units > 0
+
     def is_low(self, now_ns: int) -> bool:  # noqa: ARG002 - as `count`
         """Return whether to ask for more before a call has to wait."""
         return self.spent >= self.ask_at
@@ -336,9 +351,25 @@ class LeasePool(WaitQueue):
 
     def _slow_life_ns(self, now_ns: int) -> int:
         """Return how long units are to be held that are asked for ahead; 0: as long as usual."""
-        if not self.limit.window_s or self._is_busy(now_ns):
-            return 0
-        return min(_SLOW_LIFE_NS, self.limit.window_s * SECOND // _SLOW_PART)
+        window_ns = (self.limit.window_s or 0) * SECOND
+        if not self._is_busy(now_ns):
+            return min(_SLOW_LIFE_NS, window_ns // _SLOW_PART)
+        return int(self._ahead_s(now_ns) * SECOND) if self._lasts(now_ns) else 0
+
+    def _lasts(self, now_ns: int) -> bool:
+        """Return whether units of a short window are to last longer than its leases do: nobody lacks them meanwhile."""
+        window_s = self.limit.window_s or 0
+        if not self.roomy or not 0 < window_s < _ROOMY_AHEAD_S * _LEASES:
+            return False
+        return _ROOMY * self._takes_per_s(now_ns) * window_s * self.replicas <= self.limit.amount
+
+    def _ahead_s(self, now_ns: int) -> float:
+        window_s = self.limit.window_s
+        if not window_s:
+            return _AHEAD_S
+        if self._lasts(now_ns):
+            return min(_ROOMY_AHEAD_S, window_s / _ROOMY_PART)
+        return min(_AHEAD_S, window_s / _LEASES)
 
     def _lasting(self, now_ns: int) -> int:
         """Count the units that can be spent, without those of leases that are to be renewed."""
@@ -368,8 +399,7 @@ class LeasePool(WaitQueue):
 
     def _usual_ahead(self, now_ns: int) -> int:
         window_s = self.limit.window_s
-        ahead_s = min(_AHEAD_S, window_s / _LEASES) if window_s else _AHEAD_S
-        ahead = math.ceil(self._takes_per_s(now_ns) * ahead_s)
+        ahead = math.ceil(self._takes_per_s(now_ns) * self._ahead_s(now_ns))
         is_active = window_s and now_ns - self._active_ns < _SLOW_LIFE_NS
         return max(ahead, self._last_units) if is_active else ahead
 

@@ -220,7 +220,7 @@ class LeaseSync:
                 self._followed.append(lease_pool)
             over_ns = lease.deadline_ns if lease.exact and not lease.is_ahead else lease.deadline_ns + _SOON_NS
             early_ns = lease.margin_ns // 2
-            if lease_pool.is_crowded:  # with a regular heartbeat
+            if lease_pool.is_crowded or (lease.is_ahead and lease_pool.roomy):  # with a regular heartbeat
                 turn_ns, early_ns, over_ns = turn_ns + _SOON_NS, early_ns + _SOON_NS, lease.deadline_ns + _SOON_NS
             heappush(self._turns, (turn_ns, next(self._turn_number), lease_pool, lease, early_ns))
             heappush(self._turns, (over_ns, next(self._turn_number), lease_pool, lease, 0))
@@ -296,7 +296,7 @@ class LeaseSync:
 
 def _tell_unused(lease_pool: LeasePool, units: int, told_ms: int, sent_ns: int, now: int) -> None:
     """Note what nobody has used of a limit, as the key service told it on the way: at about half."""
-    own = lease_pool.spent + lease_pool.available(now)
+    own = lease_pool.spent + lease_pool.available(now) - lease_pool.debt
     lease_pool.unused.tell(units, own=own, told_ns=(sent_ns + now) // 2 - told_ms * MS)
 
 
