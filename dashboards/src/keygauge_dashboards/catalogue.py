@@ -1,4 +1,4 @@
-"""docs/reference/dashboards.md: what every panel answers, with its query and unit, for readers without a Grafana."""
+"""docs/reference/dashboards.md: every panel's question, query and unit, for readers without Grafana."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ dashboard's variables in them.
 """
 
 
-# Of the demo's traffic, from the page's folder.
+# Screenshots with the demo's traffic, relative to the page's folder.
 _PICTURES = {
     uids.OVERVIEW: "../dashboard-overview.png",
     uids.KEY_PAGE: "../dashboard-key.png",
@@ -30,7 +30,7 @@ _PICTURES = {
 
 
 def catalogue(thresholds: Thresholds) -> str:
-    """Write the page."""
+    """Build the page."""
     parts = [_INTRODUCTION, *(_page(page) for page in pages(thresholds)), _alerts(alerts(thresholds)), _ledger_alerts()]
     return "\n".join(parts)
 

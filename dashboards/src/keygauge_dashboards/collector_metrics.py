@@ -1,4 +1,4 @@
-"""The collector's own metrics that we read: names that are not ours, so a test asks a real collector for them."""
+"""The collector's own metrics that the dashboards and alerts use; a test checks the names with a real collector."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ SEND_FAILED = Metric(
     "otelcol.exporter.send.failed.metric.points", "counter", "{point}", ("exporter",), "Points that could not be sent"
 )
 ENQUEUE_FAILED = Metric(
-    "otelcol.exporter.enqueue.failed.metric.points", "counter", "{point}", ("exporter",), "Points for which no room was"
+    "otelcol.exporter.enqueue.failed.metric.points",
+    "counter",
+    "{point}",
+    ("exporter",),
+    "Points that could not be queued",
 )
 
 ALL: tuple[Metric, ...] = (REFUSED, SEND_FAILED, ENQUEUE_FAILED)

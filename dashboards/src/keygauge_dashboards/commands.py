@@ -72,7 +72,7 @@ def _generate(*, thresholds: Path | None, grafana: str, runbook: str, owner: str
 
 
 def _url(name: str, given: str) -> str:
-    """Return an address that can be followed from wherever an alert is read."""
+    """Return an absolute URL, which works wherever an alert is read."""
     url = given.rstrip("/")
     if not url.startswith(("https://", "http://")):
         raise CommandError(f"--{name} is {url!r}: use an address in full, such as https://wiki.example/keygauge")

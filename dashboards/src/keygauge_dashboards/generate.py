@@ -1,4 +1,4 @@
-"""Everything that is generated: which file holds what, and whether the files on disk still say so."""
+"""All generated files: their contents, and whether the files on disk are up to date."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEFAULT = Links()
 
 
 def generate(thresholds: Thresholds, links: Links = _DEFAULT) -> dict[Path, str]:
-    """Return the text of every generated file by its path below the project's folder; alerts lead to `links`."""
+    """Return the text of every generated file by its path in the project folder; alerts link to `links`."""
     classic = {page.uid: page.json() for page in pages(thresholds, links.runbook)}
     return {
         **{_DASHBOARDS / f"{uid}.json": _json(page) for uid, page in classic.items()},
@@ -36,7 +36,7 @@ def generate(thresholds: Thresholds, links: Links = _DEFAULT) -> dict[Path, str]
 
 
 def write(folder: Path, files: dict[Path, str]) -> list[Path]:
-    """Write the files below a folder and delete generated ones that are no more; return what changed."""
+    """Write the files in a folder and delete obsolete generated ones; return the changed paths."""
     changed = stale(folder, files)
     for path in changed:
         if path in files:
@@ -48,7 +48,7 @@ def write(folder: Path, files: dict[Path, str]) -> list[Path]:
 
 
 def stale(folder: Path, files: dict[Path, str]) -> list[Path]:
-    """Return the paths whose files are missing, differ, or should not be there."""
+    """Return the paths of files that are missing, differ, or should not exist."""
     on_disk = {path.relative_to(folder) for path in (folder / GENERATED).rglob("*") if path.is_file()}
     different = {path for path, text in files.items() if _read(folder / path) != text}
     return sorted(different | (on_disk - set(files)))

@@ -25,13 +25,13 @@ Severity = Literal["page", "ticket"]
 
 @dataclass(frozen=True)
 class Burn:
-    """An error budget burns too fast when both windows do: at `factor` times the rate that just uses it up."""
+    """An error budget burns too fast if it does in both windows: at `factor` times the rate that just uses it up."""
 
     severity: Severity
-    short: str  # durations as Prometheus writes them, such as 30m
+    short: str  # durations in Prometheus' format, such as 30m
     long: str
     factor: float
-    hold: str  # how long it must last
+    hold: str  # how long the condition must last
 
     def __post_init__(self) -> None:
         if self.severity not in get_args(Severity):
@@ -46,7 +46,7 @@ class Burn:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What counts as bad; shares are fractions of 1."""
+    """Thresholds of alerts and colours; shares are fractions of 1."""
 
     # services, over 30 days
     availability_objective: float = 0.995  # of requests are not answered with 5xx
@@ -65,36 +65,36 @@ class Thresholds:
 
     # limits and budgets
     limited_share: float = 0.05  # of a key's requests
-    limited_requests: int = 10  # in five minutes, below which the share means nothing
-    quota_levels: tuple[float, ...] = QUOTA_SHARES  # as customers are told
+    limited_requests: int = 10  # in five minutes; below, the share is meaningless
+    quota_levels: tuple[float, ...] = QUOTA_SHARES  # the same as for customers' notices
     cost_levels: tuple[float, ...] = (0.8, 1.0)
     quota_warning: float = QUOTA_NEAR
     quota_critical: float = 0.95
-    forecast_share: float = 0.2  # used before a forecast is worth a word
+    forecast_share: float = 0.2  # used before a forecast is made
 
     # keys
-    spike_factor: float = SPIKE_FACTOR  # times the norm of seven days
-    spike_requests: int = SPIKE_REQUESTS  # in an hour, below which nothing is a spike
+    spike_factor: float = SPIKE_FACTOR  # times the seven-day average
+    spike_requests: int = SPIKE_REQUESTS  # in an hour; fewer are no spike
     new_key_requests: int = 5000  # in the first hour of a key
     auth_failures: int = 100  # in five minutes
     expiry_days: tuple[int, ...] = (EXPIRES_SOON_DAYS, 3)
     unused_days: int = UNUSED_DAYS
 
-    # plumbing
-    beat_age_s: float = 30.0  # three times what replicas go on without the key service
+    # self-monitoring
+    beat_age_s: float = 30.0  # three times as long as replicas continue without the key service
     spool_age_s: float = 300.0
     drift_share: float = 0.02  # between the ledger and the metrics
-    drift_requests: int = 100  # in an hour, below which the share means nothing
-    unchecked_s: float = 600.0  # since ledger and replicas were last compared, which the key service does every minute
+    drift_requests: int = 100  # in an hour; below, the share is meaningless
+    unchecked_s: float = 600.0  # since the last comparison of ledger and replicas, which is made every minute
 
 
 def read(text: str) -> Thresholds:
-    """Read thresholds from YAML: names and numbers, or lists of them; what is not named stays as it is.
+    """Read thresholds from YAML: names and numbers, or lists of them; others keep their defaults.
 
     `burns` is a list of mappings with the members of `Burn`, the windows from short to long.
 
     Raises:
-        CommandError: this is no YAML, a name does not exist, or its value is of another kind or makes no sense.
+        CommandError: the text is not YAML, a name does not exist, or its value has the wrong type or makes no sense.
     """
     try:
         given = yaml.safe_load(text) or {}
@@ -118,7 +118,7 @@ def _burns(given: object) -> tuple[Burn, ...]:
 
 
 def _require_sense(values: dict[str, Any]) -> None:
-    """Refuse what would make an alert that never fires, or always."""
+    """Raise if a value would make an alert fire never or always."""
     for name, value in values.items():
         numbers = value if isinstance(value, tuple) else (value,)
         if not all(0 < number < math.inf for number in numbers):

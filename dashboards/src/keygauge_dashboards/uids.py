@@ -1,4 +1,4 @@
-"""The uids of the dashboards: fixed, so that links and bookmarks live on."""
+"""The uids of the dashboards, fixed so that links and bookmarks keep working."""
 
 from __future__ import annotations
 

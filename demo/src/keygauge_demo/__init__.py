@@ -1,1 +1,1 @@
-"""Run the whole of KeyGauge on one machine, with live traffic."""
+"""All of KeyGauge on one machine, with live traffic."""

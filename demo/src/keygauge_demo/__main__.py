@@ -1,4 +1,4 @@
-"""`make demo`: the whole of KeyGauge on this machine, under live traffic, until Ctrl-C or for DEMO_SECONDS."""
+"""`make demo`: all of KeyGauge on this machine, under live traffic, until Ctrl-C or for DEMO_SECONDS."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from keygauge_demo.ending import INTERRUPTED, STOPPED
 
 
 def main() -> None:
-    """Run the demo; the exit status is 0 when the ledger and the metrics agree."""
+    """Run the demo; the exit status is 0 if the ledger and the metrics agree."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
-    from keygauge_demo import command  # noqa: PLC0415 - it takes seconds, in which Ctrl-C has to be quiet too
+    from keygauge_demo import command  # noqa: PLC0415 - takes seconds, during which Ctrl-C must be quiet too
 
     command.main()
 
 
 def _leave(*_: object) -> None:
-    """End at once: nothing has been started yet, and an exception in the midst of an import would be shown as one."""
+    """Exit at once: nothing has been started yet, and an exception during an import would print a traceback."""
     sys.stdout.write(f"{STOPPED}\n")
     sys.stdout.flush()
     os._exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""The demo as a command: what it prints, and with which status it ends."""
+"""The demo as a command: its output and exit status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keygauge_keyservice.config import SettingsError
 
 
 def main() -> None:
-    """Run the demo; the exit status is 0 when the ledger and the metrics agree."""
+    """Run the demo; the exit status is 0 if the ledger and the metrics agree."""
     console = DemoConsole()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -27,7 +27,7 @@ def main() -> None:
     except DemoError as error:
         console.print_error(f"The demo stopped: {error}")
         sys.exit(1)
-    except (psycopg.Error, SettingsError, OSError) as error:  # a state that was damaged, a part that died
+    except (psycopg.Error, SettingsError, OSError) as error:  # damaged state, or a process that died
         cause = str(error).strip().partition("\n")[0] or type(error).__name__
         console.print_error(
             f"The demo stopped: {cause}. See {settings.state / 'log'}, or remove {settings.state} to start over"

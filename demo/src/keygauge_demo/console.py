@@ -1,4 +1,4 @@
-"""What the demo shows: on a terminal a line that moves, elsewhere a plain line now and then."""
+"""The demo's output: a live line on a terminal, otherwise a plain line now and then."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class DemoConsole:
         self._console.print(text, soft_wrap=True, markup=False)
 
     def print_error(self, text: str) -> None:
-        """Write a line about something that is wrong."""
+        """Write a line about an error."""
         self._console.print(text, style="bold red", soft_wrap=True, markup=False)
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Show that something is being done, and how long it took."""
+        """Show a step while it runs, and how long it took."""
         started = time.monotonic()
         with self._console.status(text):
             yield
         self.print(f"{text} … {time.monotonic() - started:.1f} s")
 
     def track(self, text: str, items: Sequence[Item]) -> Iterator[Item]:
-        """Pass the items on and show a bar that moves with them; at the end say how long they took."""
+        """Yield the items with a progress bar; at the end, show how long they took."""
         started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         with Progress(*columns, console=self._console, transient=True, disable=self._is_plain) as progress:
@@ -49,7 +49,7 @@ class DemoConsole:
         self.print(f"{text} … {time.monotonic() - started:.1f} s")
 
     def welcome(self, lines: Sequence[tuple[str, str]]) -> None:
-        """Write the addresses and what to do with them."""
+        """Write the addresses and how to use them."""
         self.print("")
         for name, text in lines:
             self.print(f"  {name:<10} {text}")
@@ -57,7 +57,7 @@ class DemoConsole:
 
     @contextmanager
     def live_line(self, counts: TrafficCounts) -> Iterator[LiveLine]:
-        """Show the traffic as it passes; the caller asks for each look."""
+        """Show the live traffic; the caller triggers each update."""
         progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -80,7 +80,7 @@ class LiveLine:
         self._started = self._plain_at = time.monotonic()
 
     def update(self) -> None:
-        """Show the counts as they are now."""
+        """Show the current counts."""
         now = time.monotonic()
         text = _describe(self._counts, now - self._started)
         if not self._progress.disable:

@@ -1,6 +1,6 @@
-"""What the demo says, and the exit status, when it is interrupted before there was traffic."""
+"""The message and exit status of a demo that is interrupted before there was traffic."""
 
 from __future__ import annotations
 
-INTERRUPTED = 130  # as a shell says it of Ctrl-C
+INTERRUPTED = 130  # as shells report Ctrl-C
 STOPPED = "Stopped before there was traffic."

@@ -1,4 +1,4 @@
-"""`keygauge-demo-traffic`: the demo's customers call an API whose key service runs elsewhere, as in compose.yaml."""
+"""`keygauge-demo-traffic`: the demo's customers, for an API whose key service runs elsewhere, as in compose.yaml."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keygauge_keyservice import database
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the stack is; `database_url` is for the history and the members, None leaves both out."""
+    """The stack's addresses; `database_url` is for the history and the members, None leaves both out."""
 
     service_url: str
     api_url: str
@@ -53,7 +53,7 @@ class Settings:
 
 
 def main() -> None:
-    """Create the customers if they are missing and let them call; the exit status is 0 when every call was answered."""
+    """Create missing customers and send their traffic; the exit status is 0 if every call was answered."""
     console = DemoConsole()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     try:
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def run(settings: Settings, console: DemoConsole) -> TrafficCounts:
-    """Create the customers, load the history if there is a database, and let traffic pass.
+    """Create the customers, load the history if there is a database, and send traffic.
 
     Raises:
         DemoError: the key service refuses or does not answer.
@@ -78,7 +78,7 @@ def run(settings: Settings, console: DemoConsole) -> TrafficCounts:
     planted = _load_seed(settings, console)
 
     from keygauge_demo.run import drive, listen  # noqa: PLC0415 - as below
-    from keygauge_demo.traffic import Traffic, choose_drivers  # noqa: PLC0415 - vendors' clients load for a second or two
+    from keygauge_demo.traffic import Traffic, choose_drivers  # noqa: PLC0415 - vendors' clients take a second or two to import
 
     interrupted, counts = listen(), TrafficCounts()
     drivers = choose_drivers([key for account in personas.ACCOUNTS for key in account.keys], planted.tokens)

@@ -30,8 +30,8 @@ def run(settings: Settings, console: DemoConsole) -> Balance:
     """Run the demo and return its balance once every part of it has stopped.
 
     Raises:
-        DemoError: a part cannot be started, or ended before its time.
-        KeyboardInterrupt: it was stopped before there was traffic.
+        DemoError: a process cannot be started, or ended early.
+        KeyboardInterrupt: the demo was stopped before there was traffic.
     """
     with Stack(settings) as stack:
         with console.step("Starting PostgreSQL"):
@@ -40,7 +40,7 @@ def run(settings: Settings, console: DemoConsole) -> Balance:
             connection.autocommit = True
             service = stack.key_service_settings(database_url)
             planted = _load_seed(connection, service, settings)
-            # They need a few seconds to start: the history is written meanwhile.
+            # They take a few seconds to start, during which the history is written.
             key_service, api = stack.start_key_service(database_url), stack.start_api(service.service_token)
             history.load(connection, planted, console=console)
             with console.step("Starting the key service and the demo API"):
@@ -58,7 +58,7 @@ def _load_seed(connection: Connection, service: config.Settings, settings: Setti
 
 
 def listen() -> Event:
-    """Return what Ctrl-C or SIGTERM sets from now on: what is left to do then is short and has its own bounds."""
+    """Return an event that Ctrl-C or SIGTERM sets from now on; the remaining work is short and has its own timeouts."""
     interrupted = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
@@ -91,7 +91,7 @@ async def drive(
     """Send traffic until interrupted or for some seconds.
 
     Raises:
-        DemoError: one of the processes that take part ended.
+        DemoError: one of the processes ended.
     """
     stop = asyncio.Event()
     running = asyncio.create_task(traffic.run(stop))

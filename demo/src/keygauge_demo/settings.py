@@ -13,12 +13,12 @@ _PORT_MAX = 65_535
 
 
 class DemoError(RuntimeError):
-    """The demo cannot go on; the message names the cause and says the way out."""
+    """The demo cannot continue; the message names the cause and how to fix it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The demo's settings; `seconds` of live traffic, None until it is stopped."""
+    """The demo's settings; `seconds` is the duration of live traffic, None until it is stopped."""
 
     port_portal: int
     port_api: int
@@ -61,7 +61,7 @@ def _port(environ: Mapping[str, str], name: str, default: int) -> int:
 
 
 def read_seconds(environ: Mapping[str, str]) -> float | None:
-    """Read DEMO_SECONDS; None: no end.
+    """Read DEMO_SECONDS; None means no end.
 
     Raises:
         DemoError: it is not a number above 0.

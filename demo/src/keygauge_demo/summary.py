@@ -1,4 +1,4 @@
-"""The demo's balance: what the clients saw, what the ledger holds and what the metrics say must be the same."""
+"""The demo's balance: the totals of clients, ledger and metrics, which must be equal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keygauge_demo.traffic_counts import TrafficCounts
 from keygauge_keyservice.database import Connection
 
 SETTLE_S = 20.0  # for the spool to reach the ledger
-PRICED_S = 5.0  # for the price of a model that was used for the first time in the last second
+PRICED_S = 5.0  # for the price of a model that was first used in the last second
 _LOOK_S = 0.2
 _NANOUSD = 10**9
 
@@ -25,7 +25,7 @@ _TOKEN_TYPE = metrics.label(metrics.TOKEN_TYPE)
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of one run's live traffic, in the order in which they are printed."""
+    """The totals of one run's live traffic, in the order in which they are printed."""
 
     sent: int
     answered: int
@@ -40,10 +40,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Balance:
-    """A summary, and what else was counted.
+    """A summary and other counts.
 
-    `refused` are answers that refused a key: none, unless someone disabled one in the portal. The costs are those of
-    ledger and metrics; the first is None where a price was set meanwhile, which the two may see at other moments.
+    `refused` counts answers that refused a key: none, unless someone disabled one in the portal. The costs are those of
+    ledger and metrics; the first is None if a price was set during the run, as the two may apply it at different times.
     """
 
     summary: Summary
@@ -53,7 +53,7 @@ class Balance:
 
     @property
     def discrepancies(self) -> list[str]:
-        """What does not add up; empty when all is well."""
+        """The statements that are not true; empty if all totals agree."""
         it = self.summary
         claims = {
             "every call was answered": it.sent == it.answered,
@@ -69,15 +69,15 @@ class Balance:
 
 @dataclass(frozen=True)
 class Count:
-    """Requests, input tokens and cost, as one of the books has them."""
+    """Requests, input tokens and cost according to one of the sources."""
 
     requests: int
     input_tokens: int
-    cost_nanousd: int | None = 0  # None: not to be compared
+    cost_nanousd: int | None = 0  # None: not compared
 
 
 def balance(counts: TrafficCounts, *, ledger: Count, metric: Count) -> Balance:
-    """Put the three books side by side."""
+    """Combine the totals of clients, ledger and metrics."""
     summary = Summary(
         sent=counts.sent,
         answered=counts.answered,
@@ -95,7 +95,7 @@ def balance(counts: TrafficCounts, *, ledger: Count, metric: Count) -> Balance:
 def await_ledger(
     connection: Connection, *, key_ids: Sequence[str], since: datetime, requests: int, timeout_s: float = SETTLE_S
 ) -> Count:
-    """Return the ledger's count once it has the requests, or what it has when the time is over."""
+    """Return the ledger's count once it has the requests, or its count at the timeout."""
     deadline = time.monotonic() + timeout_s
     count = count_ledger(connection, key_ids=key_ids, since=since)
     while count.requests < requests and time.monotonic() < deadline:
@@ -105,7 +105,7 @@ def await_ledger(
 
 
 def count_ledger(connection: Connection, *, key_ids: Sequence[str], since: datetime) -> Count:
-    """Count some keys' events since a moment."""
+    """Count some keys' events since a time."""
     row = connection.execute(
         "/* summary.count_ledger */ "
         "SELECT count(*) AS requests, coalesce(sum(input_tokens), 0)::bigint AS input_tokens, "
@@ -118,9 +118,9 @@ def count_ledger(connection: Connection, *, key_ids: Sequence[str], since: datet
 
 
 def await_metrics(url: str, *, key_ids: Sequence[str], ledger: Count, timeout_s: float = PRICED_S) -> Count:
-    """Return the metrics' count once it has the ledger's cost, or what it has when the time is over."""
+    """Return the metrics' count once it has the ledger's cost, or its count at the timeout."""
     deadline = time.monotonic() + timeout_s
-    count_metrics(url, key_ids=key_ids)  # series that begin are 0 when they are collected first
+    count_metrics(url, key_ids=key_ids)  # new series are 0 at their first collection
     count = count_metrics(url, key_ids=key_ids)
     while ledger.cost_nanousd not in {None, count.cost_nanousd} and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
@@ -129,13 +129,13 @@ def await_metrics(url: str, *, key_ids: Sequence[str], ledger: Count, timeout_s:
 
 
 def count_metrics(url: str, *, key_ids: Sequence[str]) -> Count:
-    """Count some keys' requests as the API's own metrics have them since its process started."""
+    """Count some keys' requests in the API's own metrics, since its process started."""
     with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the demo's own loopback address
         return read_metrics(answer.read().decode(), key_ids=key_ids)
 
 
 def read_metrics(text: str, *, key_ids: Sequence[str]) -> Count:
-    """Count some keys' requests, input tokens and cost in an exposition."""
+    """Count some keys' requests, input tokens and cost in a metrics page."""
     samples = [
         sample
         for family in text_string_to_metric_families(text)

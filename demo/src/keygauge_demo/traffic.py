@@ -1,4 +1,4 @@
-"""Live traffic: several keys call the demo API at once, through the official SDKs of OpenAI and Anthropic."""
+"""Live traffic: several keys call the demo API concurrently, through the official SDKs of OpenAI and Anthropic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keygauge_demo.traffic_counts import TrafficCounts
 
 ANSWER_CAP_TOKENS = 400
 IN_FLIGHT_MAX = 40
-DRAIN_S = 15.0  # for the calls in flight when the traffic ends
+DRAIN_S = 15.0  # for the calls in progress when the traffic ends
 TIMEOUT_S = 30.0
 TEMPERATURE_NO_ONE_TAKES = 9.0
 
@@ -36,19 +36,19 @@ _THINGS = (
 
 @dataclass(frozen=True)
 class Driver:
-    """A key that calls, with its token."""
+    """A key that makes calls, with its token."""
 
     key: Key
     token: str
 
 
 class Traffic:
-    """The drivers' calls against one API, counted. No call is retried, so that the counts are exact."""
+    """The drivers' calls to one API, with counts. No call is retried, so that the counts are exact."""
 
     def __init__(self, drivers: Sequence[Driver], *, api_url: str, counts: TrafficCounts, seed: int = 0) -> None:
         self._drivers = drivers
         self._counts = counts
-        self._chance = random.Random(seed)  # noqa: S311 - believable, not secret
+        self._chance = random.Random(seed)  # noqa: S311 - realistic, not secret
         self._http = httpx2.AsyncClient(timeout=TIMEOUT_S, limits=httpx2.Limits(max_connections=IN_FLIGHT_MAX))
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._numbers = itertools.count(seed)
@@ -56,7 +56,7 @@ class Traffic:
         self._anthropic = {driver.token: self._make_anthropic(driver.token, api_url) for driver in drivers}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Call until `stop` is set, then wait for the calls in flight."""
+        """Make calls until `stop` is set, then wait for the calls in progress."""
         calls: set[asyncio.Task[None]] = set()
         lanes = [asyncio.create_task(self._drive(driver, calls)) for driver in self._drivers]
         await stop.wait()
@@ -90,7 +90,7 @@ class Traffic:
             except (openai.APIStatusError, anthropic.APIStatusError) as refusal:
                 self._counts.record(refusal.status_code)
             except (openai.APIConnectionError, anthropic.APIConnectionError, httpx2.HTTPError):
-                return  # sent, never answered: the summary shows the difference
+                return  # sent but not answered: the summary shows the difference
 
     async def _ask_openai(
         self, token: str, model: str, text: str, headers: Mapping[str, str], *, streamed: bool, spoilt: bool
@@ -149,5 +149,5 @@ class Traffic:
 
 
 def choose_drivers(keys: Sequence[Key], tokens: Mapping[str, str]) -> list[Driver]:
-    """Pick the keys that call live; `tokens` are by the key's name."""
+    """Return the keys with live traffic; `tokens` are by the key's name."""
     return [Driver(key, tokens[key.name]) for key in keys if key.live_per_minute > 0]

@@ -1,4 +1,4 @@
-"""The demo's own account of its live traffic: what was sent, and what the SDKs saw come back."""
+"""The demo's own counts of its live traffic: calls sent, and answers received by the SDKs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TrafficCounts:
 
     @property
     def admitted(self) -> int:
-        """Calls that reached the API, whatever it then said."""
+        """Calls that reached the API, including failed ones."""
         return self.answered - self.limited - self.refused - self.statuses[UNAVAILABLE]
 
     @property
@@ -45,7 +45,7 @@ class TrafficCounts:
         return sum(count for status, count in self.statuses.items() if status >= 400 and status != LIMITED)  # noqa: PLR2004 - the first error
 
     def record(self, status: int, *, input_tokens: int = 0, output_tokens: int = 0) -> None:
-        """Note one answer."""
+        """Record one answer."""
         self.statuses[status] += 1
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens

@@ -1,4 +1,4 @@
-"""Alerts, one file for each subject.
+"""Alerts, one file per subject.
 
-A new one is a function here with a promtool case and a heading in the runbook.
+A new alert is a function here with a promtool case and a heading in the runbook.
 """

@@ -1,4 +1,4 @@
-"""Alerts on keys that behave unlike themselves, and on those that want care."""
+"""Alerts on keys with unusual use, and on keys that need maintenance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import KEY_PAGE, LIMITS_PAGE
 
 DAY_S = 86_400
-NO_KEY = "anonymous|invalid|other"  # what stands for a key where there is none of its own
+NO_KEY = "anonymous|invalid|other"  # placeholders for calls without a key of their own
 
 _BY_KEY = (JOB, KEY)
 _REAL = unlike(KEY, NO_KEY)
@@ -35,7 +35,7 @@ NORM = f"{JOB}_{label(KEY)}:{REQUESTS.prometheus_name.removesuffix('_total')}:in
 
 
 def records() -> list[Record]:
-    """Return what is recorded: each key's requests within an hour, and their norm, too much to read at every look."""
+    """Return the recording rules: each key's hourly requests and their average, too expensive to query each time."""
     return [Record(USE, _in_an_hour(), is_slow=True), Record(NORM, f"avg_over_time({USE}[7d])", is_slow=True)]
 
 
@@ -66,7 +66,7 @@ def _usage_spike(thresholds: Thresholds) -> Alert:
 
 
 def _new_key_hot(thresholds: Thresholds) -> Alert:
-    known = f"group({select(REQUESTS, scope=EVERYTHING)} offset 1d)"  # to a Prometheus that is new, all keys are
+    known = f"group({select(REQUESTS, scope=EVERYTHING)} offset 1d)"  # for a new Prometheus, all keys would be new
     hot = f"{_in_an_hour()} > {thresholds.new_key_requests} unless {_a_day_ago()} and on () {known}"
     return Alert(
         name="NewKeyHot",
@@ -111,7 +111,9 @@ def _auth_failure_burst(thresholds: Thresholds) -> Alert:
 
 def _key_expiring(thresholds: Thresholds) -> Iterator[Alert]:
     expiry = _of_key(f"({select(service.KEY_EXPIRY, scope=EVERYTHING)} - time()) / {DAY_S} > 0")
-    levels = [-float(days) for days in thresholds.expiry_days]  # days left, negated: they rise as the day comes nearer
+    levels = [
+        -float(days) for days in thresholds.expiry_days
+    ]  # days left, negated, so that they rise as the day approaches
     for level, condition in between(f"-({expiry})", levels):
         days = f"{-level:g}"
         yield Alert(
@@ -142,7 +144,7 @@ def _key_unused(thresholds: Thresholds) -> Alert:
 
 
 def _of_key(expression: str) -> str:
-    """Add a living key's name to what the key service tells about it by id."""
+    """Add the name of an existing key to the key service's series, which have its id."""
     info = select(service.KEY_INFO, scope=EVERYTHING)
     kept = by_(service.ID, service.ACCOUNT)
     return (

@@ -1,4 +1,4 @@
-"""Alerts on what only the ledger knows, which Grafana evaluates; never a condition that Prometheus could see."""
+"""Alerts on data that only the ledger has, evaluated by Grafana; none that Prometheus could evaluate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keygauge_dashboards.uids import KEY_PAGE
 
 DATA_SOURCE = "keygauge-postgresql"
 
-# A key that has been used for a while is used from an address that it was not used from within 7 days.
+# A key with earlier use is used from an address not seen within the last 7 days.
 _NEW_CLIENT_IP = """\
 /* alert.new_client_ip */
 SELECT recent.account_id AS account, recent.key_id AS key, recent.ip, count(*) AS requests
@@ -41,7 +41,7 @@ class LedgerAlert:
     summary: str
     description: str
     impact: str
-    page: str  # as an alert's
+    page: str  # as in Alert
     labels: tuple[str, ...]  # the text columns
 
 

@@ -99,7 +99,7 @@ def _model_unpriced() -> Alert:
 
 
 def _forecast(name: str, unit: Match, thresholds: Thresholds) -> Alert:
-    """Continue the line of the last six hours to the end of the period; not across a reset, where the line is none."""
+    """Extrapolate the last six hours to the end of the period, unless they contain a reset."""
     kept = by_(service.ACCOUNT, service.KEY, service.LIMIT)
     used, most, reset = (
         f"max{kept} ({select(metric, _BUDGET, unit, scope=EVERYTHING)})"

@@ -8,7 +8,7 @@ from keygauge_dashboards.thresholds import Thresholds
 
 
 def records(thresholds: Thresholds) -> list[Record]:
-    """Return what is recorded."""
+    """Return the recording rules."""
     return [*services.records(thresholds), *keys.records()]
 
 

@@ -24,7 +24,7 @@ from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import HEALTH_PAGE
 
 KEY_SERVICE = "keyservice"  # its job in collector/prometheus.yaml
-NOT_IN_LEDGER = "anonymous|invalid"  # calls without a good key are counted, but nobody pays for them
+NOT_IN_LEDGER = "anonymous|invalid"  # calls without a valid key are counted, but not billed
 
 
 def alerts(thresholds: Thresholds) -> Iterator[Alert]:
@@ -40,7 +40,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
 
 def _instrument_silent(thresholds: Thresholds) -> Alert:
     age = f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE, scope=EVERYTHING)}) > {thresholds.beat_age_s:g}"
-    series = select(DURATION, scope=EVERYTHING, part="_count")  # the fewest that every service has
+    series = select(DURATION, scope=EVERYTHING, part="_count")  # a metric of every service, with few series
     gone = f"group by ({JOB}) (present_over_time({series}[6h])) unless group by ({JOB}) ({series})"
     return Alert(
         name="InstrumentSilent",
@@ -86,7 +86,7 @@ def _events_dropped() -> Alert:
 def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
     counted = increase(REQUESTS, unlike(KEY, NOT_IN_LEDGER), window="1h", scope=EVERYTHING)
     apart = f"{drift('1h')} > {thresholds.drift_share} and {counted} > {thresholds.drift_requests}"
-    # A Prometheus that has not seen the whole hour does not know with which counts its series began.
+    # Without data for the whole hour, Prometheus does not know the initial counts of its series.
     known = (
         f"and on () group({select(book, scope=EVERYTHING)} offset 1h)" for book in (REQUESTS, service.LEDGER_EVENTS)
     )
@@ -129,7 +129,7 @@ def _ledger_unchecked(thresholds: Thresholds) -> Alert:
 
 
 def drift(window: str) -> str:
-    """Compare the requests that the metrics counted with the events that the ledger took: the share that differs."""
+    """Return the relative difference between the requests in the metrics and the events accepted by the ledger."""
     counted = gained(REQUESTS, unlike(KEY, NOT_IN_LEDGER), window=window, scope=EVERYTHING)
     taken = gained(service.LEDGER_EVENTS, window=window)
     return f"abs({counted} - ({or_zero(taken)})) / ({counted} > 0)"

@@ -1,4 +1,4 @@
-"""Alerts on the metered services' objectives: errors and slowness that burn the budget of a month too fast."""
+"""Alerts on the metered services' objectives: errors and latency that burn a month's budget too fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keygauge_dashboards.uids import ERRORS_PAGE
 
 
 def records(thresholds: Thresholds) -> list[Record]:
-    """Return what is recorded: the shares of failed and of slow requests per service, for every window."""
+    """Return the recording rules: the shares of failed and slow requests per service, for every window."""
     windows = dict.fromkeys(window for burn in thresholds.burns for window in (burn.short, burn.long))
     return [
         *(Record(failed_share(window), _failed(window), _is_long(window)) for window in windows),
@@ -57,12 +57,12 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
 
 
 def failed_share(window: str) -> str:
-    """Name the recorded share of requests answered with 5xx."""
+    """Return the name of the recorded share of requests answered with 5xx."""
     return _recorded(REQUESTS, "failed", window)
 
 
 def slow_share(window: str) -> str:
-    """Name the recorded share of requests slower than the objective."""
+    """Return the name of the recorded share of requests slower than the objective."""
     return _recorded(DURATION, "slow", window)
 
 
@@ -71,7 +71,7 @@ def _recorded(metric: Metric, what: str, window: str) -> str:
 
 
 def _failed(window: str) -> str:
-    # Not the request counter: most errors are the first of their key's series there, and a rate does not see a first.
+    # Not the request counter: its series are per key, so most errors begin a series, and `rate` misses the first value.
     errors, every = (
         rate(DURATION, *where, by=(JOB,), window=window, scope=EVERYTHING, part="_count")
         for where in ((is_(STATUS_CLASS, "5xx"),), ())
@@ -80,7 +80,7 @@ def _failed(window: str) -> str:
 
 
 def _slow(window: str, slow_s: float) -> str:
-    # The same bound is written 10 or 10.0, as the exporter and Prometheus' version will.
+    # The bound is written 10 or 10.0, depending on the exporter and on Prometheus' version.
     fast = rate(
         DURATION, like("le", f"{slow_s:g}|{float(slow_s)}"), by=(JOB,), window=window, scope=EVERYTHING, part="_bucket"
     )

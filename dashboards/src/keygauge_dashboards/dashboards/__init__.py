@@ -1,1 +1,1 @@
-"""The dashboards, one file each. A new one is a file here and a line in `suite`."""
+"""The dashboards, one file each. A new dashboard is a file here and a line in `suite`."""

@@ -1,4 +1,4 @@
-"""Panels that more than one dashboard shows."""
+"""Panels shared by several dashboards."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ _KEY_COLUMNS = """
 
 
 def requests_per_second() -> View:
-    """Show requests by kind of answer."""
+    """Show requests per second by status class."""
     view = lines(
         "Requests/s by status",
         "How are requests answered? 2xx is everything below 400; 429 is refused by a limit.",
@@ -130,7 +130,7 @@ def error_rate(thresholds: Thresholds) -> View:
 
 
 def latency(uid: str = ERRORS_PAGE) -> View:
-    """Show quantiles of durations; a click leads to `uid`."""
+    """Show quantiles of durations; a click opens the dashboard `uid`."""
     view = lines(
         "Latency",
         "How long do requests take, from arrival to the last byte? Across all keys: durations have no key label.",
@@ -143,7 +143,7 @@ def latency(uid: str = ERRORS_PAGE) -> View:
 
 
 def cost_per_hour(**view: Any) -> View:
-    """Show the speed at which money is spent, by model."""
+    """Show cost per hour by model."""
     drawn = lines(
         "Cost/h by model",
         "How fast is money spent, in US dollars per hour, as the services count it?",
@@ -157,7 +157,7 @@ def cost_per_hour(**view: Any) -> View:
 
 
 def tokens_per_minute(**view: Any) -> View:
-    """Show tokens by model."""
+    """Show tokens per minute by model."""
     drawn = lines(
         "Tokens/min by model",
         "Which models use the tokens, input and output together?",
@@ -171,7 +171,7 @@ def tokens_per_minute(**view: Any) -> View:
 
 
 def totals() -> View:
-    """Show the sums and averages of the time range."""
+    """Show sums and averages over the time range."""
     ones = {"Cost": DOLLARS}
     short = ("Requests/min", "Tokens/min", "Tokens/request", "Input/output")
     return numbers(
@@ -189,7 +189,7 @@ def totals() -> View:
 
 
 def requests_over_time(**view: Any) -> View:
-    """Show exact requests by kind of answer."""
+    """Show exact requests by status class."""
     drawn = bars(
         "Requests",
         "How many requests were made in each interval (UTC), by kind of answer? A day is shown by the hour.",
@@ -214,7 +214,7 @@ def tokens_over_time(**view: Any) -> View:
 
 
 def by_model(title: str, description: str, column: str, *, unit: str, what: str, **view: Any) -> View:
-    """Show sums of a column of the usage by model."""
+    """Show sums of a usage column by model."""
     drawn = bars(
         title,
         description,
@@ -233,7 +233,7 @@ def cost_by_model(**view: Any) -> View:
 
 
 def calls(title: str, description: str, *, most: int, more: str = "", of_key: bool = False, **view: Any) -> View:
-    """List single calls; `more` conditions narrow them. Those of one key do not name it."""
+    """List single calls, filtered by the conditions in `more`; with `of_key`, without the key's name."""
     newer = link("Older calls", LOG_PAGE, before=VALUE)
     return table(
         title,
@@ -254,25 +254,25 @@ def calls(title: str, description: str, *, most: int, more: str = "", of_key: bo
     )
 
 
-# What a screen of 1,280 pixels leaves beside Grafana's menu, less 95 for each of the others.
+# They fit a screen of 1,280 pixels with Grafana's menu, if each of the other columns takes 95.
 _CALL_WIDTHS = {"time": 195, "status": 60, "latency": 75, "tokens": 65, "cost": 75, "trace": 55}
 
 
 def to_key(view: View) -> View:
-    """Lead from a key's bar or line to its dashboard."""
+    """Link a key's bar or line to its dashboard."""
     return drill(view, "Open key", KEY_PAGE, key=of_label(KEY))
 
 
 def to_key_of(column: str, key_id: str) -> Json:
-    """Lead from a column with a key's name to its dashboard, by a column with its id."""
+    """Link a column with a key's name to the key's dashboard, using a column with its id."""
     return field(column, links=[link("Open key", KEY_PAGE, key=cell(key_id))])
 
 
 def to_calls_from(column: str) -> Json:
-    """Lead from a column of client addresses to the calls from there."""
+    """Link a column of client addresses to the calls from that address."""
     return field(column, links=[link("Calls from this address", LOG_PAGE, address=VALUE)])
 
 
 def legend(attribute: str) -> str:
-    """Name lines by a label."""
+    """Return the legend that names lines by a label."""
     return f"{{{{{label(attribute)}}}}}"

@@ -1,4 +1,4 @@
-"""The Errors dashboard: are the objectives met, and if not, where is it lost?"""
+"""The Errors dashboard: are the objectives met, and if not, what misses them?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_ERRORS = "no request was answered with 5xx"
 
 
 def errors(thresholds: Thresholds) -> Page:
-    """Make the dashboard."""
+    """Build the dashboard."""
     return dashboard(
         UID,
         "Errors and latency",

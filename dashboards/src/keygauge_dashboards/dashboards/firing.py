@@ -1,4 +1,4 @@
-"""The table of firing alerts, of Prometheus and of Grafana, with links to what they are about."""
+"""The table of firing alerts from Prometheus and Grafana, with links to their subjects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keygauge_dashboards.grafana.panels import Json, Prometheus, View
 from keygauge_dashboards.promql.queries import ALERTS, JOB, SINCE, by_
 from keygauge_dashboards.thresholds import Thresholds
 
-# Aside, for links: the dashboard about an alert, what to pick there, and the key's id.
+# Hidden columns for links: the dashboard about an alert, the variables to set there, and the key's id.
 _PAGE, _PICKED, _KEY_ID = "page", "picked", "of_key"
 _COLUMNS = {
     "alertname": "Alert",
@@ -29,14 +29,14 @@ _COLUMNS = {
     _KEY_ID: _KEY_ID,
 }
 
-# What is picked there is the alert's subject alone: the row knows it, the variables of this page do not.
+# On the linked dashboard, only the alert's subject is selected, taken from the row instead of this page's variables.
 _SUBJECT = {
     "title": "Open dashboard",
     "url": f"/d/${{__data.fields.{_PAGE}}}?${{__url_time_range}}&${{datasource:queryparam}}&${{postgresql:queryparam}}"
     f"${{__data.fields.{_PICKED}}}",
 }
 
-# A row of each alert's query is an alert. It is told once in a quarter of an hour, so that is its beginning.
+# Each row of an alert's query is an alert. It lasts for one evaluation of 15 minutes, so its start is shown as now.
 _LEDGER = """\
 /* overview.ledger_alerts */
 SELECT '{name}' AS alertname, '{severity}' AS severity, extract(epoch FROM now()) * 1000 AS "Value",
@@ -51,12 +51,12 @@ LIMIT 20"""
 
 
 def firing(severity: str = ".+") -> str:
-    """Select the alerts of KeyGauge that fire."""
+    """Select KeyGauge's firing alerts."""
     return f'{ALERTS}{{alertstate="firing", severity=~"{severity}", {SOURCE}}}'
 
 
 def firing_alerts(runbook: str) -> View:
-    """List what fires."""
+    """List the firing alerts."""
     rows = table(
         "Firing alerts",
         "Which alerts are firing, since when, and about whom? Click an alert for its dashboard; the runbook "
@@ -86,7 +86,7 @@ def firing_alerts(runbook: str) -> View:
 
 
 def _with_names() -> str:
-    """Tell since when each alert fires in milliseconds, with the names of its account and key."""
+    """Return the start of each firing alert in milliseconds, with the names of its account and key."""
     since = f"{SINCE}{{{SOURCE}}} * 1000 and ignoring (alertstate) {firing()}"
     for name in (service.KEY, service.ID, label(KEY)):
         since = f'label_replace({since}, "of_key", "$1", "{name}", "(.+)")'
@@ -100,7 +100,7 @@ def _with_names() -> str:
 
 
 def _with_page(since: str) -> str:
-    """Say which dashboard is about each alert, and what is to be picked there."""
+    """Add the dashboard about each alert and the variables to set there."""
     pages: dict[str, list[str]] = {}
     for alert in alerts(Thresholds()):
         pages.setdefault(_page(alert), []).append(alert.name)
@@ -117,13 +117,13 @@ def _page(alert: Alert | LedgerAlert) -> str:
 
 
 def _names(name: str, by: str, on: str) -> str:
-    """Give each id one name, also while replicas of the key service tell an old and a new one."""
+    """Return one name per id, even while replicas of the key service report an old and a new one."""
     info = f'label_replace({service.KEY_INFO.prometheus_name}, "{on}", "$1", "{by}", "(.+)")'
     return f"topk by ({on}) (1, max by ({on}, {name}) ({info}))"
 
 
 def _runbooks(runbook: str) -> Json:
-    """Lead to an alert's heading: its text is the heading's anchor."""
+    """Link to an alert's section in the runbook: the cell's text is the heading's anchor."""
     names = dict.fromkeys([*(one.name for one in alerts(Thresholds())), *(one.name for one in ledger_alerts())])
     mappings = {name: {"text": anchor(name), "index": index} for index, name in enumerate(names)}
     to = {"title": "Runbook", "url": f"{runbook}#${{__value.text}}", "targetBlank": True}

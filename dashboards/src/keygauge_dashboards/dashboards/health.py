@@ -1,4 +1,4 @@
-"""The Health dashboard: is KeyGauge itself well, and do ledger and metrics agree?"""
+"""The Health dashboard: is KeyGauge itself healthy, and do ledger and metrics agree?"""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ WHERE $__timeFilter(hour) AND (waiting_requests > 0 OR missing_requests + surplu
 ORDER BY missing_requests + surplus_requests DESC, hour DESC
 LIMIT 200"""
 
-# Whole quarters of an hour from the roll-ups, and the calls at both ends of the time range one by one.
+# Whole quarter hours are read from the roll-ups, the ends of the time range from single calls.
 _TOTALS = """\
 /* health.totals */
 WITH whole AS (
@@ -87,7 +87,7 @@ _BY_PROCESS = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
 
 
 def health(thresholds: Thresholds) -> Page:
-    """Make the dashboard."""
+    """Build the dashboard."""
     return dashboard(
         UID,
         "KeyGauge health",

@@ -1,4 +1,4 @@
-"""The Key inventory dashboard: which keys there are, and which of them need attention."""
+"""The Key inventory dashboard: which keys exist, and which of them need attention."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WHERE account_id = {accounts} AND id = {keys} AND status <> 'deleted'
 ORDER BY account_name, name
 LIMIT 1000"""
 
-# The fewer bounds a key has, the higher; what it did in the time range tells which bounds would not have hurt.
+# The least restricted keys first, with their use in the time range, which shows what restrictions would fit.
 _OPEN = """\
 /* inventory.open */
 WITH used AS (
@@ -86,7 +86,7 @@ LIMIT 500"""
 
 
 def inventory(thresholds: Thresholds) -> Page:
-    """Make the dashboard."""
+    """Build the dashboard."""
     return dashboard(
         UID,
         "Key inventory",

@@ -1,4 +1,4 @@
-"""The Key dashboard: everything about one key, down to its last calls; nothing on it is about another."""
+"""The Key dashboard: everything about one key, down to its last calls, and nothing about other keys."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ LIMIT 100"""
 
 
 def key(thresholds: Thresholds) -> Page:
-    """Make the dashboard."""
+    """Build the dashboard."""
     return dashboard(
         UID,
         "Key",

@@ -1,4 +1,4 @@
-"""The Limits dashboard: who is close to a limit, who will be, and what is refused."""
+"""The Limits dashboard: who is close to a limit, who will be, and which calls are refused."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ _UNITS = {
     )
 }
 _WIDTHS = {"Used": 130, "Unit": 105, "Left": 70, "Used up in": 85, "Resets in": 85, "Runs out first": 110}
-_ONLY_WHOLE = ("Unit", "Runs out first")  # columns for which the key's page has no room
+_ONLY_WHOLE = ("Unit", "Runs out first")  # columns that do not fit on the key's page
 _OWNER = "{{account_name}}, {{name}}: {{limit}}"
 _REFUSED = like(OUTCOME, "limited|quota")
 _NOT_BY_LIMIT = unlike(OUTCOME, "admitted|limited|quota")
 
 
 def limits_page(thresholds: Thresholds) -> Page:
-    """Make the dashboard."""
+    """Build the dashboard."""
     return dashboard(
         UID,
         "Limits and quotas",
@@ -72,7 +72,7 @@ def limits_page(thresholds: Thresholds) -> Page:
 
 
 def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
-    """List limits, the fullest first, with what is left and when they are used up and reset."""
+    """List limits, the fullest first, with the remaining amount and when they are used up and reset."""
     is_whole = width == 24  # noqa: PLR2004 - the columns of a page
     owner = {service.ACCOUNT_NAME: "Account", service.NAME: "Key"} if is_whole else {service.NAME: "Of"}
     columns = {**owner, service.LIMIT: "Limit", **({service.UNIT: "Unit"} if is_whole else {})}

@@ -27,7 +27,7 @@ SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
 FROM grafana.usage('model', date_trunc('month', now(), 'UTC'), now(), '1d', NULL)
 WHERE {picked}"""
 
-# As much a day as in the seven days before, until the month ends.
+# For the rest of the month, the average of the last seven days.
 _FORECAST = """\
 /* models.forecast */
 SELECT coalesce(sum(cost_nanousd) FILTER (WHERE bucket >= month.first), 0) / 1e9
@@ -69,7 +69,7 @@ LIMIT 100"""
 
 
 def models() -> Page:
-    """Make the dashboard."""
+    """Build the dashboard."""
     return dashboard(
         UID,
         "Models and cost",

@@ -1,4 +1,4 @@
-"""The Overview dashboard: is the API well, what fires, and who uses it?"""
+"""The Overview dashboard: is the API healthy, which alerts are firing, and who uses it?"""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ WHERE {picked}"""
 
 
 def overview(thresholds: Thresholds, runbook: str) -> Page:
-    """Make the dashboard."""
+    """Build the dashboard."""
     return dashboard(
         UID,
         "Overview",

@@ -1,4 +1,4 @@
-"""The Request log dashboard: single calls, to be filtered and followed."""
+"""The Request log dashboard: single calls with filters and links."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from keygauge_dashboards.grafana.panels import Page, Section, View
 from keygauge_dashboards.uids import LOG_PAGE
 
 UID = LOG_PAGE
-TRACE = "trace"  # the variable that exemplars fill in
+TRACE = "trace"  # the variable set by exemplars' links
 
-_STATUSES_PICKED = "ANY (ARRAY[${status:sqlstring}]::text[])"  # classes, or a status that a link names
+_STATUSES_PICKED = "ANY (ARRAY[${status:sqlstring}]::text[])"  # classes, or a single status from a link
 _CALLS_PICKED = f"""\
 (({STATUS_CLASS}) = {_STATUSES_PICKED} OR status::text = {_STATUSES_PICKED})
     AND (${{address:sqlstring}} = '' OR ip = ${{address:sqlstring}})"""
 
-# A page begins with the millisecond in which the one before ended: a call may be on both, and none is missed.
+# A page starts with the millisecond in which the previous one ended: a call may be on both, but none is missed.
 _MORE = f"""
     AND {_CALLS_PICKED}
     AND (${{trace:sqlstring}} = '' OR trace_id = ${{trace:sqlstring}})
@@ -44,7 +44,7 @@ ORDER BY 1, 2"""
 
 
 def requests() -> Page:
-    """Make the dashboard."""
+    """Build the dashboard."""
     return dashboard(
         UID,
         "Request log",

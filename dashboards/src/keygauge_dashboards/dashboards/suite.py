@@ -1,4 +1,4 @@
-"""All dashboards, in the order a reader should meet them."""
+"""All dashboards, in reading order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keygauge_dashboards.thresholds import Thresholds
 
 
 def pages(thresholds: Thresholds, runbook: str = Links.runbook) -> list[Page]:
-    """Make every dashboard; alerts link to the runbook."""
+    """Build every dashboard; alerts link to the runbook."""
     return [
         overview(thresholds, runbook),
         key(thresholds),

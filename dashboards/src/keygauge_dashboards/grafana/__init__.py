@@ -1,4 +1,4 @@
-"""Panels, variables, annotations and provisioning as Grafana reads them.
+"""Panels, variables, annotations and provisioning in Grafana's formats.
 
-`panels` is the only module that knows grafanalib.
+`panels` is the only module that uses grafanalib.
 """

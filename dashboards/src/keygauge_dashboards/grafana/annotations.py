@@ -1,4 +1,4 @@
-"""What is marked on every chart: deploys, changes of keys and limits; pages where one asks for them."""
+"""Annotations on every chart: deploys, and changes of keys and limits; pages are off by default."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMIT 200"""
 
 
 def annotation_list(source: str, *, of_accounts: bool) -> list[Json]:
-    """Return the annotations; `source` tells our alerts from others, `of_accounts` whether accounts can be picked."""
+    """Return the annotations; `source` selects KeyGauge's alerts, `of_accounts` is whether accounts can be selected."""
     changes = [_sql("Keys and limits", "purple", _CHANGES.replace("{accounts}", f"ANY ({ACCOUNTS})"))]
     return [
         _sql("Deploys", "blue", _DEPLOYS),

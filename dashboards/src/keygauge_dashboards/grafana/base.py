@@ -1,4 +1,4 @@
-"""What all dashboards share: their uids and variables, conditions of SQL, and links from one to the next."""
+"""Shared parts of all dashboards: their variables, SQL conditions, and links between them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from keygauge_dashboards.uids import (
 )
 
 PER_SECOND = "reqps"
-# What a link has of what was clicked. Grafana by itself leaves & and # in a name as they are.
-SERIES = "${__field.displayName:percentencode}"  # not the series' name: queries of SQL have one series for all lines
+# Values of the clicked item for links. Without percentencode, Grafana does not escape & and # in a name.
+SERIES = "${__field.displayName:percentencode}"  # not the series' name: an SQL query has one series for all lines
 VALUE = "${__value.raw:percentencode}"
 
 _CALLS = ("endpoint", "model")
@@ -43,13 +43,13 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     LOG_PAGE: ("account", "key", *_CALLS, "status", "address", "trace", "before"),
     HEALTH_PAGE: _SERVICES,
 }
-_LINKED = "&keygauge-kept"  # in an address, until the dashboard that it stands on is known
+_LINKED = "&keygauge-kept"  # placeholder in a URL until the dashboard that contains it is known
 
 _PICKED = f"account_id = ANY ({ACCOUNTS}) AND key_id = ANY ({KEYS})"
 STATUS_CLASS = (
     "CASE WHEN status = 429 THEN '429' WHEN status >= 500 THEN '5xx' WHEN status >= 400 THEN '4xx' ELSE '2xx' END"
 )
-# The ledger sums quarters of an hour: the one in which the time range begins is part of it, or an hour would lack some.
+# The ledger sums quarter hours; the one in which the time range begins is included, or part of it would be missing.
 _FIRST = "date_bin('15 minutes', $__timeFrom()::timestamptz, 'epoch')"
 _LEDGER_ONLY = "From the ledger, which knows no service and no environment."
 
@@ -74,7 +74,7 @@ def dashboard(
 
 
 def ledger(query: str, *, over_time: bool = False, **values: Any) -> Sql:
-    """Ask the ledger; `{accounts}`, `{keys}`, `{picked}` and `{picked_calls}` stand for what is picked."""
+    """Build a query to the ledger; `{accounts}`, `{keys}`, `{picked}` and `{picked_calls}` stand for the selection."""
     known = {
         "accounts": f"ANY ({ACCOUNTS})",
         "keys": f"ANY ({KEYS})",
@@ -93,28 +93,28 @@ def ledger(query: str, *, over_time: bool = False, **values: Any) -> Sql:
 
 
 def drill(view: View, title: str, uid: str, **picked: str) -> View:
-    """Let a click on a point or bar open another dashboard."""
+    """Make a click on a point or bar open another dashboard."""
     return replace(view, defaults={**view.defaults, "links": [link(title, uid, **picked)]})
 
 
 def cell(name: str) -> str:
-    """Take the text of another column of the row that was clicked."""
+    """Return the expression for the text of another column of the clicked row."""
     return f"${{__data.fields.{name}:percentencode}}"
 
 
 def of_label(attribute: str) -> str:
-    """Take a label of the line or bar that was clicked."""
+    """Return the expression for a label of the clicked line or bar."""
     return f"${{__field.labels.{label(attribute)}:percentencode}}"
 
 
 def link(title: str, uid: str, **picked: str) -> Json:
-    """Lead to a dashboard, with the time range, the data sources and what was picked."""
+    """Build a link to a dashboard that keeps the time range, the data sources and the selection."""
     chosen = "".join(f"&var-{name}={value}" for name, value in picked.items())
     return {"title": title, "url": f"/d/{uid}?${{__url_time_range}}{_LINKED}{chosen}"}
 
 
 def _on_its_page(page: Page, names: tuple[str, ...]) -> Page:
-    """Fill in what depends on the variables there are: those that links keep, and whose accounts queries mean."""
+    """Fill in the parts that depend on the page's variables: those that links keep, and the accounts of queries."""
 
     def keep(found: re.Match[str]) -> str:
         uid, picked = found[1], re.findall(r"&var-(\w+)=", found[2])
@@ -154,19 +154,19 @@ def _on_its_page(page: Page, names: tuple[str, ...]) -> Page:
 
 
 def _say_source(view: View, names: tuple[str, ...]) -> View:
-    """Say where the picked service does not reach."""
+    """Note in a panel's description if it ignores the selected service."""
     if "job" not in names or not any(isinstance(target, Sql) for target in view.targets):
         return view
     return replace(view, description=f"{view.description} {_LEDGER_ONLY}")
 
 
 def _usage(what: str) -> str:
-    """Read the picked usage of the time range by model or route; `{bar}` is the width of bars, or a day."""
+    """Build the query for the selected usage by model or route; `{bar}` is the width of bars, or a day."""
     names, others = (MODELS, ENDPOINTS) if what == "model" else (ENDPOINTS, MODELS)
     last = "$__timeTo()::timestamptz"
     return f"grafana.usage('{what}', {_FIRST}, {last}, '{{bar}}', {others})\nWHERE {_PICKED} AND {_is('name', names)}"
 
 
 def _is(column: str, names: str) -> str:
-    """Compare a column with picked names, in which Grafana writes a double quote with a backslash."""
+    """Compare a column with selected names, in which Grafana escapes double quotes with a backslash."""
     return f"grafana.as_picked({column}) = ANY ({names})"

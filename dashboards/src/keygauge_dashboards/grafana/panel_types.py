@@ -1,4 +1,4 @@
-"""The kinds of panel that the dashboards are made of: one function each, so that the same question looks the same."""
+"""Panel types, one function each, so that similar panels look the same on all dashboards."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from keygauge_dashboards.grafana.panels import Json, Prometheus, Target, View
 
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
-_COLOURED = {"type": "color-text"}  # without it a cell shows its text without the colour
+_COLOURED = {"type": "color-text"}  # without it, a cell's text has no colour
 _IN_ORDER = {"mode": "palette-classic"}
-BY_NAME = {"mode": "palette-classic-by-name"}  # so a model has one colour on every panel
+BY_NAME = {"mode": "palette-classic-by-name"}  # so that a model has the same colour on every panel
 STATUS_COLOURS = {"2xx": "green", "4xx": "yellow", "429": "orange", "5xx": "red"}
-BAR = "15m"  # the ledger's roll-ups are as long
-BARS = 31  # so that a month has a bar a day
-# Where axes end if nothing is greater, by unit: of an axis without it all that is zero makes 10,000 %.
+BAR = "15m"  # the length of the ledger's roll-ups
+BARS = 31  # so that a month has one bar per day
+# Soft maximum of axes by unit: without it, an axis with only zeros would go up to 10,000 %.
 _SOFT_MAX = {"percentunit": 0.02, "currencyUSD": 0.01, "s": 0.1}
 
 
@@ -29,7 +29,7 @@ def limits(warning: float | None = None, critical: float | None = None) -> Json:
 
 
 def plain() -> Json:
-    """Colour no value: what is neither good nor bad."""
+    """Return thresholds without colours, for values that are neither good nor bad."""
     return {"thresholds": {"mode": "absolute", "steps": [{"color": "text", "value": None}]}}
 
 
@@ -43,9 +43,9 @@ def stat(
     no_value: str = "-",
     **view: Any,
 ) -> View:
-    """Show one number, above its course where it has one."""
+    """Build a panel with one number, above its sparkline if it has one."""
     has_course = isinstance(target, Prometheus) and not target.instant
-    height = view.pop("height", 5 if has_course else 4)  # Grafana draws a course from 5 on
+    height = view.pop("height", 5 if has_course else 4)  # Grafana draws a sparkline from height 5
     defaults = {"color": {"mode": "thresholds"}, "noValue": no_value, **(colours or plain())}
     options = {
         "colorMode": "value",
@@ -63,7 +63,7 @@ def stat(
 def numbers(
     title: str, description: str, targets: Sequence[Target], *, unit: str, width: int, height: int = 3, **view: Any
 ) -> View:
-    """Show some numbers side by side, each with its name."""
+    """Build a panel with several named numbers side by side."""
     options = {
         "colorMode": "none",
         "graphMode": "none",
@@ -92,11 +92,11 @@ def lines(
     height: int = 8,
     **view: Any,
 ) -> View:
-    """Draw lines over time, or areas on top of each other."""
+    """Build a panel with lines over time, or stacked areas."""
     custom = {
         "drawStyle": "line",
         "fillOpacity": 60 if stacked else 8,
-        "lineWidth": 0 if stacked else 1,  # lines of what is 0 would lie on top of all
+        "lineWidth": 0 if stacked else 1,  # lines of zeros would be drawn on top
         "showPoints": "never",
         "spanNulls": False,
         "stacking": {"group": "A", "mode": "normal" if stacked else "none"},
@@ -121,7 +121,7 @@ def bars(
     colour: Json = _IN_ORDER,
     **view: Any,
 ) -> View:
-    """Draw stacked bars, each from its beginning on, some thirty in the time range."""
+    """Build a panel with stacked bars, about thirty in the time range, placed at the start of their interval."""
     custom = {
         "barAlignment": 1,
         "barWidthFactor": 0.9,
@@ -151,7 +151,7 @@ def ranking(
     height: int = 8,
     **view: Any,
 ) -> View:
-    """Compare things by one number each; `full` is the value of a whole bar."""
+    """Build a bar gauge that compares items by one number each; `full` is the value of a full bar."""
     options = {
         "displayMode": "basic",
         "maxVizHeight": 32,
@@ -167,7 +167,7 @@ def ranking(
     colour: Json = {"mode": "thresholds"} if colours else {"mode": "fixed", "fixedColor": "blue"}
     defaults = {"color": colour, "min": 0, **({"max": full} if full else {}), **(colours or limits())}
     if unit == "short":
-        defaults["decimals"] = 0  # an increase of 6.02 is 6 that lie not quite within the range
+        defaults["decimals"] = 0  # extrapolation makes an increase of 6 look like 6.02
     return View("bargauge", title, description, [target], unit, width, height, options, defaults, **view)
 
 
@@ -182,7 +182,7 @@ def table(
     paged: bool = False,
     **view: Any,
 ) -> View:
-    """List rows. `widths` are those of narrow columns in pixels; the others share what is left."""
+    """Build a table. `widths` are those of narrow columns in pixels; the others share the rest."""
     footer = {"countRows": False, "enablePagination": paged, "fields": "", "reducer": ["sum"], "show": False}
     options = {"cellHeight": "sm", "footer": footer, "showHeader": True}
     defaults = {"custom": {"align": "auto", "filterable": False, "minWidth": 70}, **limits()}
@@ -196,12 +196,12 @@ def table(
 def matrix(
     title: str, description: str, target: Target, *, row: str, column: str, unit: str, width: int = 8, **view: Any
 ) -> View:
-    """Cross two labels."""
+    """Build a table that crosses two labels."""
     options = {"cellHeight": "sm", "showHeader": True}
     custom = {"align": "auto", "filterable": False, "minWidth": 60}
     defaults = {"custom": custom, "decimals": 0, **limits()}
     crossed = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "zero"}
-    sort = {"fields": {}, "sort": [{"field": column}]}  # columns come in the order of rows
+    sort = {"fields": {}, "sort": [{"field": column}]}  # columns are in the order of rows
     shaped = [{"id": "sortBy", "options": sort}, {"id": "groupingToMatrix", "options": crossed}]
     return View(
         "table", title, description, [target], unit, width, 8, options, defaults, transformations=shaped, **view
@@ -209,7 +209,7 @@ def matrix(
 
 
 def heatmap(title: str, description: str, target: Target, *, unit: str, width: int = 8, **view: Any) -> View:
-    """Show how a histogram's observations are spread over time."""
+    """Build a heatmap of a histogram's observations over time."""
     options = {
         "calculate": False,
         "cellGap": 1,
@@ -256,9 +256,9 @@ def states(name: str, **colours: str) -> Json:
 
 
 def hidden(*names: str) -> list[Json]:
-    """Keep columns out of sight, for links to read: where a cell is empty, so is the link's part.
+    """Hide columns that only links read; an empty cell makes that part of the link empty.
 
-    Grafana 11 reads the one property, later ones the other.
+    Grafana 11 reads one of the two properties, later versions the other.
     """
     everywhere = {"legend": True, "tooltip": True, "viz": True}
     return [field(name, custom__hidden=True, custom__hideFrom=everywhere, noValue="") for name in names]
@@ -271,7 +271,7 @@ def gauge(name: str, colours: Json, **properties: Any) -> Json:
 
 
 def status(name: str) -> Json:
-    """Colour a column of statuses as everywhere."""
+    """Colour a column of statuses like everywhere else."""
     steps = [
         {"color": STATUS_COLOURS[kind], "value": value}
         for kind, value in (("2xx", None), ("4xx", 400), ("429", 429), ("4xx", 430), ("5xx", 500))
@@ -290,7 +290,7 @@ def coloured(colours: Mapping[str, str]) -> list[Json]:
 
 
 def keep(*names: str, **renamed: str) -> list[Json]:
-    """Show these columns of a table only, in this order, some under another name."""
+    """Show only these columns of a table, in this order, with some renamed."""
     order = {name: index for index, name in enumerate((*names, *renamed))}
     return [
         {"id": "filterFieldsByName", "options": {"include": {"names": list(order)}}},

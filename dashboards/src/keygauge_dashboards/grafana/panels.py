@@ -1,7 +1,7 @@
-"""Panels and dashboards as Grafana 11 and later read them; the only module that knows grafanalib.
+"""Panels and dashboards for Grafana 11 and later; the only module that uses grafanalib.
 
-grafanalib's own panel classes write the JSON of Grafana 6: only its frames are used (`Panel`, `Dashboard`, `Template`),
-what is inside a panel comes from `views`, and what is obsolete in a frame is taken out at the end.
+grafanalib's panel classes write the JSON of Grafana 6, so only its outer classes are used (`Panel`, `Dashboard`,
+`Template`). A panel's content comes from a `View`, and obsolete properties are removed at the end.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from grafanalib._gen import DashboardEncoder
 
 Json: TypeAlias = dict[str, Any]
 
-SCHEMA_VERSION = 41  # Grafana 11.6; later ones migrate it by themselves
+SCHEMA_VERSION = 41  # Grafana 11.6; later versions migrate it automatically
 TAG = "keygauge"
 COLUMNS = 24
-HIDDEN = core.HIDE_VARIABLE  # a variable that only queries see
+HIDDEN = core.HIDE_VARIABLE  # a variable that only queries use
 
 PROMETHEUS: Json = {"type": "prometheus", "uid": "${datasource}"}
 POSTGRESQL: Json = {"type": "grafana-postgresql-datasource", "uid": "${postgresql}"}
-MIXED: Json = {"type": "datasource", "uid": "-- Mixed --"}  # Grafana's own: every target has a data source of its own
+MIXED: Json = {"type": "datasource", "uid": "-- Mixed --"}  # Grafana's built-in: each target has its own data source
 
 _LEGACY_DASHBOARD = ("__inputs", "gnetId", "hideControls", "rows", "sharedCrosshair", "style")
 _LEGACY_PANEL = ("cacheTimeout", "editable", "error", "height", "hideTimeOverride", "minSpan", "span")
@@ -34,7 +34,7 @@ _LEGACY_VARIABLE = ("useTags", "tagsQuery", "tagValuesQuery")
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A PromQL target; `instant` asks for one value at the end of the range."""
+    """A PromQL target; with `instant`, it has one value at the end of the range."""
 
     expression: str
     legend: str = "__auto"
@@ -59,8 +59,8 @@ class View:
     """One panel before it is placed.
 
     `title` is a short noun with its unit, `description` the question it answers; width in columns of 24, height in
-    cells of 30 px. `last` fixes the panel's own range, such as 90d, whatever the dashboard's is. A bar is no shorter
-    than `bar`, and there are no more than `points`.
+    cells of 30 px. `last` fixes the panel's own range, such as 90d, independently of the dashboard's. A bar covers at
+    least `bar`, and there are at most `points`.
     """
 
     kind: str
@@ -75,8 +75,8 @@ class View:
     overrides: Sequence[Json] = ()  # of some fields
     transformations: Sequence[Json] = ()
     links: Sequence[Json] = ()
-    empty_is_fine: str = ""  # why no data is a good answer, if it is
-    alerts: Sequence[str] = ()  # names of those that watch what is shown
+    empty_is_fine: str = ""  # why the panel may be empty, if it may
+    alerts: Sequence[str] = ()  # names of alerts on the data shown
     last: str = ""
     bar: str = ""
     points: int | None = None
@@ -92,7 +92,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A dashboard: its uid is fixed, so that links and bookmarks live on."""
+    """A dashboard. Its uid is fixed, so that links and bookmarks keep working."""
 
     uid: str
     title: str
@@ -104,11 +104,11 @@ class Page:
     refresh: str = "30s"
 
     def views(self) -> Iterator[View]:
-        """Give the panels in reading order."""
+        """Yield the panels in reading order."""
         return itertools.chain.from_iterable(section.views for section in self.sections)
 
     def json(self) -> Json:
-        """Write the dashboard."""
+        """Return the dashboard's JSON."""
         dashboard = core.Dashboard(
             title=self.title,
             uid=self.uid,
@@ -133,11 +133,11 @@ class Page:
 
 class _TimePicker(core.TimePicker):  # type: ignore[misc]  # grafanalib ships no types
     def to_json_data(self) -> Json:
-        return {"refresh_intervals": self.refreshIntervals}  # Grafana has the ranges to pick from by itself
+        return {"refresh_intervals": self.refreshIntervals}  # Grafana has built-in time ranges
 
 
 class _Panel(core.Panel):  # type: ignore[misc]  # grafanalib ships no types
-    """grafanalib's frame of a panel; what is inside comes as `extraJson`."""
+    """grafanalib's outer JSON of a panel; the content is passed as `extraJson`."""
 
     def to_json_data(self) -> Json:
         content: Json = self.panel_json({})
@@ -145,7 +145,7 @@ class _Panel(core.Panel):  # type: ignore[misc]  # grafanalib ships no types
 
 
 def _place(sections: Iterable[Section]) -> Iterator[core.Panel]:
-    """Set the panels from left to right, each section under a row of its own."""
+    """Place the panels from left to right, each section under its own row."""
     y = 0
     for section in sections:
         yield core.RowPanel(title=section.title, gridPos=core.GridPos(h=1, w=COLUMNS, x=0, y=y))
@@ -189,12 +189,12 @@ def _described(view: View) -> str:
 
 
 def _empty(view: View) -> Json:
-    """Say in an empty panel why that is good news."""
+    """Return the text that an empty panel shows instead of "No data"."""
     return {"noValue": f"{view.empty_is_fine[0].upper()}{view.empty_is_fine[1:]}"} if view.empty_is_fine else {}
 
 
 def _overrides(view: View) -> list[Json]:
-    """Let an empty cell of a table be empty, and a text be a text: Grafana takes a key named 007 for the number 7."""
+    """Keep empty table cells empty and texts as texts: Grafana would show a key named 007 as the number 7."""
     if view.kind != "table":
         return list(view.overrides)
     cells = {"matcher": {"id": "byRegexp", "options": "/.*/"}, "properties": [{"id": "noValue", "value": "-"}]}
@@ -222,7 +222,7 @@ def _target(target: Target, reference: str) -> Json:
 
 
 def sql_target(query: str, reference: str = "A", *, over_time: bool = False) -> Json:
-    """Write an SQL target."""
+    """Build an SQL target."""
     return {
         "datasource": POSTGRESQL,
         "editorMode": "code",
@@ -234,7 +234,7 @@ def sql_target(query: str, reference: str = "A", *, over_time: bool = False) -> 
 
 
 def variable(name: str, kind: str, query: Any, *, chosen: str | None = None, **options: Any) -> Json:
-    """Write a dashboard variable: kind datasource, query, custom or textbox; `chosen` is its value at first."""
+    """Build a dashboard variable of kind datasource, query, custom or textbox; `chosen` is its initial value."""
     template = core.Template(name=name, type=kind, query=query, **options)
     content: Json = _without(template.to_json_data(), ("auto", "auto_min", "auto_count"))
     content["current"] = {"text": "All", "value": "$__all"} if content["includeAll"] else {}
@@ -245,7 +245,7 @@ def variable(name: str, kind: str, query: Any, *, chosen: str | None = None, **o
 
 
 def _modern(dashboard: Json) -> Json:
-    """Take out what Grafana no longer reads, and the frame's nulls; inside of panels a null may have a meaning."""
+    """Remove properties that Grafana no longer reads, and nulls outside of panels, inside which a null can matter."""
     dashboard = _without(dashboard, _LEGACY_DASHBOARD)
     dashboard["panels"] = [
         _without(panel, _LEGACY_PANEL + (_LEGACY_ROW if panel["type"] == "row" else ()))

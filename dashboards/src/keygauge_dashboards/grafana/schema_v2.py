@@ -1,4 +1,4 @@
-"""Dashboards in Grafana's schema v2, made from their classic JSON: elements, rows of a grid, and queries by kind."""
+"""Conversion of classic dashboard JSON to Grafana's schema v2: elements, rows of a grid, and queries by kind."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ANNOTATION = ("name", "enable", "iconColor", "datasource", "target")
 
 
 def resource(dashboard: Json) -> Json:
-    """Write a classic dashboard as a resource of the API group `dashboard.grafana.app`."""
+    """Convert a classic dashboard to a resource of the API group `dashboard.grafana.app`."""
     return _named(API_VERSION, "Dashboard", dashboard["uid"], _spec(dashboard))
 
 
 def folder(uid: str, title: str) -> Json:
-    """Write a folder, as Git Sync reads it from `_folder.json`."""
+    """Build a folder resource, which Git Sync reads from `_folder.json`."""
     return _named(FOLDER_API_VERSION, "Folder", uid, {"title": title})
 
 
@@ -67,7 +67,7 @@ def _name(panel: Json) -> str:
 
 
 def _rows(panels: list[Json]) -> Iterator[Json]:
-    """Give each row with its panels, whose places are counted from below its title."""
+    """Yield each row with its panels, positioned relative to the bottom of the row's title."""
     starts = [index for index, panel in enumerate(panels) if panel["type"] == "row"]
     for start, end in zip(starts, (*starts[1:], len(panels)), strict=True):
         top = panels[start]["gridPos"]["y"] + panels[start]["gridPos"]["h"]

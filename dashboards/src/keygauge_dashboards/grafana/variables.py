@@ -1,8 +1,8 @@
-"""The variables of the dashboards: chosen once, kept from page to page.
+"""The variables of the dashboards, whose values are kept across dashboards.
 
-Endpoint and model come twice. PromQL matches what is picked as a regular expression, and "All" matches the absence of a
-label, too. SQL compares with a list of names, since any name can be quoted: a hidden variable has those names of the
-ledger that the visible one matches.
+There are two variables each for endpoint and model. PromQL matches the selection as a regular expression, and "All"
+also matches the absence of a label. SQL compares with a list of names, since any name can be quoted: a hidden variable
+has the ledger's names that match the visible one.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, Metric, label
 from keygauge_dashboards.grafana.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
 from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, NO_MODEL, SCOPE, like, select
 
-_ANYTHING = ".*"  # matches the absence of a label too; never put it into a list of SQL
-STATUS_CLASSES = ("2xx", "4xx", "429", "5xx")  # 2xx are all below 400
+_ANYTHING = ".*"  # also matches the absence of a label; never put it into a list in SQL
+STATUS_CLASSES = ("2xx", "4xx", "429", "5xx")  # 2xx includes all below 400
 
-# The lists that SQL compares with. One may be empty, and IN () is no SQL: `= ANY` an empty array is.
+# Lists for SQL comparisons. A list may be empty: `IN ()` would be invalid, `= ANY` of an empty array is not.
 ACCOUNTS, KEYS, ENDPOINTS, MODELS = (
     f"ARRAY[${{{name}:sqlstring}}]::text[]" for name in ("account", "key", "ledger_endpoint", "ledger_model")
 )
@@ -33,7 +33,7 @@ ORDER BY 1"""
 
 
 def variables(names: Collection[str]) -> list[Json]:
-    """Return those of the suite's variables in the order of reading; the data sources come last."""
+    """Return the named variables in reading order, data sources last."""
     every = {
         "account": _account(),
         "key": _key() if "account" in names else _one_key(),
@@ -61,7 +61,7 @@ def _of(*narrowed: str) -> str:
 
 
 def _account() -> Json:
-    """Show names, mean ids."""
+    """Build the account variable, which shows names and has ids as values."""
     info = _lately(service.KEY_INFO.prometheus_name)
     return _query(
         "account",
@@ -72,7 +72,10 @@ def _account() -> Json:
 
 
 def _key() -> Json:
-    """Show names, mean ids. While no account is picked, calls without a key and folded keys are there, too."""
+    """Build the key variable, which shows names and has ids as values.
+
+    If no account is selected, it includes the placeholders for calls without a key and for folded keys.
+    """
     info, identifier, name = service.KEY_INFO.prometheus_name, service.ID, service.NAME
     of_accounts = select(service.KEY_INFO, like(service.ACCOUNT, "$account"), scope=EVERYTHING)
     recent = _lately(of_accounts)
@@ -90,14 +93,14 @@ def _key() -> Json:
 
 
 def _one_key() -> Json:
-    """Show one key's name, mean its id; the newest call's key is not known here, so the first by name is the first."""
+    """Build the variable of a single key, by name with the id as value; the default is the first by name."""
     name = f"group by ({service.ID}, {service.NAME}) ({_lately(service.KEY_INFO.prometheus_name)})"
     pattern = rf'/\b{service.ID}="(?<value>[^"]+)".*\b{service.NAME}="(?<text>.+)"\}}/'
     return _query("key", "Key", f"query_result({name})", regex=pattern, includeAll=False, multi=False, sort=1)
 
 
 def _owner() -> Json:
-    """Know the account of the key, whose limits hold for it too."""
+    """Build the hidden variable with the account of the key, whose limits also apply."""
     info = _lately(select(service.KEY_INFO, like(service.ID, "$key"), scope=EVERYTHING))
     return _query(
         "owner",
@@ -109,15 +112,15 @@ def _owner() -> Json:
 
 
 def _lately(info: str) -> str:
-    """Take those that are gone, too: what they used is in the ledger still, and "All" must not leave it out.
+    """Include keys and accounts that no longer exist: their usage is in the ledger, and "All" must include it.
 
-    By the hour, since a month of all samples is more than Prometheus reads at once; the last hour in full.
+    The range is sampled hourly, since a month of all samples exceeds Prometheus' limit; the last hour is read in full.
     """
     return f"{info} or last_over_time({info}[1h]) or last_over_time({info}[$__range:1h])"
 
 
 def _ledger(name: str, breakdown: str) -> Json:
-    """Have the ledger's names of what is picked, for SQL."""
+    """Build the hidden variable with the ledger's names of the selection, for SQL."""
     return variable(
         f"ledger_{name}",
         "query",
@@ -133,13 +136,13 @@ def _ledger(name: str, breakdown: str) -> Json:
 
 
 def _seen(metric: Metric, attribute: str, names: Collection[str]) -> str:
-    """Ask for the values of a label where the page's other variables lead to."""
+    """Build the query for the values of a label, filtered by the page's other variables."""
     narrowed = {one: SCOPE[one] for one in (ENV, JOB, KEY) if SCOPE[one].strip("$") in names}
     return f"label_values({select(metric, scope=narrowed)}, {label(attribute)})"
 
 
 def _query(name: str, text: str, query: str, **options: Any) -> Json:
-    """Make a variable of a PromQL query; it follows the time range."""
+    """Build a variable from a PromQL query; it is refreshed when the time range changes."""
     many: Json = {"includeAll": True, "multi": True}
     return variable(
         name,

@@ -1,1 +1,1 @@
-"""Queries to Prometheus, built from the metric registry."""
+"""PromQL queries built from the metric registry."""

@@ -1,4 +1,4 @@
-"""PromQL, built from the metric registry: a metric or label that the code does not emit cannot be asked for."""
+"""PromQL built from the metric registry, so that only metrics and labels that the code emits can be queried."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Literal
 from keygauge import metrics, service_metrics
 from keygauge.metrics import KEY, MODEL, ROUTE, Metric, label
 
-JOB = "job"  # of the metered service; the scrape gives it, or the collector from service.name
+JOB = "job"  # the metered service, set by the scrape, or by the collector from service.name
 INSTANCE = "instance"  # one of its processes
-ENV = "deployment_environment_name"  # of the metered service's resource; absent where it says nothing of it
-ALERTS = "ALERTS"  # the series Prometheus keeps of its alerts
+ENV = "deployment_environment_name"  # from the metered service's resource; absent if not set there
+ALERTS = "ALERTS"  # Prometheus' series of its alerts
 SINCE = "ALERTS_FOR_STATE"  # … and of when their conditions became true
-UP = "up"  # the series Prometheus keeps of its targets
+UP = "up"  # Prometheus' series of its targets
 RATE = "$__rate_interval"
 RANGE = "$__range"
-NO_MODEL = "no model"  # stands for the model of calls that have none
-GAP = "1h"  # that a process may not be seen for and still be the same
+NO_MODEL = "no model"  # shown as the model of calls without one
+GAP = "1h"  # a process that was not seen for this long may still be the same
 
 Part = Literal["", "_bucket", "_count", "_sum"]  # of a histogram
 
-# The dashboard variable that narrows each label, on every metric that has the label.
+# The dashboard variable that filters each label, on every metric that has the label.
 SCOPE: Mapping[str, str] = {
     ENV: "$env",
     JOB: "$job",
@@ -30,13 +30,13 @@ SCOPE: Mapping[str, str] = {
     ROUTE: "$endpoint",
     MODEL: "$model",
     service_metrics.ACCOUNT: "$account",
-    service_metrics.KEY: "$key|",  # empty on the limits of a whole account
+    service_metrics.KEY: "$key|",  # empty for limits of a whole account
 }
 EVERYTHING: Mapping[str, str] = {}  # for alerts
 
 
 class QueryError(ValueError):
-    """A query asks a metric for a label that it does not have."""
+    """A query uses a label that the metric does not have."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ def like(attribute: str, pattern: str) -> Match:
 
 
 def unlike(attribute: str, pattern: str) -> Match:
-    """Match what a regular expression does not."""
+    """Match values that a regular expression does not match."""
     return Match(attribute, "!~", pattern)
 
 
 def select(metric: Metric, *where: Match, scope: Mapping[str, str] = SCOPE, part: Part = "") -> str:
-    """Select a metric's series, narrowed by the variables of the dashboard.
+    """Select a metric's series, filtered by the variables of the dashboard.
 
     Raises:
-        QueryError: the metric has no such label, or a histogram's part is asked of another kind.
+        QueryError: the metric has no such label, or `part` does not fit its kind.
     """
     if bool(part) != (metric.kind == "histogram"):
         raise QueryError(f"{metric.name} is a {metric.kind}: part {part!r} does not fit")
@@ -86,19 +86,19 @@ def rate(
     scope: Mapping[str, str] = SCOPE,
     part: Part = "",
 ) -> str:
-    """Ask how many a second, summed over what `by` does not name."""
+    """Return the per-second rate, summed over all labels not in `by`."""
     return total(metric, f"rate({select(metric, *where, scope=scope, part=part)}[{window}])", by)
 
 
 def increase(
     metric: Metric, *where: Match, by: tuple[str, ...] = (), window: str = RANGE, scope: Mapping[str, str] = SCOPE
 ) -> str:
-    """Ask how many in a window, summed over what `by` does not name."""
+    """Return the increase in a window, summed over all labels not in `by`."""
     return total(metric, f"increase({select(metric, *where, scope=scope)}[{window}])", by)
 
 
 def occurred(metric: Metric, *, by: tuple[str, ...], window: str) -> str:
-    """Ask how many in a window if any, of a counter that may have appeared in it, over all services."""
+    """Return the increase over all services, if above 0, of a counter that may have first appeared in the window."""
     series = select(metric, scope=EVERYTHING)
     more = increase(metric, by=by, window=window, scope=EVERYTHING)
     return f"({more} > 0) or (sum{by_(*by)} ({series} unless {series} offset {window}) > 0)"
@@ -112,11 +112,11 @@ def gained(
     scope: Mapping[str, str] = SCOPE,
     part: Part = "",
 ) -> str:
-    """Ask how many in a window, with what series had counted when they first appeared, which `increase` leaves out.
+    """Return the increase in a window, including the initial values of new series, which `increase` leaves out.
 
-    A counter appears with its first count, so of what happens once (an error of one key) `increase` sees nothing.
-    Before Prometheus knows the metric for a whole window this is `increase`: what is older than its memory is not new.
-    Nor is a count that goes on from where it was before a gap, in which its whole process was not seen.
+    A counter appears with its first count, so `increase` misses a single occurrence, such as one error of a key.
+    Until Prometheus has data of the metric for a whole window, this equals `increase`, because older series would look
+    new. A series that continues from its value before a gap of its whole process is not new either.
     """
     series = select(metric, *where, scope=scope, part=part)
     every = select(metric, scope=EVERYTHING, part=part)
@@ -135,12 +135,12 @@ def total(metric: Metric, inner: str, by: tuple[str, ...]) -> str:
 
 
 def by_(*attributes: str) -> str:
-    """Write the labels that an aggregation keeps."""
+    """Return the `by` clause of an aggregation."""
     return f" by ({', '.join(label(attribute) for attribute in attributes)})" if attributes else ""
 
 
 def quantile(share: float, metric: Metric, *, by: tuple[str, ...] = (), scope: Mapping[str, str] = SCOPE) -> str:
-    """Ask for a quantile of a histogram, in the metric's unit."""
+    """Return a quantile of a histogram, in the metric's unit."""
     for attribute in by:
         _check(metric, attribute)
     buckets = f"rate({select(metric, scope=scope, part='_bucket')}[{RATE}])"
@@ -148,7 +148,7 @@ def quantile(share: float, metric: Metric, *, by: tuple[str, ...] = (), scope: M
 
 
 def ratio(some: str, every: str) -> str:
-    """Divide a part by its whole: 0 where the part has no series, nothing where the whole is 0."""
+    """Divide a part by its whole: 0 if the part has no series, no result if the whole is 0."""
     return f"({some} or {every} * 0) / ({every} > 0)"
 
 
@@ -158,15 +158,15 @@ def or_zero(expression: str) -> str:
 
 
 def model_named(expression: str) -> str:
-    """Name the model of calls that have none, in an expression that keeps MODEL."""
+    """Label calls without a model as NO_MODEL, in an expression that keeps MODEL."""
     return f'label_replace({expression}, "{label(MODEL)}", "{NO_MODEL}", "{label(MODEL)}", "")'
 
 
 def named(expression: str, *on: str) -> str:
-    """Add a key's `name` and `account` to an expression that keeps KEY; the id where the key service does not tell."""
+    """Add a key's `name` and `account` to an expression that keeps KEY; the name is the id if it is unknown."""
     info = service_metrics
     source = f'label_replace({info.KEY_INFO.prometheus_name}, "{label(KEY)}", "$1", "{info.ID}", "(.+)")'
-    # One name each, also while replicas of the key service tell an old and a new one.
+    # One name per key, even while replicas of the key service report an old and a new one.
     names = f"topk by ({label(KEY)}) (1, max by ({label(KEY)}, {info.NAME}, {info.ACCOUNT}) ({source}))"
     joined = f"({expression}) * on ({label(KEY)}) group_left ({info.NAME}, {info.ACCOUNT}) {names}"
     bare = f'label_replace({expression}, "{info.NAME}", "$1", "{label(KEY)}", "(.+)")'
@@ -187,7 +187,7 @@ def owned(expression: str) -> str:
 
 
 def limit_share(*where: Match, scope: Mapping[str, str] = SCOPE) -> str:
-    """Ask which share of each limit is used; replicas of the key service all tell the same."""
+    """Return the used share of each limit; all replicas of the key service report the same value."""
     info = service_metrics
     kept = by_(info.ACCOUNT, info.KEY, info.LIMIT)
     used, most = (select(metric, *where, scope=scope) for metric in (info.LIMIT_USED, info.LIMIT_MAX))
@@ -195,7 +195,7 @@ def limit_share(*where: Match, scope: Mapping[str, str] = SCOPE) -> str:
 
 
 def used_up_in(*where: Match) -> str:
-    """Ask in how many seconds each limit is used up if use goes on as in the last hour; those that grow only."""
+    """Return the seconds until each limit is used up at the last hour's pace, for limits whose use is growing."""
     info = service_metrics
     kept = by_(info.ACCOUNT, info.KEY, info.LIMIT, info.UNIT)
     used, most = (f"max{kept} ({select(metric, *where)})" for metric in (info.LIMIT_USED, info.LIMIT_MAX))
@@ -203,7 +203,7 @@ def used_up_in(*where: Match) -> str:
 
 
 def _has(metric: Metric, attribute: str) -> bool:
-    if attribute in {ENV, JOB}:  # the key service's own series are not the metered service's
+    if attribute in {ENV, JOB}:  # the key service's own series do not have the metered service's labels
         return metric in metrics.ALL
     return attribute in metric.attributes
 

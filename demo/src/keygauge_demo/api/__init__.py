@@ -1,4 +1,4 @@
-"""The metered API: chat completions and messages, with answers made from the request.
+"""The metered API: chat completions and messages, with answers generated from the request.
 
-Imports nothing else of the demo.
+It imports nothing else from the demo.
 """

@@ -1,4 +1,4 @@
-"""Small believable answers, made from nothing but the request: the same request always gets the same answer."""
+"""Short realistic answers, generated from the request only: the same request always gets the same answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MESSAGE_OVERHEAD_TOKENS = 4
 CACHE_FLOOR_TOKENS = 1024  # providers cache no prompt shorter than this
 CACHE_STEP_TOKENS = 128
 FAILURES_PER_1000 = 12
-FIRST_TOKEN_SIGMA = 0.25  # of the log-normal spread
+FIRST_TOKEN_SIGMA = 0.25  # sigma of the log-normal distribution
 PACE_SIGMA = 0.15
 
 _OPENINGS = (
@@ -42,11 +42,11 @@ _SENTENCES = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says and what that takes. `pieces` are one token each; times are in seconds."""
+    """A model's answer with its tokens and times. `pieces` are one token each; times are in seconds."""
 
     id: str
     pieces: tuple[str, ...]
-    cut: bool  # the caller's cap ended it
+    cut: bool  # ended by the caller's cap
     input_tokens: int  # cached ones included
     cached_tokens: int
     reasoning_tokens: int
@@ -68,7 +68,7 @@ class Answer:
 def compose(model: Model, texts: Sequence[str], *, cap_tokens: int | None) -> Answer:
     """Compose the model's answer to the conversation's texts."""
     digest = hashlib.sha256("\n".join((model.id, *texts)).encode()).digest()
-    chance = random.Random(digest)  # noqa: S311 - believable, not secret
+    chance = random.Random(digest)  # noqa: S311 - realistic, not secret
     pieces = _speak(chance)
     cut = cap_tokens is not None and len(pieces) > cap_tokens
     if cut:
@@ -88,7 +88,7 @@ def compose(model: Model, texts: Sequence[str], *, cap_tokens: int | None) -> An
 
 
 def count_tokens(texts: Sequence[str]) -> int:
-    """Estimate the tokens of a conversation as the providers' tokenisers would come out on English."""
+    """Estimate a conversation's tokens, close to providers' tokenizers for English text."""
     return sum(MESSAGE_OVERHEAD_TOKENS + -(-len(text) // CHARACTERS_PER_TOKEN) for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""The metered service of the demo: an app of FastAPI that speaks OpenAI Chat Completions and Anthropic Messages."""
+"""The demo's metered service: a FastAPI app with OpenAI Chat Completions and Anthropic Messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CATALOG_BORN_TEXT = "2025-01-01T00:00:00Z"
 
 
 def create_app() -> FastAPI:
-    """Create the API without its meter."""
+    """Create the API without metering."""
     app = FastAPI(title="KeyGauge demo API", docs_url="/docs", redoc_url=None)
     app.include_router(chat.router)
     app.include_router(messages.router)
@@ -27,7 +27,7 @@ def create_app() -> FastAPI:
 
 
 async def list_models(request: Request) -> JSONResponse:
-    """List the models in the dialect of the SDK that asks."""
+    """List the models in the format of the calling SDK."""
     if "anthropic-version" in request.headers:
         return JSONResponse(_list_for_anthropic())
     data = [_describe(model) for model in MODELS.values()]
@@ -35,12 +35,12 @@ async def list_models(request: Request) -> JSONResponse:
 
 
 async def report_health() -> dict[str, str]:
-    """Tell that the process answers."""
+    """Report that the process is up."""
     return {"status": "ok"}
 
 
 async def refuse_request(request: Request, error: Exception) -> JSONResponse:
-    """Turn the first thing wrong with a body into the error that the caller's SDK expects."""
+    """Convert the first validation error of a body to the error that the caller's SDK expects."""
     first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "type": "request"}
     place = ".".join(str(part) for part in first["loc"][1:])
     text = f"{place or 'body'}: {'is required' if first['type'] == 'missing' else 'is not valid'}"

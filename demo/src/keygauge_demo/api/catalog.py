@@ -1,4 +1,4 @@
-"""The models the demo API offers, with their pace."""
+"""The models of the demo API, with their speed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Provider = Literal["openai", "anthropic"]
 
 @dataclass(frozen=True)
 class Model:
-    """One model. Times in seconds at the usual load; `reasoning_share` is hidden output per visible output."""
+    """One model. Times are in seconds at normal load; `reasoning_share` is hidden output per visible output."""
 
     id: str
     provider: Provider

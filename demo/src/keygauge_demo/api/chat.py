@@ -28,14 +28,14 @@ class Message(BaseModel):
 
     @property
     def text(self) -> str:
-        """What is said, without images and files."""
+        """The text, without images and files."""
         if isinstance(self.content, list):
             return " ".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
         return self.content or ""
 
 
 class StreamOptions(BaseModel):
-    """What a stream shall carry besides the answer."""
+    """What a stream contains besides the answer."""
 
     include_usage: bool = False
 
@@ -72,7 +72,7 @@ async def create_completion(request: Request) -> Response:
 
 
 def refuse(status: int, message: str, *, kind: str, param: str | None = None, code: str | None = None) -> JSONResponse:
-    """Build an error in the shape the openai SDK reads."""
+    """Build an error in the format of the openai SDK."""
     return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
 
 

@@ -61,12 +61,12 @@ async def create_message(request: Request) -> Response:
 
 
 def refuse(status: int, message: str, *, kind: str) -> JSONResponse:
-    """Build an error in the shape the anthropic SDK reads."""
+    """Build an error in the format of the anthropic SDK."""
     return JSONResponse({"type": "error", "error": {"type": kind, "message": message}}, status)
 
 
 async def _stream(model: str, answer: Answer) -> AsyncIterator[str]:
-    # As the real service does: input counts come first, with one output token; the final output count comes last.
+    # Like the real service: input counts come first, with one output token; the final output count comes last.
     start = _message(model, answer)
     start["usage"] |= {"output_tokens": 1}
     yield _event("message_start", {"message": start})
@@ -96,7 +96,7 @@ def _message(model: str, answer: Answer) -> dict[str, Any]:
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
-    """Count as Anthropic does: `input_tokens` leaves out what the cache gave."""
+    """Count like Anthropic: `input_tokens` excludes cached tokens."""
     return {
         "input_tokens": answer.input_tokens - answer.cached_tokens,
         "cache_creation_input_tokens": 0,

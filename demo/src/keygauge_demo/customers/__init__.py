@@ -1,4 +1,4 @@
-"""The demo's customers: who they are, their ninety days of calls, and how they get into a key service.
+"""The demo's customers: who they are, their ninety days of calls, and how they are created in a key service.
 
-Imports `api` for its models, `console` and `settings`.
+It imports `api` for its models, `console` and `settings`.
 """

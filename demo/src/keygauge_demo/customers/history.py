@@ -1,4 +1,4 @@
-"""Ninety believable days of calls: daily and weekly rhythm, growth, a spike, errors, refusals, a mix of models."""
+"""Ninety realistic days of calls: daily and weekly rhythm, growth, a spike, errors, refusals, a mix of models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAYS = 90
 SPOOL = "demo-history"
 SPIKE_FACTOR = 9.0
 SPIKE_HOURS = range(9, 13)
-SPIKE_IP = "198.51.100.77"  # an address this key was never used from before
+SPIKE_IP = "198.51.100.77"  # an address from which this key was never used before
 BYTES_PER_TOKEN = 4.3
 REFUSED_AFTER_US = 900
 SERVER_ERRORS = 0.006  # share of calls
@@ -57,7 +57,7 @@ _REOPEN = "/* history.reopen */ DELETE FROM invoice WHERE account_id = ANY(%s)"
 
 
 class _Refusal(NamedTuple):
-    """Why a call got no answer from a model."""
+    """The reason that a call got no answer from a model."""
 
     status: int
     error: str
@@ -73,7 +73,7 @@ _SERVER_ERROR = _Refusal(500, "server_error")
 
 @dataclass(frozen=True)
 class _Caller:
-    """A key with what its calls have in common."""
+    """A key with the common properties of its calls."""
 
     key: Key
     key_id: str
@@ -85,20 +85,20 @@ class _Caller:
 
 
 def load(connection: Connection, seed: Seed, *, console: DemoConsole) -> None:
-    """Load the days before the seed was made into the ledger, once, and charge this month's quotas with them."""
+    """Load the days before the seed's creation into the ledger, once, and charge this month's quotas for them."""
     events = list(compose(seed, until=seed.created_at))
     if ingest.find_cursor(connection, SPOOL) < len(events):
         text = f"Writing {DAYS} days of history, {len(events)} calls"
         write_history(connection, console.track(text, events), PublicPrices(), spool=SPOOL)
-        with connection.transaction():  # a service that started meanwhile has billed what there was by then
+        with connection.transaction():  # a service that started meanwhile has billed what existed by then
             connection.execute(_REOPEN, (list(seed.account_ids.values()),))
             billing.close_periods(connection)
     connection.execute(_CHARGE_QUOTAS)
 
 
 def compose(seed: Seed, *, until: datetime) -> Iterator[Event]:
-    """Make up the events of the days before a moment, in the order of time by the hour; the same each time."""
-    chance = random.Random(DAYS)  # noqa: S311 - believable, not secret
+    """Generate the events of the days before `until`, ordered by hour; the same each time."""
+    chance = random.Random(DAYS)  # noqa: S311 - realistic, not secret
     callers = [
         _caller(account, key, seed, number)
         for account in ACCOUNTS
@@ -116,7 +116,7 @@ def compose(seed: Seed, *, until: datetime) -> Iterator[Event]:
 
 
 def start_of(until: datetime) -> datetime:
-    """Return the first instant of the history that ends at a moment."""
+    """Return the start of the history that ends at `until`."""
     return until.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS)
 
 
@@ -134,7 +134,7 @@ def _caller(account: Account, key: Key, seed: Seed, number: int) -> _Caller:
 
 
 def _count(chance: random.Random, key: Key, hour: datetime, until: datetime) -> int:
-    """Draw how many calls a key makes in an hour."""
+    """Draw the number of a key's calls in an hour."""
     days_ago = (until - hour) / timedelta(days=1)
     share = _HOURS[key.rhythm][hour.hour]
     weekend = _WEEKEND[key.rhythm] if hour.weekday() >= 5 else 1.0  # noqa: PLR2004 - Saturday
@@ -159,7 +159,7 @@ def _event(chance: random.Random, caller: _Caller, at: datetime, spike: bool) ->
 
 
 def _refusal(chance: random.Random, caller: _Caller) -> _Refusal | None:
-    """Draw why a call gets no answer from a model; None for one that does."""
+    """Draw the reason that a call gets no answer from a model; None if it gets one."""
     draw = chance.random()
     for share, refusal in (
         (caller.limited, _RATE_LIMITED),

@@ -1,4 +1,4 @@
-"""Who takes part in the demo: plans, accounts, members and keys, and how each key behaves."""
+"""The demo's plans, accounts, members and keys, and how each key behaves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Rhythm = Literal["office", "evening", "night", "round_the_clock"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What an account may do: requests in any minute, requests and perhaps credits in a UTC month."""
+    """A plan's limits: requests in any minute, requests and optionally credits in a UTC month."""
 
     id: str
     name: str
@@ -22,7 +22,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Key:
-    """A key and its behaviour: calls a day at the end of the history, calls a minute live, shares of models."""
+    """A key and its behaviour: calls per day at the end of the history, live calls per minute, shares of models."""
 
     name: str
     models: dict[str, float] = field(default_factory=dict)
@@ -31,16 +31,16 @@ class Key:
     rhythm: Rhythm = "office"
     streamed: float = 0.5  # share of calls
     prompt_tokens: int = 200  # the median
-    growth: float = 0.5  # how much of today's use came in the last 90 days
+    growth: float = 0.5  # share of today's use that was added in the last 90 days
     refused: float = 0.005  # share of calls that are malformed
-    forbidden: float = 0.0  # share of calls that the key may not make
+    forbidden: float = 0.0  # share of calls that the key is not permitted to make
     spike_days_ago: int | None = None
     environment: Literal["live", "test"] = "live"
     is_enabled: bool = True
-    end_users: int = 0  # for whom the key's app calls
+    end_users: int = 0  # number of end users of the key's app
 
     def draw_end_user(self, chance: random.Random) -> str | None:
-        """Draw for whom a call is made, as its tag: some people call more than others."""
+        """Draw a call's end user, as its tag; some make more calls than others."""
         return f"user_{int(self.end_users * chance.random() ** 2) + 1:03}" if self.end_users else None
 
 

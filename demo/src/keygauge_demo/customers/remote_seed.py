@@ -18,19 +18,19 @@ _TIMEOUT_S = 10.0
 
 
 class Operator:
-    """The key service's API, as its operator uses it."""
+    """A client of the key service's API with an operator's token."""
 
     def __init__(self, service_url: str, admin_token: str) -> None:
         headers = {"Authorization": f"Bearer {admin_token}"}
         self._http = httpx2.Client(base_url=service_url, headers=headers, timeout=_TIMEOUT_S)
 
     def has_key(self, key_id: str) -> bool:
-        """Return whether a key lives."""
+        """Return whether a key exists."""
         answer = self._ask("GET", f"/v1/keys/{key_id}", fine=HTTPStatus.NOT_FOUND)
         return answer is not None and answer["status"] != "deleted"
 
     def create_plan(self, plan: personas.Plan) -> None:
-        """Make a plan unless there is one of its id."""
+        """Create a plan unless one with its id exists."""
         limits = [
             {"name": "rpm", "unit": "request", "amount": plan.requests_per_minute, "window_s": 60},
             {"name": "monthly_requests", "unit": "request", "amount": plan.requests_per_month, "period": "month"},
@@ -39,7 +39,7 @@ class Operator:
         self._ask("POST", "/v1/plans", body, fine=HTTPStatus.CONFLICT)
 
     def create_account(self, account: personas.Account) -> str:
-        """Make an account and return its id."""
+        """Create an account and return its id."""
         made = self._ask("POST", "/v1/accounts", {"name": account.name, "plan": account.plan})
         return str(made["id"])
 
@@ -53,7 +53,7 @@ class Operator:
         return key_id, str(made["token"])
 
     def _ask(self, method: str, path: str, body: object = None, *, fine: HTTPStatus | None = None) -> Any:
-        """Return the answer's document; None for the status that is `fine` too."""
+        """Return the answer's document; None if the status is `fine`."""
         try:
             answer = self._http.request(method, path, json=body)
         except httpx2.HTTPError as error:
@@ -66,9 +66,9 @@ class Operator:
 
 
 def load_or_create(operator: Operator, connection: Connection | None, *, file: Path, now: datetime) -> Seed:
-    """Return the seed that the key service holds; make it when there is none.
+    """Return the key service's seed; create it if there is none.
 
-    With a connection to the key service's database members can sign in, too.
+    With a connection to the key service's database, members can also sign in.
 
     Raises:
         DemoError: the key service refuses or does not answer.

@@ -24,7 +24,7 @@ _PASSWORD_BYTES = 9
 
 @dataclass(frozen=True)
 class Seed:
-    """What was made: ids and tokens by the key's name, the one password of all members."""
+    """The created objects: ids and tokens by the key's name, and the password shared by all members."""
 
     created_at: datetime
     key_ids: dict[str, str]
@@ -34,10 +34,10 @@ class Seed:
 
 
 def load_or_create(connection: Connection, *, peppers: Peppers, file: Path, now: datetime) -> Seed:
-    """Return the seed that the database holds; make it when there is none.
+    """Return the database's seed; create it if there is none.
 
     Raises:
-        DemoError: the database has accounts, but the file with their tokens is gone.
+        DemoError: the database has accounts, but the file with their tokens is missing.
     """
     seed = read(file)
     if seed and all(keys.find(connection, key_id) for key_id in seed.key_ids.values()):
@@ -47,7 +47,7 @@ def load_or_create(connection: Connection, *, peppers: Peppers, file: Path, now:
     with connection.transaction():
         seed = _create(connection, peppers, now)
         add_members_and_age(connection, seed)
-        write(file, seed)  # before the commit: a file without its keys is replaced, keys without their file are lost
+        write(file, seed)  # before the commit: a file without keys is replaced, but keys without a file would be lost
     return seed
 
 
@@ -86,12 +86,12 @@ def _limits(plan: personas.Plan) -> list[Limit]:
 
 
 def empty(now: datetime) -> Seed:
-    """Return a seed of nothing yet, with a new password."""
+    """Return an empty seed with a new password."""
     return Seed(now, {}, {}, {}, secrets.token_urlsafe(_PASSWORD_BYTES))
 
 
 def add_members_and_age(connection: Connection, seed: Seed) -> None:
-    """Let members sign in, and accounts and keys be older than their history; the visitor's key stays new."""
+    """Add members who can sign in, and make accounts and keys older than their history, except the visitor's key."""
     for role in personas.ACCOUNTS:
         account_id = seed.account_ids[role.keys[0].name]
         members.create(connection, account_id=account_id, email=role.email, password=seed.password, actor=_ACTOR)
@@ -108,7 +108,7 @@ def add_members_and_age(connection: Connection, seed: Seed) -> None:
 
 
 def read(file: Path) -> Seed | None:
-    """Return the seed that a file remembers, None when there is no file.
+    """Read a seed from a file; None if there is no file.
 
     Raises:
         DemoError: the file is damaged, or another version wrote it.
@@ -123,7 +123,7 @@ def read(file: Path) -> Seed | None:
 
 
 def write(file: Path, seed: Seed) -> None:
-    """Remember a seed in a file that its owner alone can read."""
+    """Write a seed to a file that only its owner can read."""
     draft = file.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:

@@ -1,4 +1,4 @@
 """The processes of the demo: started in order, watched, and stopped in reverse order.
 
-Imports `settings` alone.
+It imports only `settings`.
 """

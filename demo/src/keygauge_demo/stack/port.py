@@ -1,4 +1,4 @@
-"""Ports that are held for servers to come, so that nobody else gets them meanwhile."""
+"""Ports reserved for servers that start later."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from keygauge_demo.settings import HOST
 
 
 def hold(port: int = 0) -> socket.socket:
-    """Hold a port of loopback, by default one that is free; close the socket to let it go.
+    """Reserve a loopback port, by default any free one; close the socket to release it.
 
-    Bound and never listening, it keeps the kernel from giving the port to anyone who asks for a free one. A server that
-    names the port can listen there all the same, again and again: every server sets SO_REUSEADDR.
+    The socket is bound but does not listen, so the kernel does not assign the port to a process that wants any free
+    port. A server that names the port can still listen on it, even repeatedly, because every server sets SO_REUSEADDR.
 
     Raises:
-        OSError: someone listens there, or may not be disturbed.
+        OSError: the port is in use.
     """
     held = socket.socket()
     try:
@@ -27,14 +27,14 @@ def hold(port: int = 0) -> socket.socket:
 
 
 def hold_row(count: int) -> list[socket.socket]:
-    """Hold ports that follow each other."""
+    """Reserve consecutive ports."""
     while True:
         first = hold()
         row = [first]
         try:
             for further in range(1, count):
-                row.append(hold(first.getsockname()[1] + further))  # noqa: PERF401 - those held so far are to be closed
-        except (OSError, OverflowError):  # one of them is taken, or past the last
+                row.append(hold(first.getsockname()[1] + further))  # noqa: PERF401 - ports reserved so far must be closed on failure
+        except (OSError, OverflowError):  # a port is in use, or above the last port
             for held in row:
                 held.close()
         else:

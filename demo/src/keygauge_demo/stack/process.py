@@ -22,7 +22,7 @@ _SETTINGS = ("KEYGAUGE_", "OTEL_")
 
 
 class Process:
-    """A child in a session of its own, so that Ctrl-C in the terminal reaches the demo alone."""
+    """A child process in its own session, so that Ctrl-C in the terminal reaches only the demo."""
 
     def __init__(self, name: str, command: Sequence[str], *, log: Path, environ: Mapping[str, str]) -> None:
         self.name = name
@@ -45,11 +45,11 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether the child still lives."""
+        """Whether the child is running."""
         return self._popen.poll() is None
 
     def wait_until_ready(self, url: str, *, timeout_s: float = READY_S) -> None:
-        """Return once the URL answers with 200.
+        """Wait until the URL answers with 200.
 
         Raises:
             DemoError: the child died or did not answer in time.
@@ -63,7 +63,7 @@ class Process:
             time.sleep(_LOOK_S)
 
     def stop(self) -> None:
-        """Ask the child to end and wait; kill it when it does not."""
+        """Ask the child to exit and wait; kill it if it does not."""
         if self.is_running:
             self._popen.terminate()
         try:
@@ -72,7 +72,7 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """End the child and its own children at once, as a crash would."""
+        """Kill the child and its own children at once, like a crash."""
         if self.is_running:
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
@@ -82,7 +82,7 @@ class Process:
 
 
 def _own_environ() -> dict[str, str]:
-    """Return our environment without settings of KeyGauge: those that someone exported belong to another service."""
+    """Return our environment without KeyGauge's settings: exported ones belong to another service."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
 
 

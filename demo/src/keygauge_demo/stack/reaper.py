@@ -1,7 +1,7 @@
-"""A small process that ends the demo's others when the demo itself is killed and cannot do it.
+"""A small process that stops the demo's other processes if the demo itself is killed.
 
-It reads lines `<signal> <pid>` from the demo through a pipe. The pipe's end without a line `done` means that the
-demo is dead: then it ends the processes, the newest first. This works wherever there are pipes.
+It reads lines `<signal> <pid>` from the demo through a pipe. If the pipe ends without a line `done`, the demo has died:
+then it stops the processes, the newest first. This needs nothing but pipes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-GRACE_S = 6.0  # from the request to end until SIGKILL
+GRACE_S = 6.0  # from the first signal until SIGKILL
 _LOOK_S = 0.05
 
 
 def main() -> None:
     """Watch until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, which ends this process by `done`
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, which ends this process with `done`
     processes = read_processes(sys.stdin)
     if processes is not None:
         for number, pid in reversed(processes):
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def read_processes(lines: Iterable[str]) -> list[tuple[int, int]] | None:
-    """Collect (signal, pid) until the end of the lines; None when the demo took leave with `done`."""
+    """Collect (signal, pid) until the end of the lines; None if the demo sent `done`."""
     processes = []
     for line in lines:
         if line.strip() == "done":
@@ -38,13 +38,13 @@ def read_processes(lines: Iterable[str]) -> list[tuple[int, int]] | None:
 
 
 def end(pid: int, number: int) -> None:
-    """Ask a process to end, and kill it when it does not."""
+    """Ask a process to exit, and kill it if it does not."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
         deadline = time.monotonic() + GRACE_S
         while time.monotonic() < deadline:
             time.sleep(_LOOK_S)
-            os.kill(pid, 0)  # raises when it is gone
+            os.kill(pid, 0)  # raises if the process has ended
         os.kill(pid, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""The demo's parts, started in order and stopped in reverse order: PostgreSQL, the key service, the API, the reaper."""
+"""The demo's processes, started in order and stopped in reverse: PostgreSQL, the key service, the API, the reaper."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from keygauge_keyservice import config, embedded
 from keygauge_keyservice.embedded import EmbeddedError
 
 REAPER_S = 10.0
-COLD_KEY_S = "2"  # all parts share one machine, perhaps a small and busy one
+COLD_KEY_S = "2"  # all processes share one machine, which may be small and busy
 
 
 class Stack:
-    """Owns the state directory and every process of the demo while it is entered."""
+    """A context manager that owns the state directory and every process of the demo."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -33,7 +33,7 @@ class Stack:
         self._reaper: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        with self._exit:  # undone in full when a step fails
+        with self._exit:  # undone completely if a step fails
             self._exit.enter_context(_lock(self._settings.state))
             for name, number in (("PORTAL", self._settings.port_portal), ("API", self._settings.port_api)):
                 self._exit.enter_context(_hold(number, f"DEMO_PORT_{name}"))
@@ -55,16 +55,16 @@ class Stack:
         self._exit.callback(server.cleanup)
         pid = server.get_pid()
         if pid:
-            self._end_with_demo(pid, signal.SIGINT)  # PostgreSQL's fast shutdown: it does not wait for its clients
+            self._end_with_demo(pid, signal.SIGINT)  # PostgreSQL's fast shutdown, which does not wait for clients
         return server.get_uri()
 
     def key_service_settings(self, database_url: str) -> config.Settings:
-        """Return the key service's settings, with secrets that are generated once and kept in the state."""
+        """Return the key service's settings, with secrets generated once and kept in the state directory."""
         environ = self._key_service_environ(database_url)
         return config.Settings.from_environment(environ)
 
     def start_key_service(self, database_url: str) -> Process:
-        """Start the key service with its portal, in production form."""
+        """Start the key service with its portal, as in production."""
         command = ("-m", "keygauge.cli", "serve", "--host", HOST, "--port", str(self._settings.port_portal))
         return self._start("key service", command, self._key_service_environ(database_url))
 
@@ -115,13 +115,13 @@ class Stack:
 
     def _tell_reaper(self, line: str) -> None:
         if self._reaper and self._reaper.stdin:
-            with suppress(BrokenPipeError):  # someone ended it; the demo goes on without
+            with suppress(BrokenPipeError):  # someone ended the reaper; the demo continues without it
                 self._reaper.stdin.write(f"{line}\n")
                 self._reaper.stdin.flush()
 
 
 def _lock(state: Path) -> IO[str]:
-    """Take the state directory for this process; the lock ends with the process, however that ends."""
+    """Lock the state directory for this process; the lock ends with the process, even if it is killed."""
     try:
         state.mkdir(parents=True, exist_ok=True)
         file = (state / "lock").open("w")
