@@ -1,7 +1,7 @@
-"""All benchmarks, one after the other, each in a process of its own: a line of JSON as each ends, then one table.
+"""All benchmarks, one after the other, each in its own process: a line of JSON as each ends, then one table.
 
-`python -m bench`, or `make bench`, gives each five minutes at most; those of large ledgers are run on BENCH_EVENTS
-calls, 200,000 unless it is set. What a benchmark prints beside its last line goes to stderr.
+`python -m bench`, or `make bench`, allows each five minutes at most; those of large ledgers use BENCH_EVENTS
+calls (default: 200,000). Output of a benchmark other than its last line goes to stderr.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BENCHES = (
     "hostile",
 )
 SHORT = {"BENCH_EVENTS": "200000", "BENCH_ROUNDS": "8", "BENCH_SECONDS": "10"}
-MOST_S = 300  # of one benchmark
+MOST_S = 300  # per benchmark
 
 
 def main() -> None:
@@ -48,13 +48,13 @@ def main() -> None:
 
 
 def run(name: str) -> dict[str, Any]:
-    """Run one; return what its last line tells."""
+    """Run a benchmark and return its last line, parsed."""
     command = [sys.executable, "-m", f"bench.{name}"]
     with subprocess.Popen(command, env=SHORT | os.environ, stdout=subprocess.PIPE, text=True) as process:
         try:
             output, _ = process.communicate(timeout=MOST_S)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)  # it ends its servers
+            process.send_signal(signal.SIGINT)  # so that it stops its servers
             return {"failed": f"it took longer than {MOST_S} s"}
     if process.returncode:
         return {"failed": f"it ended with {process.returncode}"}

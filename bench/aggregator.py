@@ -1,8 +1,8 @@
-"""What one call costs on the request path: our aggregator, OpenTelemetry's SDK and prometheus_client in the same run.
+"""Cost per call on the request path: our aggregator, OpenTelemetry's SDK and prometheus_client in the same run.
 
 Each records the same: one counter by key, route, model, method and status, and one histogram by route, model and status
-class. The aggregator also counts active requests, sizes, tokens and the decision, and leaves the histogram for later:
-`drain_us` a call.
+class. The aggregator also counts active requests, sizes, tokens and the decision, and defers the histogram:
+`drain_us` per call.
 """
 
 import json
@@ -25,7 +25,7 @@ ROUNDS = 15
 CALLS = 2000
 KEYS = 200
 
-Subject = tuple[Callable[[Call], None], Callable[[], None]]  # what records a call, what drains
+Subject = tuple[Callable[[Call], None], Callable[[], None]]  # records a call; drains
 
 
 def make_call(number: int) -> Call:

@@ -1,8 +1,8 @@
-"""Heartbeats of many replicas, one a second each, to `keygauge serve` with one worker and its PostgreSQL.
+"""Heartbeats of many replicas, one per second each, to `keygauge serve` with one worker and its PostgreSQL.
 
-Each replica keeps a connection of its own, and with each heartbeat gives a lease back and asks for another, of one of a
-hundred accounts. A row for each number of replicas; the last line is that of the most. CPU time is that of all
-processes of the key service and of PostgreSQL, as the operating system counts it.
+Each replica has its own connection; each heartbeat returns a lease and requests another, from one of a hundred
+accounts. Prints a row per number of replicas; the last line is the largest number. CPU time is that of all
+processes of the key service and PostgreSQL, as counted by the operating system.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Replica:
     _lease: str | None = None
 
     def message(self) -> dict[str, Any]:
-        """Say what is said in a second with some traffic."""
+        """Build the heartbeat of a second with some traffic."""
         return {
             "replica": f"{self.number:032x}",
             "service": "bench",
@@ -61,12 +61,12 @@ class Replica:
         }
 
     def take(self, answer: dict[str, Any]) -> None:
-        """Learn what the next message says."""
+        """Store what the next message needs from an answer."""
         self._known = {"cursor": answer["cursor"], "epoch": answer["epoch"]}
         self._lease = answer["grants"][0]["lease"] if answer["grants"] else None
 
     async def run(self, address: tuple[str, int], begin: float, until: float, of: int) -> None:
-        """Heartbeat once a second, at a moment of its own."""
+        """Send a heartbeat once per second, at an offset of its own."""
         reader, writer = await asyncio.open_connection(*address)
         turn = begin - _WARM_UP_S + self.number / of
         while turn < until:
@@ -92,7 +92,7 @@ async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body
 
 
 def measure(service: Service, limits: list[str], count: int) -> dict[str, Any]:
-    """Have so many replicas heartbeat."""
+    """Measure the heartbeats of `count` replicas."""
     replicas = [Replica(number, limits[number % len(limits)]) for number in range(count)]
     parts = urlsplit(service.url)
     address = (parts.hostname or "", parts.port or 0)
@@ -118,7 +118,7 @@ def measure(service: Service, limits: list[str], count: int) -> dict[str, Any]:
 
 
 def _cpu_s(directory: Path) -> float:
-    """Add up the CPU time of the processes that have to do with this directory: the service's and PostgreSQL's."""
+    """Add up the CPU time of the processes that use this directory: the key service's and PostgreSQL's."""
     mark = str(directory).encode()
     total = 0
     for process in Path("/proc").iterdir():
@@ -127,7 +127,7 @@ def _cpu_s(directory: Path) -> float:
                 told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
                 is_ours = mark in told or mark in bytes((process / "cwd").readlink())
                 stat = (process / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it ended, or is another's
+            except OSError:  # it has ended, or belongs to another user
                 continue
             if is_ours:
                 total += int(stat[11]) + int(stat[12])
@@ -135,7 +135,7 @@ def _cpu_s(directory: Path) -> float:
 
 
 def count_statements(service: Service, limit: str) -> int:
-    """Count the statements of one such heartbeat."""
+    """Count the SQL statements of one heartbeat."""
     sent: list[str] = []
 
     class Watching(psycopg.Cursor[Any]):
@@ -160,7 +160,7 @@ def count_statements(service: Service, limit: str) -> int:
 
 
 def main() -> None:
-    """Print a row for each number of replicas."""
+    """Print a row per number of replicas."""
     with run_service() as service:
         connection = service.connection
         with connection.transaction():

@@ -1,8 +1,8 @@
-"""A million calls with input made to cost memory: what the process holds must not grow with them.
+"""A million calls with input chosen to use memory: the process's memory must not grow with them.
 
-Each call names a key, a model, a route, a method and an error of its own, comes from an address of its own, and is told
-in event, aggregator and histograms as a real one is. `python -P bench/hostile.py [CALLS]`; the last line is JSON:
-resident MiB after a tenth of the calls and after all of them, and how many series there are.
+Each call has a unique key, model, route, method, error and address, and is recorded in event, aggregator and
+histograms like a real one. `python -P bench/hostile.py [CALLS]`; the last line is JSON:
+resident MiB after a tenth of the calls and after all of them, and the number of series.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SPOOL_BYTES = 64 * 1024 * 1024
 
 
 def make_call(number: int) -> Call:
-    """Make one call, and read its answer as the middleware does."""
+    """Create a call, and read its answer as the middleware does."""
     call = Call(method=f"M{number}", ip=f"192.0.{number >> 8 & 255}.{number & 255}", time_ns=0, started_ns=0)
     body = {"object": "chat.completion", "model": f"model-{number}-{'x' * (number % 150)}", "usage": {}}
     body["usage"] = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}

@@ -1,10 +1,10 @@
 """Ingest over HTTP, exactly once, priced and rolled up, against plain psycopg COPY of the same rows in the same run.
 
-All write the same events, a batch and a commit at a time, into tables of one kind: partitioned by month, two indexes.
-They take turns batch by batch, each first as often as the others, so that the machine's other work hits all alike; a
-round's ratio is that of its sums, and the median of the rounds counts. The service is `keygauge serve` with one
-process; each side has one connection to PostgreSQL. `us` says what an event costs: all in all, and by step; the rest is
-HTTP, cursor, keys' last use, commit and what waits for the other side.
+All write the same events, one batch per commit, into the same kind of tables: partitioned by month, two indexes.
+They alternate batch by batch, each going first equally often, so that other work on the machine affects all alike; a
+round's ratio is that of its sums, and the result is the median of the rounds. The service is `keygauge serve` with one
+process; each side has one connection to PostgreSQL. `us` is the cost per event, in total and by step; the rest is
+HTTP, cursor, keys' last use, commit, and waiting for the other side.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.sync import told_keys
 
 BATCH = 5_000
-BATCHES = 6  # a round
+BATCHES = 6  # per round
 ROUNDS = 9
 TOKEN = "bench-service-token"
-SPAN_S = 600  # the time in which a batch's events happened
+SPAN_S = 600  # the time span of a batch's events
 KEYS = [f"key{number:02d}" for number in range(20)]
 MODELS = [("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("anthropic", "claude-3-5-sonnet-20241022")]
 
@@ -70,7 +70,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Work:
-    """One round: the lines to send, and the same events as rows to copy."""
+    """The data of one round: the lines to send, and the same events as rows to copy."""
 
     lines: list[bytes]
     rows: list[tuple[Any, ...]]
@@ -170,7 +170,7 @@ def copy(connection: Connection, rows: Sequence[tuple[Any, ...]], *, is_binary: 
 
 
 def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
-    """Tell the microseconds that each step takes for an event, when nothing else is done."""
+    """Return the microseconds per event of each step in isolation."""
     price, window, lines = PublicPrices(), Window(0, 1 << 62), [line[:-1] for line in work.lines[:BATCH]]
     events = [event for event in read_lines(lines, window=window) if isinstance(event, Event)]
     priced = [(event, price(event)) for event in events]
@@ -281,7 +281,7 @@ def report(connection: Connection, client: http.client.HTTPConnection) -> None:
 def measure_round(
     connection: Connection, client: http.client.HTTPConnection, work: Work, first: int
 ) -> dict[str, float]:
-    """Return the seconds that each side took for all batches of a round."""
+    """Return each side's seconds for all batches of a round."""
     sides: list[tuple[str, Callable[[int, int], None]]] = [
         ("ledger", lambda start, end: ingest(client, work.lines[start:end], first + start)),
         ("copy", lambda start, end: copy(connection, work.rows[start:end], is_binary=False)),

@@ -1,16 +1,16 @@
-"""Limits held by four processes on real PostgreSQL: how fast, how exactly, how much of a limit can be used.
+"""Limits enforced by four processes on real PostgreSQL: speed, exactness, and the usable share of a limit.
 
-The baseline, in the same run, is the package `limits` with a fixed window, its cheapest strategy: on Redis where a
-server is installed, else in memory. It and `hot` take turns; of each the fastest round counts, since what else runs on
-the machine only ever makes one slower. `hot` is one key and `zipf` 10,000, both with limits that do not refuse; `over`
-and `utilisation` are of one key that is asked for 1.5 times its limit: `over` counts what was admitted above the limit
-in the fullest real window, `utilisation` is the admitted part of what the limit allows, `refused_us` what the decision
-takes that refuses a call.
+The baseline, in the same run, is the package `limits` with a fixed window, its cheapest strategy: on Redis if a
+server is installed, else in memory. It alternates with `hot`, and the fastest round of each counts, since other work on
+the machine can only slow a round down. `hot` is one key and `zipf` 10,000, both with limits that never refuse. `over`
+and `utilisation` are for one key under 1.5 times its limit: `over` is the number admitted above the limit
+in the fullest real window, `utilisation` the admitted share of the limit, and `refused_us` the time of a decision
+that refuses a call.
 
-`cold_burst_503` are the answers of 503 to 30 and to 300 calls at once with a key that nobody used before, while the
-other processes spend at full speed. `header_error_pct` is how far the remaining units that callers are told are from
-those that remain of a monthly quota, at most, in percent of the quota, while all processes spend it, once they have
-done so for some seconds.
+`cold_burst_503` counts 503 answers to 30 and to 300 simultaneous calls with a key that was not used before, while the
+other processes spend at full speed. `header_error_pct` is the maximum difference between the remaining units in the
+headers and the actually remaining ones of a monthly quota, in percent of the quota, while all processes spend it, after
+the first seconds.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ PROCESSES = 4
 KEYS = 10_000
 LIMIT, WINDOW_S, LOAD = 3_000, 10, 1.5
 ROUNDS, ROUND_S, ZIPF_S, OFFERED_S = 10, 1.0, 5.0, 32.0
-BURSTS, BURST_S = (30, 300, 30, 300, 30, 300), 12.0  # calls at once, each time with another key; so long at most
-QUOTA, HEARD_S, HEARD_PER_S = 20_000, 12.0, 200  # … a second in each process
-HEARD_FROM_S = 5.0  # by then processes know how fast the others go
-RAMP_S = 0.3  # after which leases are as large as the calls are many
+BURSTS, BURST_S = (30, 300, 30, 300, 30, 300), 12.0  # simultaneous calls, each burst with another key; maximum duration
+QUOTA, HEARD_S, HEARD_PER_S = 20_000, 12.0, 200  # … per second and process
+HEARD_FROM_S = 5.0  # by then, processes know each other's rates
+RAMP_S = 0.3  # for leases to grow to the rate of calls
 READY_S = 60.0  # for a process to be warm
-SAMPLE = 32  # one call in so many is timed by itself
+SAMPLE = 32  # one in this many calls is timed individually
 
 Result = dict[str, Any]
 
@@ -124,7 +124,7 @@ def most_in_any_window(moments: list[int]) -> int:
 
 
 def use(moments: list[int]) -> float:
-    """Tell which part of the limit was used, once the first window is full."""
+    """Return the used share of the limit, after the first window."""
     since = moments[0] + WINDOW_S * SECOND
     until = moments[-1]
     return len([moment for moment in moments if since < moment <= until]) / (
@@ -134,14 +134,14 @@ def use(moments: list[int]) -> float:
 
 @contextmanager
 def running_processes() -> Iterator[Pool]:
-    """Run the processes, which begin each work at once: when the last of them is warm."""
+    """Run the processes, which start each task together when the last of them is warm."""
     context = get_context("spawn")
     with context.Pool(PROCESSES, initializer=share, initargs=(context.Barrier(PROCESSES),)) as pool:
         yield pool
 
 
 def share(barrier: Barrier) -> None:
-    global start  # noqa: PLW0603 - a barrier can be handed to a pool's processes at their start only
+    global start  # noqa: PLW0603 - a barrier can only be passed to a pool's processes at their start
     start = barrier
 
 
@@ -149,7 +149,7 @@ start: Barrier
 
 
 def together(pool: Pool, work: Any, *arguments: object) -> list[Result]:
-    """Do the same in all processes at once."""
+    """Run the same function in all processes at once."""
     return pool.starmap(work, [(*arguments, number) for number in range(PROCESSES)], chunksize=1)
 
 
@@ -165,7 +165,7 @@ def make_call() -> Call:
 
 
 def admits(authorizer: Authorizer, token: bytes) -> bool:
-    """Call once, and wait where the authorizer says so."""
+    """Make one call, waiting if the authorizer says so; return whether it was admitted."""
     call = make_call()
     try:
         while isinstance(decision := authorizer.decide(call, token), Wait):
@@ -176,20 +176,20 @@ def admits(authorizer: Authorizer, token: bytes) -> bool:
 
 
 def pause(wait: Wait, most_s: float) -> None:
-    """Wait until a call may be decided on again."""
+    """Wait until the decision on a call may be retried."""
     left_s = most_s if wait.at_ns is None else max(wait.at_ns - now_ns(), 0) / SECOND
     with suppress(NotYet):
         wait.woken.result(min(most_s, left_s))
 
 
 def spend(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
-    """Admit as fast as can be; with many keys by Zipf's law, once those have been seen."""
+    """Admit calls as fast as possible; many keys are first warmed up and then chosen by Zipf's law."""
     heartbeat, authorizer = make_authorizer(url)
     chance = random.Random(number)
     raw = [token.encode() for token in tokens]
     weights = list(accumulate(1 / (rank + 1) for rank in range(len(raw))))
     picks = chance.choices(raw, cum_weights=weights, k=200_000 if len(raw) > 1 else 1_000)
-    turn = len(raw) * number // PROCESSES  # each begins elsewhere
+    turn = len(raw) * number // PROCESSES  # each process starts with a different key
     warm_up(authorizer, raw[turn:] + raw[:turn])
     start.wait(READY_S)
     spin(authorizer, picks, RAMP_S)
@@ -204,7 +204,7 @@ def spend(url: str, tokens: list[str], duration_s: float, number: int) -> Result
 
 
 def spin(authorizer: Authorizer, picks: list[bytes], duration_s: float) -> tuple[float, list[int]]:
-    """Call on and on; return the admissions a second, and how long some took, in nanoseconds."""
+    """Call in a loop; return the admissions per second, and the durations of some in nanoseconds."""
     count, place, timed = 0, 0, array.array("q")
     call = make_call()
     decide = authorizer.decide
@@ -229,7 +229,7 @@ def spin(authorizer: Authorizer, picks: list[bytes], duration_s: float) -> tuple
 
 
 def warm_up(authorizer: Authorizer, tokens: list[bytes]) -> None:
-    """Call with every key once, hundreds at a time."""
+    """Call once with every key, hundreds at a time."""
     for first in range(0, len(tokens), 200):
         waiting = [(make_call(), token) for token in tokens[first : first + 200]]
         while waiting:
@@ -243,7 +243,7 @@ def warm_up(authorizer: Authorizer, tokens: list[bytes]) -> None:
 
 
 def offer(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
-    """Call at an even pace, together 1.5 times the limit; tell when each was admitted."""
+    """Call at an even pace, 1.5 times the limit over all processes; return the times of admission."""
     heartbeat, authorizer = make_authorizer(url)
     token = tokens[0].encode()
     clock = heartbeat.admission.clock = Clock()
@@ -270,7 +270,7 @@ def offer(url: str, tokens: list[str], duration_s: float, number: int) -> Result
 
 
 def burst(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
-    """Call many times at once with each cold key, or spend at full speed beside; count what was refused with 503."""
+    """Make simultaneous calls with each cold key, or spend at full speed meanwhile; count refusals with 503."""
     heartbeat, authorizer = make_authorizer(url)
     hot, *cold = [token.encode() for token in tokens]
     warm_up(authorizer, [hot])
@@ -287,7 +287,7 @@ def burst(url: str, tokens: list[str], duration_s: float, number: int) -> Result
 
 
 def is_unavailable(authorizer: Authorizer, token: bytes) -> bool:
-    """Call once, and tell whether the answer is 503."""
+    """Make one call, and return whether the answer is 503."""
     call = make_call()
     try:
         while isinstance(decision := authorizer.decide(call, token), Wait):
@@ -298,7 +298,7 @@ def is_unavailable(authorizer: Authorizer, token: bytes) -> bool:
 
 
 def hear(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
-    """Call at an even pace; tell when each was admitted, and what its answer told to remain."""
+    """Call at an even pace; return each admission's time and the remaining units in its headers."""
     heartbeat, authorizer = make_authorizer(url)
     token = tokens[0].encode()
     told = []
@@ -322,14 +322,14 @@ def hear(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
 
 
 def most_amiss(results: list[Result]) -> int:
-    """Tell how far what was told to remain is from what remained then, at most."""
+    """Return the maximum difference between the remaining units in headers and the actual ones."""
     told = sorted(one for result in results for one in result["told"])
     since = told[0][0] + HEARD_FROM_S * SECOND
     return max(abs(QUOTA - spent - left) for spent, (now, left) in enumerate(told, start=1) if now >= since)
 
 
 class Clock:
-    """The clock, and what it told this thread last: the moment that an admission rests on."""
+    """The clock, which remembers its last reading in this thread: the time of an admission."""
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -344,7 +344,7 @@ class Clock:
 
 @contextmanager
 def running_baseline(directory: Path) -> Iterator[tuple[str, str]]:
-    """Run Redis where it is installed; tell what the baseline is, and the storage it is to use."""
+    """Run Redis if it is installed; yield the baseline's description and storage URL."""
     server = shutil.which("redis-server")
     if server is None:
         yield "limits, fixed window, memory (no redis-server here; not shared)", "memory://"
@@ -364,7 +364,7 @@ def running_baseline(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def hit(storage: str, duration_s: float, _number: int) -> Result:
-    from limits import RateLimitItemPerMinute  # noqa: PLC0415 - of the baseline's processes only
+    from limits import RateLimitItemPerMinute  # noqa: PLC0415 - only in the baseline's processes
     from limits.storage import storage_from_string  # noqa: PLC0415 - as above
     from limits.strategies import FixedWindowRateLimiter  # noqa: PLC0415 - as above
 
@@ -377,7 +377,7 @@ def hit(storage: str, duration_s: float, _number: int) -> Result:
 
 
 def issue(connection: database.Connection, name: str, *, amount: int, window_s: int | None, keys: int) -> list[str]:
-    """Make a plan, an account and keys; 10,000 of them at once."""
+    """Create a plan, an account and keys, up to 10,000 at once."""
     period = None if window_s else "month"
     limit = definitions.Limit(name=name, unit="request", amount=amount, window_s=window_s, period=period, subject="key")
     plans.create(connection, plan_id=name, name=name, limits=[limit], actor="bench")

@@ -1,6 +1,6 @@
-"""A million keys, and one account that has 50,000 of them: its pages, an operator's, /metrics, and a change of plan.
+"""A million keys, 50,000 of them in one account: its pages, an operator's pages, /metrics, and a plan change.
 
-A page's time is the key service's work; its size is that of the HTML before it is compressed.
+A page's time is the key service's; its size is that of the uncompressed HTML.
 BENCH_STATE names a folder to keep the database in.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "million"
 KEYS = int(os.environ.get("BENCH_KEYS", "1000000"))
-LARGE = KEYS // 20  # of one account
+LARGE = KEYS // 20  # in one account
 ACCOUNTS = KEYS // 50
 TOKEN = "bench-admin-token-0123456789"
 FILL = (
@@ -69,14 +69,14 @@ OF_OPERATOR = ("/operator", "/operator/accounts/large", "/operator/keys", "/oper
 
 
 def ready(server: PostgresServer) -> str:
-    """Return the address of the database, filled now unless it was kept."""
+    """Return the URL of the database, filled now unless it was kept."""
     url = server.get_uri(database=NAME)
     if NAME in server.psql("SELECT datname FROM pg_database"):
         with database.connect(url) as connection:
             database.migrate(connection)
             if connection.execute("SELECT FROM member").fetchone():
                 return url
-        server.psql(f"DROP DATABASE {NAME} WITH (FORCE)")  # of a run that was cut short
+        server.psql(f"DROP DATABASE {NAME} WITH (FORCE)")  # from an interrupted run
     server.psql(f"CREATE DATABASE {NAME}")
     with database.connect(url) as connection:
         database.migrate(connection)
@@ -98,7 +98,7 @@ def fill(connection: Connection) -> None:
 
 
 def change_plan(connection: Connection) -> float:
-    """Change a plan's limits, of which the keys of all but one account hear; return the seconds it takes."""
+    """Change a plan's limits, which affects the keys of all accounts but one; return the seconds taken."""
     before = time.perf_counter()
     limits = [plans.Limit(name="rpm", unit="request", amount=int(time.time()), window_s=60)]
     plans.replace_limits(connection, "most", limits, actor="bench")

@@ -1,13 +1,13 @@
-"""What a request pays for being metered and guarded: KeyGauge and its peers around the same app, in the same run.
+"""The cost per request of authorization and metering: KeyGauge and its peers around the same app, in the same run.
 
-Times are microseconds of CPU of the event loop's thread. In each of many short rounds every subject answers the same
-requests, in an order that turns; what a subject adds is told against the bare app of the same round, as the median of
-the rounds. KeyGauge does all it does in service: a key service with PostgreSQL in processes of its own, a key with two
+Times are CPU microseconds of the event loop's thread. In each of many short rounds, every subject answers the same
+requests, in rotating order; the cost of a subject is the difference to the bare app in the same round, as the median of
+the rounds. KeyGauge runs as in production: a key service with PostgreSQL in their own processes, a key with two
 limits, token usage read from the answer, events on disk and shipped, metrics to OpenTelemetry's SDK. slowapi has the
-same two limits in memory and writes the headers that KeyGauge writes too; `slowapi_least_us` is one limit, no headers.
-The metrics pages are collected between rounds, outside the times, and what slowapi leaves to a thread is waited for.
-What KeyGauge does off the request path in this process (histograms, between rounds here; shipping, heartbeats) is
-`keygauge_deferred_us`, CPU time a request.
+same two limits in memory and writes the same headers; `slowapi_least_us` is one limit without headers.
+Metrics pages are collected between rounds, outside the measured times, and slowapi's threads are waited for.
+KeyGauge's work off the request path in this process (histograms, here between rounds; shipping, heartbeats) is
+`keygauge_deferred_us`, CPU time per request.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from keygauge.asgi import KeyGaugeMiddleware
 
 ROUNDS = 160
 WARM_UP = 10  # rounds that do not count
-REQUESTS = 100  # of each subject in each round
+REQUESTS = 100  # per subject and round
 
 
 @dataclass
 class Subject:
-    """One app, and the time of a request in each round."""
+    """One app, and its time per request in each round."""
 
     app: Starlette
-    registry: CollectorRegistry | None = None  # of its metrics page
+    registry: CollectorRegistry | None = None  # for its metrics page
     sent: int = 0
     times_us: list[float] = field(default_factory=list)
 
@@ -120,7 +120,7 @@ def make_slowapi(*limits: str, headers: bool) -> Starlette:
 
 
 async def measure(subjects: dict[str, Subject], service: Service) -> float:
-    """Run all rounds; return the CPU time that KeyGauge's threads took for a request."""
+    """Run all rounds; return the CPU time of KeyGauge's threads per request."""
     guard = subjects["keygauge"]
     order = list(subjects.values())
     scope = make_scope(service.token)
@@ -143,19 +143,19 @@ async def measure(subjects: dict[str, Subject], service: Service) -> float:
             before = time.process_time() - time.thread_time()
             wait_until(lambda: service.count_events() >= guard.sent, "every request is in the ledger")
             deferred_s += time.process_time() - time.thread_time() - before
-            check(guard, service.count_events())  # while the app lives: its end collects the metrics once more
+            check(guard, service.count_events())  # before the app ends, which collects the metrics once more
     return (deferred_s + drained_s) / guard.sent * 1e6
 
 
 def join_timers() -> None:
-    """Let end what slowapi's storage does 10 ms later in a thread: it would be charged to whoever comes next."""
+    """Wait for the thread that slowapi's storage starts 10 ms later: it would be charged to the next subject."""
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.join()
 
 
 def check(guard: Subject, ledger_events: int) -> None:
-    """End the benchmark where KeyGauge did not do its work: then its time means nothing."""
+    """Abort the benchmark if KeyGauge did not do its work, because its time would be meaningless."""
     assert guard.registry is not None
     samples = [sample for metric in guard.registry.collect() for sample in metric.samples]
     counted = sum(sample.value for sample in samples if sample.name == "keygauge_requests_total")

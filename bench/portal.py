@@ -1,9 +1,9 @@
-"""Every page of the portal for a busy account: the server's time, and what a browser has to load.
+"""Every page of the portal for a busy account: the server's time, and the size for browsers.
 
 The database is that of busy.py: 90 days of one account with BENCH_EVENTS (10,000,000) calls by 200 keys; here the
-account has members and a long audit record too. A page's time is all that the key service does for it, from the
-request's first byte to the compressed answer's last. Its weight is the compressed page with the stylesheet and scripts
-it names, which browsers keep for a year. BENCH_STATE names a folder to keep the database in.
+account also has members and a long audit log. A page's time covers all work of the key service, from the
+request's first byte to the compressed answer's last. Its weight is the compressed page with its stylesheet and scripts,
+which browsers cache for a year. BENCH_STATE names a folder to keep the database in.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ ANALYZE"""
 
 
 def ready(server: PostgresServer) -> str:
-    """Return the address of the database, furnished."""
+    """Return the URL of the filled database."""
     url = busy.ready(server, "many", busy.MANY).url
     with database.connect(url) as connection:
         row = connection.execute("SELECT count(*) AS members FROM member").fetchone()
@@ -102,7 +102,7 @@ def measure(client: FlaskClient, path: str) -> dict[str, float]:
     is_page = answer.mimetype == "text/html"
     html = gzip.decompress(body) if answer.headers.get("Content-Encoding") == "gzip" else body
     return {
-        "least_ms": round(min(took), 1),  # of a busy machine's times the one that says most
+        "least_ms": round(min(took), 1),  # on a busy machine, the most meaningful time
         "median_ms": round(statistics.median(took), 1),
         "p95_ms": round(statistics.quantiles(took, n=20)[-1], 1),
         "sent_bytes": len(body),

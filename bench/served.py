@@ -1,12 +1,12 @@
-"""Real servers, guarded and metered, from fresh starts: what callers see, and what a call costs each process.
+"""Real servers with the middleware, freshly started: results for callers, and the CPU per call of each process.
 
-Each start has a server, a plan, a key and limits of its own: first bursts of concurrent calls to a slow handler, then
-16 connections at full speed. A start has collapsed where it serves less than 0.8 of the median of the same server and
-limits; answers other than 200 are refusals of ours, since no limit is ever reached. BENCH_LONG=1 tries every server
-with one and two processes and every mix of limits, three times each; the short form takes some minutes. With each mix
-uvicorn also serves the bare app, and contrib's middleware around it; both middlewares give their metrics to
-OpenTelemetry's SDK, and neither makes spans. The last line is JSON; CPU times are the operating system's, in
-microseconds per request, of the uvicorn starts.
+Each start has its own server, plan, key and limits: first bursts of concurrent calls to a slow handler, then
+16 connections at full speed. A start has collapsed if it serves less than 0.8 of the median of the same server and
+limits; answers other than 200 are KeyGauge's refusals, since no limit is ever reached. BENCH_LONG=1 tries every server
+with one and two processes and every mix of limits, three times each; the short form takes some minutes. With each mix,
+uvicorn also serves the bare app, and contrib's middleware around it; both middlewares send metrics to
+OpenTelemetry's SDK, and neither creates spans. The last line is JSON; CPU times are the operating system's, in
+microseconds per request, for the uvicorn starts.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ MIXES = {"rpm, month": [RPM, MONTH], "tpm": [TPM], "rpm, tpm": [RPM, TPM], "mont
 
 @dataclass
 class Start:
-    """What one start saw."""
+    """The results of one start."""
 
     server: str
     requests_per_s: float
@@ -144,7 +144,7 @@ class Stack:
 
 
 def cpu_s(processes: Sequence[psutil.Process]) -> float:
-    """Add up the CPU that processes and their children took."""
+    """Add up the CPU time of processes and their children."""
     total = 0.0
     for process in {child for parent in processes for child in [parent, *parent.children(recursive=True)]}:
         try:
@@ -156,7 +156,7 @@ def cpu_s(processes: Sequence[psutil.Process]) -> float:
 
 
 async def call(port: int, token: str, path: str, *, until: float, statuses: Counter[int]) -> None:
-    """Call by one connection, again and again until a moment, once at least."""
+    """Call repeatedly over one connection until a time, at least once."""
     head = f"POST {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
     message = f"{head}Content-Length: 2\r\n\r\n{{}}".encode()
     reader = writer = None
@@ -168,7 +168,7 @@ async def call(port: int, token: str, path: str, *, until: float, statuses: Coun
         try:
             head_lines = (await reader.readuntil(b"\r\n\r\n")).lower()
             await reader.readexactly(int(head_lines.split(b"content-length:")[1].split(b"\r\n")[0]))
-        except (asyncio.IncompleteReadError, ConnectionError):  # the server does not keep connections
+        except (asyncio.IncompleteReadError, ConnectionError):  # the server closes connections
             statuses[0] += 1
             writer = None
             continue
@@ -181,7 +181,7 @@ async def call(port: int, token: str, path: str, *, until: float, statuses: Coun
 
 
 async def load(port: int, token: str, path: str, *, connections: int, seconds: float = 0.0) -> Counter[int]:
-    """Call by many connections; count the answers by status, 0 for none."""
+    """Call over many connections; count the answers by status, 0 for none."""
     statuses: Counter[int] = Counter()
     until = time.monotonic() + seconds
     await asyncio.gather(*(call(port, token, path, until=until, statuses=statuses) for _ in range(connections)))
@@ -241,7 +241,7 @@ def start(stack: Stack, server: str, mix: str, processes: int) -> Start:
 
 
 def start_peer(stack: Stack, app: str) -> Start:
-    """Serve an app without us by uvicorn, and call it at full speed."""
+    """Serve an app without KeyGauge with uvicorn, and call it at full speed."""
     with run(UVICORN, stack, app, 1) as (port, process):
         asyncio.run(load(port, "none", "/fast", connections=CONNECTIONS, seconds=WARM_UP_S))
         before = cpu_s([process])
@@ -250,7 +250,7 @@ def start_peer(stack: Stack, app: str) -> Start:
 
 
 def plan_starts() -> Iterator[tuple[str, str, int]]:
-    """Choose servers, mixes and numbers of processes."""
+    """Yield servers, mixes and numbers of processes."""
     for mix in MIXES:
         for server in SERVERS if LONG else ["uvicorn", "gunicorn gthread"]:
             for processes in (1, 2) if LONG else (1,):
@@ -259,7 +259,7 @@ def plan_starts() -> Iterator[tuple[str, str, int]]:
 
 
 def main() -> None:
-    """Print one line for each start, then the sum."""
+    """Print one line per start, then the summary."""
     starts: list[Start] = []
     peers: dict[str, dict[str, Start]] = {"bare": {}, "contrib": {}}  # by mix
     with (

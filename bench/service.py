@@ -1,4 +1,4 @@
-"""What benchmarks of the middleware share: a key service in its own processes, a key with limits, and requests."""
+"""Shared parts of the middleware's benchmarks: a key service in its own processes, a key with limits, and requests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Message = MutableMapping[str, Any]
 
 @dataclass(frozen=True)
 class Service:
-    """A key service with one key, a directory for what is beside it, and a look into its ledger."""
+    """A key service with one key, a directory for other files, and a connection to its database."""
 
     url: str
     token: str
@@ -57,15 +57,15 @@ class Service:
     connection: Connection
 
     def count_events(self) -> int:
-        """Count what reached the ledger."""
-        with self.connection.transaction():  # left open, it would keep the ledger from making a partition
+        """Count the events in the ledger."""
+        with self.connection.transaction():  # an open transaction would keep the ledger from creating a partition
             row = self.connection.execute("/* bench.count */ SELECT count(*) AS events FROM event").fetchone()
         return int(row["events"]) if row else 0
 
 
 @contextmanager
 def postgresql(directory: Path, *, delete: bool = True) -> Iterator[PostgresServer]:
-    """Run a PostgreSQL in a directory; it has ended when the directory may go."""
+    """Run PostgreSQL in a directory; it has stopped before the directory is deleted."""
     server = embedded.start(directory / "postgresql", delete=delete)
     try:
         yield server
@@ -75,7 +75,7 @@ def postgresql(directory: Path, *, delete: bool = True) -> Iterator[PostgresServ
 
 @contextmanager
 def run_service() -> Iterator[Service]:
-    """Run PostgreSQL and a key service in processes of their own, for as long as the benchmark takes."""
+    """Run PostgreSQL and a key service in their own processes for the duration of the benchmark."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         with postgresql(directory) as server, database.connect(server.get_uri()) as connection:
@@ -110,7 +110,7 @@ def make_scope(token: str) -> Message:
 
 @contextmanager
 def serve(database_url: str) -> Iterator[str]:
-    """Run a key service in a process of its own."""
+    """Run a key service in its own process."""
     environ = os.environ | {
         "KEYGAUGE_DATABASE_URL": database_url,
         "KEYGAUGE_SERVICE_TOKEN": TOKEN,
@@ -155,12 +155,12 @@ def make_key(connection: Connection) -> str:
 
 
 def drain() -> float:
-    """Make the observations that wait for KeyGauge's thread; return the seconds of CPU they took.
+    """Record the observations queued for KeyGauge's thread; return the CPU seconds taken.
 
-    A benchmark leaves that thread no pause, and a full queue is then emptied on the request path.
+    A benchmark leaves that thread no time to run, and a full queue would be processed on the request path.
     """
     started = time.thread_time()
-    aggregator = process_metrics._Counted.aggregator  # noqa: SLF001 - the one of this process
+    aggregator = process_metrics._Counted.aggregator  # noqa: SLF001 - this process's aggregator
     assert aggregator is not None
     aggregator.drain()
     return time.thread_time() - started
@@ -168,7 +168,7 @@ def drain() -> float:
 
 @asynccontextmanager
 async def lifespan(app: Callable[..., Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """Start an app as a server does, and stop it."""
+    """Start an app like a server does, and stop it."""
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message] = asyncio.Queue()
     task = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, to_app.get, from_app.put))

@@ -1,11 +1,11 @@
-"""Whether strangers and visitors can stop the APIs: a key service under siege, and a metered app that needs it.
+"""Whether strangers and visitors can stop the APIs: a key service under attack, and a metered app that needs it.
 
-Against one `keygauge serve` on a ledger of a million calls, with BENCH_LONG=1 of ten million (which take half an hour
-to fill on a busy machine: BENCH_STATE keeps them), or of BENCH_EVENTS, for BENCH_SECONDS (20): 200 silent sockets
-(nothing, half a head, half a body), opened anew where they are dropped; 20 wrong passwords a second; 16 parallel
-reloads of the usage page by one session. Meanwhile a metered app is called 50 times a second with a known key and
-twice a second with one that it has not seen before, and a replica sends heartbeats. `refused_warm` and `refused_cold`
-count every answer but 200; `pages_p95_ms` is of the reloads that were answered, the line that they wait in included.
+Against one `keygauge serve` with a ledger of a million calls, or ten million with BENCH_LONG=1 (which take half an hour
+to fill on a busy machine: BENCH_STATE keeps them), or BENCH_EVENTS, for BENCH_SECONDS (20): 200 silent sockets
+(nothing, half a header, half a body), reopened when they are dropped; 20 wrong passwords per second; 16 parallel
+reloads of the usage page by one session. Meanwhile, a metered app is called 50 times per second with a known key and
+twice per second with one that it has not seen before, and a replica sends heartbeats. `refused_warm` and `refused_cold`
+count all answers but 200; `pages_p95_ms` is for the reloads that were answered, including queueing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class Siege:
-    """The strangers and the visitor, each in a thread, until it ends."""
+    """The anonymous clients and the visitor, each in a thread."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -139,7 +139,7 @@ def _is_gone(client: socket.socket) -> bool:
 
 
 def beat(url: str, until: float) -> list[float]:
-    """Send heartbeats as a replica does, and return what each took, in milliseconds."""
+    """Send heartbeats like a replica, and return the duration of each in milliseconds."""
     client, took = ServiceClient(url, TOKEN, timeout_s=30), []
     message = {"replica": uuid4().hex, "service": "bench", "host": "bench", "version": "0", "mode": "enforce"}
     while time.monotonic() < until:

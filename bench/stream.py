@@ -1,11 +1,11 @@
-"""What a stream pays for being metered, for each chunk and up to the first, and what a WSGI request pays.
+"""The cost of metering a stream, per chunk and until the first, and the cost per WSGI request.
 
-Microseconds of CPU of the event loop's thread. In each of many short rounds every subject answers the same streams, in
-an order that turns; what a subject adds is told against the bare app of the same round, as the median of the rounds. A
-chunk's time is told by streams of two lengths. KeyGauge does all it does in service: a key service with PostgreSQL in
-processes of its own, a key with two limits, token usage read from the answer, events on disk and shipped, metrics to
-OpenTelemetry's SDK. Contrib makes metrics only, no spans: its cheapest setting. WSGI is `bench.wsgi`, in a process of
-its own: there is nothing left to do for streams in it.
+CPU microseconds of the event loop's thread. In each of many short rounds, every subject answers the same streams, in
+rotating order; the cost of a subject is the difference to the bare app in the same round, as the median of the rounds.
+A chunk's time is derived from streams of two lengths. KeyGauge runs as in production: a key service with PostgreSQL in
+their own processes, a key with two limits, token usage read from the answer, events on disk and shipped, metrics to
+OpenTelemetry's SDK. Contrib records metrics only, no spans: its cheapest setting. WSGI is `bench.wsgi`, in its own
+process, so that it has no work left over from streams.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from keygauge.asgi import KeyGaugeMiddleware
 
 ROUNDS = 120
 WARM_UP = 10  # rounds that do not count
-STREAMS = 8  # of each length in each round
+STREAMS = 8  # per length and round
 SHORT, LONG = 20, 220  # chunks
 
 App = Callable[..., Any]
 
 
 def make_chunks(count: int) -> list[bytes]:
-    """Make a stream of OpenAI's with its usage at the end."""
+    """Create an OpenAI stream with its usage at the end."""
     head = {"id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT", "object": "chat.completion.chunk", "created": 1741569952}
     head |= {"model": "gpt-4o-mini-2024-07-18"}
     word = {**head, "choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}], "usage": None}
@@ -57,7 +57,7 @@ CHUNKS = {count: make_chunks(count) for count in (SHORT, LONG)}
 async def stream(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[..., Awaitable[None]]
 ) -> None:
-    """Stream as many chunks as the query says, as Starlette does it."""
+    """Stream the number of chunks in the query, like Starlette."""
     if scope["type"] == "lifespan":
         while (await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})
@@ -94,7 +94,7 @@ class Subject:
         async def send(_: Message) -> None:
             nonlocal passed, first_s
             passed += 1
-            if passed == 2:  # the start, then the first chunk
+            if passed == 2:  # the start and the first chunk
                 first_s += time.thread_time() - began
 
         started = time.thread_time()
@@ -123,7 +123,7 @@ def make_subjects(service: Service) -> dict[str, Subject]:
 
 
 async def measure(subjects: dict[str, Subject], service: Service) -> None:
-    """Run all rounds, and see that KeyGauge counted every call."""
+    """Run all rounds, and check that KeyGauge counted every call."""
     scope = make_scope(service.token)
     order = list(subjects.values())
     guard = subjects["keygauge"]

@@ -1,8 +1,8 @@
 """A 90-day usage page's queries and the call log's first and 100th page, with few events and with many.
 
-Both databases are those of busy.py: BENCH_EVENTS (10,000,000) is the larger number, BENCH_STATE a folder to keep them
-in. A page is all of its queries, one after the other, on one connection. Both sides' pages take turns, so that the
-machine's other work hits both alike.
+Both databases are those of busy.py: BENCH_EVENTS (10,000,000) is the larger size, BENCH_STATE a folder to keep them
+in. A page is all of its queries, one after the other, on one connection. Pages of both databases alternate, so that
+other work on the machine affects both alike.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Pages:
         self._chance = random.Random(1)
 
     def all(self) -> dict[str, Callable[[], object]]:
-        """Return what to ask for by name, ready to be asked."""
+        """Return the pages by name, as functions."""
         return {
             "usage": self.usage,
             "usage_kolkata": lambda: self.usage(zone="Asia/Kolkata"),
@@ -57,7 +57,7 @@ class Pages:
         }
 
     def usage(self, *, zone: str = "UTC", key_id: str | None = None) -> None:
-        """Ask what the portal's usage page asks."""
+        """Run the queries of the portal's usage page."""
         selection: usage.Selection = {**self._selection, "key_id": key_id}
         usage.totals(self._connection, **selection)
         usage.series(self._connection, bucket="day", zone=zone, **selection)
@@ -69,7 +69,7 @@ class Pages:
         usage.series(self._connection, bucket="day", group_by="model", **self._selection)
 
     def call_log(self, *, number: int, key_id: str | None = None) -> Callable[[], object]:
-        """Prepare a page of the call log: those before it are turned, as a reader does."""
+        """Prepare a page of the call log, by reading all pages before it."""
         selection = calls.CallFilter(
             account_id="busy", start=self._selection["start"], end=self._selection["end"], key_id=key_id
         )
@@ -81,7 +81,7 @@ class Pages:
 
 
 def measure(sides: list[Pages]) -> list[dict[str, list[float]]]:
-    """Return each page's times in milliseconds, side by side."""
+    """Return each page's times in milliseconds for both databases."""
     pages = [side.all() for side in sides]
     took: list[dict[str, list[float]]] = [{name: [] for name in side} for side in pages]
     for name in pages[0]:

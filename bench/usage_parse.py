@@ -1,7 +1,7 @@
 """Time the reading of usage: microseconds added per JSON answer and per streamed event, by provider, and peak memory.
 
-Compared in the same run with `json.loads` of the same body, and with LiteLLM's own extraction, in the environment that
-the tests prepare for it (`BENCH_LITELLM` names another Python that has it). The last line is one JSON object.
+They are compared in the same run with `json.loads` of the same body, and with LiteLLM's own extraction, in the
+environment that the tests prepare for it (`BENCH_LITELLM` names another Python with LiteLLM). The last line is JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from keygauge.usage import reader_for
 
-sys.path.append(str(Path(__file__).parents[1] / "tests/e2e"))  # how tests prepare the environments of others
+sys.path.append(str(Path(__file__).parents[1] / "tests/e2e"))  # for the tests' environments of other projects
 import environments
 
 ROUNDS = 9
@@ -72,7 +72,7 @@ def event(document: dict[str, object], name: str | None = None) -> bytes:
 
 
 def best_us(run: Callable[[], object], calls: int = CALLS) -> float:
-    """Return microseconds per call in the best round: the machine's other work only ever adds."""
+    """Return microseconds per call in the best round, since other work on the machine can only add time."""
     rounds = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -91,7 +91,7 @@ def read(content_type: bytes, *chunks: bytes) -> object:
 
 
 def per_event_us(first: bytes, *chunks: bytes) -> float:
-    """Feed the same events again and again to a stream that is under way."""
+    """Feed the same events repeatedly to a stream in progress."""
     reader = reader_for(TYPES[".sse"], None)
     assert reader is not None
     reader.feed(first)
@@ -104,9 +104,9 @@ def per_event_us(first: bytes, *chunks: bytes) -> float:
 
 
 def by_provider() -> dict[str, float]:
-    """Time each provider's answers as its documentation shows them: whole ones, and streams event by event.
+    """Time each provider's documented answers: whole ones, and streams event by event.
 
-    Beside that, the most that one of them held, in KiB.
+    The result also has the peak memory of any of them, in KiB.
     """
     took: defaultdict[str, list[float]] = defaultdict(list)
     held: defaultdict[str, float] = defaultdict(float)
@@ -124,7 +124,7 @@ def by_provider() -> dict[str, float]:
 
 
 def peak_kb(content_type: bytes, *chunks: bytes) -> float:
-    """Return the most that is held of an answer beside the chunks themselves."""
+    """Return the peak memory for an answer, not counting the chunks themselves."""
     tracemalloc.start()
     read(content_type, *chunks)
     peak = tracemalloc.get_traced_memory()[1]

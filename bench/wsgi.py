@@ -1,10 +1,10 @@
-"""What a WSGI request pays for being metered and guarded, beside contrib's WSGI middleware, in the same run.
+"""The cost per WSGI request of authorization and metering, next to contrib's WSGI middleware, in the same run.
 
-Microseconds of CPU of the thread that serves, told as `bench.overhead` does: in each of many short rounds every subject
-answers the same requests, in an order that turns, and what it adds is the median over the bare app of the same round.
-KeyGauge does all it does in service; contrib makes metrics only, no spans: its cheapest setting. What KeyGauge does
+CPU microseconds of the serving thread, measured like `bench.overhead`: in each of many short rounds, every subject
+answers the same requests, in rotating order, and its cost is the median difference to the bare app in the same round.
+KeyGauge runs as in production; contrib records metrics only, no spans: its cheapest setting. KeyGauge's work
 off the request path in this process (histograms between the rounds, shipping, heartbeats) is `wsgi_deferred_us`,
-CPU time a request.
+CPU time per request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from keygauge.wsgi import KeyGaugeMiddleware
 
 ROUNDS = 200
 WARM_UP = 10  # rounds that do not count
-REQUESTS = 60  # of each subject in each round
+REQUESTS = 60  # per subject and round
 
 
 def answer(_: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -40,7 +40,7 @@ def answer(_: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]
 
 @dataclass
 class Subject:
-    """One app, and the time of a request in each round."""
+    """One app, and its time per request in each round."""
 
     app: Callable[..., Any]
     sent: int = 0
@@ -104,7 +104,7 @@ def make_environ(token: str) -> dict[str, Any]:
 
 
 def measure(subjects: dict[str, Subject], service: Service) -> float:
-    """Run all rounds; return the CPU time that KeyGauge's threads took for a request."""
+    """Run all rounds; return the CPU time of KeyGauge's threads per request."""
     environ = make_environ(service.token)
     order = list(subjects.values())
     guard = subjects["wsgi"]
@@ -117,7 +117,7 @@ def measure(subjects: dict[str, Subject], service: Service) -> float:
         deferred_s += drain()
     wait_until(lambda: service.count_events() == guard.sent, "every request is in the ledger")
     deferred_s += time.process_time() - time.thread_time() - before
-    guard.app._process.stop()  # type: ignore[attr-defined]  # noqa: SLF001 - WSGI has no end, and its directory goes now
+    guard.app._process.stop()  # type: ignore[attr-defined]  # noqa: SLF001 - WSGI has no shutdown, and its directory is deleted now
     return deferred_s / guard.sent * 1e6
 
 
