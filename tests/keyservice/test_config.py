@@ -129,3 +129,14 @@ def test_every_form_of_database_address_is_accepted(url):
 def test_api_url_must_be_usable_in_a_curl_command(url):
     with pytest.raises(SettingsError, match="KEYGAUGE_API_URL: must be"):
         Settings.from_environment(URL | SECRETS | {"KEYGAUGE_API_URL": url})
+
+
+@pytest.mark.parametrize("url", ["mailto:help@acme.com", "https://acme.com/help"])
+def test_the_contact_address_is_a_page_or_an_e_mail_address(url):
+    assert Settings.from_environment(URL | SECRETS | {"KEYGAUGE_CONTACT_URL": url}).contact_url == url
+
+
+@pytest.mark.parametrize("url", ["help@acme.com", "javascript:alert(1)", "mailto:a@b.c?cc=x", 'https://a"b'])
+def test_another_contact_address_is_refused(url):
+    with pytest.raises(SettingsError, match="KEYGAUGE_CONTACT_URL: must be"):
+        Settings.from_environment(URL | SECRETS | {"KEYGAUGE_CONTACT_URL": url})

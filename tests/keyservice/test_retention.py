@@ -76,7 +76,7 @@ def test_every_growing_table_has_a_retention_period(connection):
         *("rollup_recent", "rollup_packed", "usage_aggregate"),  # needed for invoices
         *("event", "key_change", "limit_state", "spent_form"),  # partitioned, bounded, one per limit, per session
         *("job", "ledger_check", "migration", "member_preference", "membership"),  # one row each
-        *("notice_channel", "notice", "notice_delivery"),  # notices
+        *("notice_channel", "notice_delivery"),  # created by people; deleted with their notices
     }
     rows = connection.execute(
         "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "

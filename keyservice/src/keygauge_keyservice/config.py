@@ -33,6 +33,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _is_web_address = re.compile(r"https?://[a-z0-9\[][a-z0-9._~:/%\[\]@+,=-]*", re.IGNORECASE).fullmatch
 
+_is_mail_address = re.compile(r"mailto:[a-z0-9._+-]+@[a-z0-9.-]+", re.IGNORECASE).fullmatch
+
 
 class SettingsError(ValueError):
     """A setting is missing or invalid; the message names it and says how to fix it."""
@@ -49,6 +51,7 @@ class Settings:
     admin_token_is_new: bool = False  # just generated: show it once
     trace_url: str | None = None  # URL of a trace, with a {trace_id} placeholder
     api_url: str = "https://api.example.com/"  # a URL of the metered API for the portal's curl examples
+    contact_url: str | None = None  # where customers reach the operator: a page, or mailto: and an e-mail address
     public_url: str | None = None  # the portal's public URL, used for links and redirects instead of the Host header
     oidc: Provider | None = None  # identity provider for signing in to the portal, in addition to passwords
     read_only: bool = False  # pages and reports from a standby; all writes are refused
@@ -78,6 +81,7 @@ class Settings:
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
             trace_url=_web_address(environ, "KEYGAUGE_TRACE_URL", "https://grafana.acme.com/trace/{trace_id}"),
             api_url=_web_address(environ, "KEYGAUGE_API_URL", "https://api.acme.com/v1/models") or cls.api_url,
+            contact_url=_contact(environ),
             public_url=public_url(environ),
         )
 
@@ -193,6 +197,13 @@ def _web_address(environ: Mapping[str, str], name: str, example: str) -> str | N
     url = environ.get(name)
     if url and not _is_web_address(url):  # customers paste it into a shell
         raise SettingsError(f"{name}: must be an address such as {example}")
+    return url or None
+
+
+def _contact(environ: Mapping[str, str]) -> str | None:
+    url = environ.get("KEYGAUGE_CONTACT_URL")
+    if url and not (_is_web_address(url) or _is_mail_address(url)):
+        raise SettingsError("KEYGAUGE_CONTACT_URL: must be an address such as mailto:help@acme.com")
     return url or None
 
 

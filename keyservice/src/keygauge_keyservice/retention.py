@@ -39,6 +39,7 @@ KEPT = (
     Kept("sign_in_failure", "at", _DAY),
     Kept("event_aside", "at", 90 * _DAY),
     Kept("dismissed_alert", "at", 30 * _DAY),
+    Kept("notice", "created_at", 400 * _DAY),  # a condition that lasts longer is notified again
     Kept("audit", "at", 3660 * _DAY),
     Kept("plan_price_before", "until", 3660 * _DAY),
     Kept("account_plan_before", "until", 3660 * _DAY),

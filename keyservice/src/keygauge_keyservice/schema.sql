@@ -9,7 +9,9 @@ CREATE TABLE plan (
     created_at  timestamptz NOT NULL DEFAULT now(),
     monthly_nanousd bigint CHECK (monthly_nanousd >= 0), -- price per month; NULL: usage only
     providers   text[] NOT NULL DEFAULT '{}',            -- which provider answers on a route: /v1/chat/*=deepseek
-    prorated    boolean NOT NULL DEFAULT false           -- billed by the day; else the plan at month end is billed in full
+    prorated    boolean NOT NULL DEFAULT false,          -- billed by the day; else the plan at month end is billed in full
+    self_service boolean NOT NULL DEFAULT false,         -- owners can move to and from it in the portal
+    CHECK (prorated OR NOT self_service)
 );
 
 CREATE TABLE account (

@@ -3,6 +3,7 @@ import pytest
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.accounts.plans import Limit
 from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.journal import audit
 from keygauge_keyservice.limits.limit_terms import parse_limit
 
 RPM = Limit(name="rpm", unit="request", amount=60, window_s=60)
@@ -138,3 +139,28 @@ def test_a_plan_has_provider_rules_for_routes(connection, plan):
 def test_an_invalid_provider_rule_is_rejected(text):
     with pytest.raises(ValueError, match="PATH=PROVIDER"):
         plans.checked_rule(text)
+
+
+def test_terms_of_a_plan_are_kept_and_recorded(connection, plan):
+    assert (plan.prorated, plan.self_service) == (False, False)
+    plans.set_terms(connection, plan.id, prorated=True, actor="test")
+    plans.set_terms(connection, plan.id, self_service=True, actor="test")
+    plans.set_terms(connection, plan.id, prorated=True, self_service=True, actor="test")  # changes nothing
+    changed = plans.require(connection, plan.id)
+    assert (changed.prorated, changed.self_service) == (True, True)
+    assert plans.list_plans(connection) == [changed]
+    recorded = [(entry.before, entry.after) for entry in audit.find_entries(connection, None, action="plan.set_terms")]
+    assert recorded == [
+        ({"self_service": False}, {"self_service": True}),
+        ({"prorated": False}, {"prorated": True}),
+    ]
+
+
+def test_a_self_service_plan_must_be_prorated(connection, plan):
+    with pytest.raises(Problem) as raised:
+        plans.set_terms(connection, plan.id, self_service=True, actor="test")
+    assert [error.field for error in raised.value.errors] == ["self_service"]
+    plans.set_terms(connection, plan.id, prorated=True, self_service=True, actor="test")
+    with pytest.raises(Problem):
+        plans.set_terms(connection, plan.id, prorated=False, actor="test")
+    plans.set_terms(connection, plan.id, prorated=False, self_service=False, actor="test")

@@ -38,3 +38,12 @@ def test_account_is_deleted_unless_it_has_keys(call, account, key):
     path = f"/v1/accounts/{call('POST', '/v1/accounts', {'name': 'Mistake', 'plan': 'free'}, status=201)['id']}"
     call("DELETE", path, status=204)
     call("GET", path, status=404)
+
+
+def test_a_support_note_is_in_the_audit_log(call, account):
+    path = f"/v1/accounts/{account['id']}/notes"
+    added = call("POST", path, {"text": "Called about limits"}, status=201)
+    assert (added["action"], added["after"]) == ("note.add", {"text": "Called about limits"})
+    assert call("GET", f"/v1/audit?account={account['id']}&action=note.add")["entries"] == [added]
+    assert call("POST", path, {"text": " "}, status=422)["errors"][0]["field"] == "text"
+    call("POST", "/v1/accounts/nothing/notes", {"text": "x"}, status=404)

@@ -11,6 +11,8 @@ def test_accounts_are_created_renamed_moved_and_suspended(run, account):
     assert run("accounts", "list", "--status", "suspended", "--quiet") == ""
     assert "Choose what to change" in run("accounts", "update", account.id, code=2)
     assert "Acme Inc" in run("accounts", "rename", "Acme Ltd", "Acme Inc")
+    run("accounts", "note", "Acme Inc", "Called about limits")
+    assert "Called about limits" in run("audit", "list", "--event", "note")
 
 
 def test_ambiguous_name_requires_the_id(run, account, connection):

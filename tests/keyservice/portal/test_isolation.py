@@ -38,7 +38,7 @@ WHO = {  # endpoints by who may use them; those of the API by credential
         portal.key.rotate portal.key.replace_limits""",
     "owners": """
         portal.members.invite portal.members.set_role portal.members.confirm_remove portal.members.remove
-        portal.members.withdraw""",
+        portal.members.withdraw portal.plan.confirm portal.plan.choose""",
     "operators": """
         portal.operator.show portal.operator.create portal.operator.read portal.operator.change_plan
         portal.operator.set_status portal.operator.add_note portal.operator.look portal.operator.leave
@@ -47,7 +47,7 @@ WHO = {  # endpoints by who may use them; those of the API by credential
         portal.operator.change_plans portal.operator.invite portal.operator.set_key_status portal.operator.set_paid
         portal.operator.confirm_suspend""",
     "the admin token": """
-        api_accounts.create api_accounts.delete api_accounts.change
+        api_accounts.create api_accounts.delete api_accounts.change api_accounts.add_note
         api_members.invite api_members.withdraw api_members.change
         api_members.remove api_billing.close api_billing.set_price api_plans.create api_plans.delete
         api_plans.replace_limits api_plans.set_providers api_plans.change api_prices.add api_prices.list_page

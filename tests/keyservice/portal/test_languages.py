@@ -12,7 +12,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from keygauge.pricing.rates import Rates
-from keygauge_keyservice.accounts import accounts, invitations, members, preferences, tokens
+from keygauge_keyservice.accounts import accounts, invitations, members, plans, preferences, tokens
 from keygauge_keyservice.accounts.preferences import Preferences
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
@@ -115,6 +115,9 @@ def full(connection, make_customer, record, settings):
     now = datetime.now(UTC)
     billing.set_plan_price(connection, "pro", 49 * 10**9, actor="丁")
     connection.execute("DELETE FROM plan_price_before")
+    plans.create(connection, plan_id="vip", name="辛", limits=[], actor="丁")
+    for plan_id in ("pro", "vip"):
+        plans.set_terms(connection, plan_id, prorated=True, self_service=True, actor="丁")
     connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
     connection.execute("UPDATE key SET name = '己', created_by = '丁', rotate_every_days = 1")
     keys.change(connection, full.key.id, actor="丁", expires_at=now + timedelta(days=3), app="戊")
@@ -194,6 +197,7 @@ OF_ACCOUNT = (
     *("/members?notice=removed", "/tokens?notice=revoked", "/notifications?notice=tested", "/keys/{key}?notice=active"),
     *("/keys?notice=active&count=2", "/keys?notice=active&key={key}", "/members/{member}/remove", "/live"),
     *("/nothing", "/keys/0", "/calls/0", "/audit?before=x", "/calls?status=0", "/billing/invoices/2020-01"),
+    *("/billing/plan/0", "/billing/plan/vip"),
     *("/billing/invoices/2026-05", "/usage?key=0", "/calls?from=2026-05-19&to=2026-05-21&status=4xx"),
     *("/usage.csv?table=0", "/usage?range=today", "/calls?range=24h", "/calls?range=24h&live=1", "/usage?x=%00"),
 )
@@ -236,6 +240,9 @@ FORMS = (  # path, fields, page with the form
     ("/keys", {"name": "丑", "environment": "test", "lifetime": "30"}, "/keys/new"),
     ("/keys/selected", {"action": "deleted", "key": "{key}"}, "/keys"),
     ("/members", {"email": "0", "role": "owner"}, "/members"),
+    ("/billing/plan/0", {}, "/keys"),
+    ("/billing/plan/vip", {}, "/billing/plan/vip"),
+    ("/billing/plan/pro", {}, "/keys"),
     ("/members", {"email": "{email}", "role": "owner"}, "/members"),
     ("/members", {"email": "3@1.example", "role": "viewer"}, "/members"),
     ("/members", {"email": "3@1.example", "role": "0"}, "/members"),

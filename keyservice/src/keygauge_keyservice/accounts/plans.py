@@ -13,18 +13,18 @@ from psycopg.errors import UniqueViolation
 from keygauge.settings.provider_rule import parse_rule
 from keygauge_keyservice import keyset
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import Problem, not_found
+from keygauge_keyservice.errors import FieldError, Problem, invalid, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.limits.definitions import Limit, Owner, terms
+from keygauge_keyservice.texts import gettext
 
 Sort = Literal["id", "name", "created", "-id", "-name", "-created"]
 SORTS = {"id": "id", "name": "lower(name)", "created": "created_at"}
-_FIND = (
-    "/* plans.load */ SELECT id, name, created_at, providers, monthly_nanousd FROM plan WHERE id = ANY(%s) ORDER BY id"
-)
+_COLUMNS = "id, name, created_at, providers, monthly_nanousd, prorated, self_service"
+_FIND = f"/* plans.load */ SELECT {_COLUMNS} FROM plan WHERE id = ANY(%s) ORDER BY id"  # noqa: S608 - a constant
 _OWN = "(%(account_id)s::text IS NULL OR id = (SELECT plan_id FROM account WHERE account.id = %(account_id)s))"
-_LIST = """/* plans.list */ SELECT id, name, created_at, providers, monthly_nanousd FROM plan
+_LIST = """/* plans.list */ SELECT {columns} FROM plan
 WHERE {own} AND (%(name)s::text IS NULL OR lower(name) = lower(%(name)s))
 AND {after} ORDER BY {order} LIMIT %(limit)s"""
 
@@ -51,6 +51,7 @@ class Plan:
     providers: tuple[str, ...] = ()  # the provider behind each route, as `PATH=PROVIDER`
     monthly_nanousd: int | None = None  # monthly price; None: only usage is billed
     prorated: bool = False  # billed by the day; otherwise the plan at month end is billed in full
+    self_service: bool = False  # owners of accounts can move to and from it in the portal
 
 
 def create(connection: Connection, *, plan_id: str, name: str, limits: Sequence[Limit], actor: str) -> Plan:
@@ -98,7 +99,7 @@ def list_plans(
 ) -> list[Plan]:
     """Return a sorted page of plans, filtered by account or name; `after` is the last id of the previous page."""
     beyond, order = keyset.clauses("plan", SORTS, sort, own=_OWN)
-    query = sql.SQL(_LIST).format(own=sql.SQL(_OWN), after=beyond, order=order)
+    query = sql.SQL(_LIST).format(columns=sql.SQL(_COLUMNS), own=sql.SQL(_OWN), after=beyond, order=order)
     values = {"account_id": account_id, "name": name, "after": after, "limit": limit}
     return _with_limits(connection, connection.execute(query, values, prepare=False).fetchall())
 
@@ -148,17 +149,40 @@ def set_providers(connection: Connection, plan_id: str, providers: Sequence[str]
         return require(connection, plan_id)
 
 
-def set_prorated(connection: Connection, plan_id: str, *, prorated: bool, actor: str) -> None:
-    """Set whether months in which an account ends on this plan are billed by the day.
+def set_terms(
+    connection: Connection,
+    plan_id: str,
+    *,
+    actor: str,
+    prorated: bool | None = None,
+    self_service: bool | None = None,
+) -> None:
+    """Set how months in which an account ends on this plan are billed, and whether owners can choose the plan.
+
+    A self-service plan must be prorated: otherwise a customer could use an expensive plan and pay for the cheap one
+    that is in force at the end of the month.
 
     Raises:
-        Problem: 404 if there is no such plan.
+        Problem: 404 if there is no such plan; 422 if it would be self-service and not prorated.
     """
+    given = {"prorated": prorated, "self_service": self_service}
     with connection.transaction():
-        before = require(connection, plan_id).prorated
-        connection.execute("/* plans.set_prorated */ UPDATE plan SET prorated = %s WHERE id = %s", (prorated, plan_id))
-        old, new = {"prorated": before}, {"prorated": prorated}
-        _record(connection, plan_id, actor, "plan.set_prorated", before=old, after=new)
+        plan = _lock(connection, plan_id)
+        before = {"prorated": plan.prorated, "self_service": plan.self_service}
+        after = before | {name: value for name, value in given.items() if value is not None}
+        if after["self_service"] and not after["prorated"]:
+            detail = gettext("only applies to prorated plans")
+            raise invalid(FieldError("self_service", "wrong_plan", detail))
+        changed = {name for name in before if before[name] != after[name]}
+        if not changed:
+            return
+        connection.execute(
+            "/* plans.set_terms */ UPDATE plan SET prorated = %(prorated)s, self_service = %(self_service)s "
+            "WHERE id = %(id)s",
+            {"id": plan_id, **after},
+        )
+        old, new = ({name: one[name] for name in sorted(changed)} for one in (before, after))
+        _record(connection, plan_id, actor, "plan.set_terms", before=old, after=new)
 
 
 def delete(connection: Connection, plan_id: str, *, actor: str) -> None:

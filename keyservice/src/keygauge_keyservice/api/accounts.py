@@ -8,10 +8,13 @@ from typing import Annotated
 from flask import Blueprint, Response
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.accounts import accounts, notes
 from keygauge_keyservice.accounts.account_terms import NewAccount
+from keygauge_keyservice.accounts.notes import NewNote
+from keygauge_keyservice.api.audit import AuditEntry
 from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import Page, next_of
+from keygauge_keyservice.journal import audit
 from keygauge_keyservice.values.field_types import Name, Slug, Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
@@ -120,6 +123,18 @@ def delete(account_id: str) -> Response:
     return Response(status=204)
 
 
+@blueprint.post("/<account_id>/notes")
+@operator_only
+@idempotent
+def add_note(account_id: str) -> Response:
+    """Add a support note to the account's audit log."""
+    note = body(NewNote)
+    with services().connection() as connection:
+        notes.add(connection, account_id, note, actor=actor())
+        [added] = audit.find_entries(connection, account_id, action="note.add", limit=1)
+    return answer(AuditEntry, added, 201)
+
+
 PATHS = {
     "/v1/accounts": {
         "post": Operation(
@@ -143,6 +158,16 @@ PATHS = {
             "Delete an account that never had keys or invoices, with its members; suspend others instead",
             status=204,
             problems=(404, 409),
+        ),
+    },
+    "/v1/accounts/{account_id}/notes": {
+        "post": Operation(
+            "addNote",
+            "Add a support note to an account's audit log, which its members can read",
+            body=NewNote,
+            answer=AuditEntry,
+            status=201,
+            problems=(404,),
         ),
     },
 }

@@ -40,6 +40,10 @@ _Prorated: TypeAlias = Annotated[
     bool, Meta(description="bill by the day; otherwise the plan at month end is billed in full")
 ]
 
+_SelfService: TypeAlias = Annotated[
+    bool, Meta(description="owners can move their account to and from this plan in the portal; it must be prorated")
+]
+
 
 class NewPlan(LimitList, kw_only=True):
     """A plan to create."""
@@ -48,6 +52,7 @@ class NewPlan(LimitList, kw_only=True):
     name: Name
     monthly_nanousd: _Price | None = None
     prorated: _Prorated = False
+    self_service: _SelfService = False
 
 
 class PlanChange(Struct):
@@ -58,6 +63,7 @@ class PlanChange(Struct):
     providers: _Rules | UnsetType = UNSET
     monthly_nanousd: _Price | UnsetType | None = UNSET
     prorated: _Prorated | UnsetType = UNSET
+    self_service: _SelfService | UnsetType = UNSET
 
     def faults(self) -> Iterator[FieldError]:
         """Yield limits with duplicate names."""
@@ -80,6 +86,7 @@ class Plan(Struct):
     providers: list[str]
     monthly_nanousd: int | None
     prorated: bool
+    self_service: bool
 
 
 class PlanQuery(Page):
@@ -106,8 +113,7 @@ def create() -> Response:
         plans.create(connection, plan_id=given.id, name=given.name, limits=given.of_plan(), actor=actor())
         if given.monthly_nanousd is not None:
             billing.set_plan_price(connection, given.id, given.monthly_nanousd, actor=actor())
-        if given.prorated:
-            plans.set_prorated(connection, given.id, prorated=True, actor=actor())
+        plans.set_terms(connection, given.id, prorated=given.prorated, self_service=given.self_service, actor=actor())
         made = plans.require(connection, given.id)
     return answer(Plan, _plan(made), 201)
 
@@ -154,8 +160,13 @@ def change(plan_id: str) -> Response:
             plans.set_providers(connection, plan_id, given.providers, actor=actor())
         if given.monthly_nanousd is not UNSET:
             billing.set_plan_price(connection, plan_id, given.monthly_nanousd, actor=actor())
-        if given.prorated is not UNSET:
-            plans.set_prorated(connection, plan_id, prorated=given.prorated, actor=actor())
+        plans.set_terms(
+            connection,
+            plan_id,
+            prorated=None if given.prorated is UNSET else given.prorated,
+            self_service=None if given.self_service is UNSET else given.self_service,
+            actor=actor(),
+        )
         return answer(Plan, _plan(plans.require(connection, plan_id)))
 
 
@@ -199,6 +210,7 @@ def _plan(plan: plans.Plan) -> Plan:
         providers=list(plan.providers),
         monthly_nanousd=plan.monthly_nanousd,
         prorated=plan.prorated,
+        self_service=plan.self_service,
     )
 
 

@@ -1,4 +1,4 @@
-"""`keygauge accounts`: list, show, create, update, rename, disable, enable, delete."""
+"""`keygauge accounts`: list, show, create, update, rename, note, disable, enable, delete."""
 
 from __future__ import annotations
 
@@ -71,6 +71,16 @@ def _update(*, api: Api, output: Output, account: str, name: str | None, plan: s
 def _rename(*, api: Api, output: Output, account: str, name: str) -> None:
     """Rename an account."""
     _change(api, output, account, {"name": name})
+
+
+@verb(accounts, "note", examples=("keygauge accounts note Acme 'Asked for a higher limit by phone'",))
+@click.argument("account", metavar="ID|NAME")
+@click.argument("text")
+def _note(*, api: Api, output: Output, account: str, text: str) -> None:
+    """Add a support note, which the account's members can read; `keygauge audit list --event note` lists notes."""
+    found = find_account(api, account)
+    added = api.post("accounts", found["id"], "notes", body={"text": text})
+    output.item(added, (column("id"), time("at", "time"), column("actor")))
 
 
 @verb(accounts, "disable", examples=("keygauge accounts disable Acme",))

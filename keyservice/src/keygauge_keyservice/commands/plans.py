@@ -20,6 +20,7 @@ _COLUMNS = (
     usd("monthly_nanousd", "price per month"),
     Column("limits", lambda plan: write_limits(plan["limits"])),
     Column("prorated", lambda plan: "yes" if plan["prorated"] else "no"),
+    Column("self service", lambda plan: "yes" if plan["self_service"] else "no"),
     column("providers"),
     time("created_at"),
 )
@@ -67,11 +68,21 @@ def _show(*, api: Api, output: Output, plan: str) -> None:
 @limit_options
 @click.option("--price", type=Money(), help="Price per month in addition to usage, e.g. '$20'.")
 @click.option("--prorate", is_flag=True, help="Bill by the day instead of the month-end plan in full.")
+@click.option("--self-service", is_flag=True, help="Let owners choose this plan in the portal; needs --prorate.")
 def _create(
-    *, api: Api, output: Output, plan: str, name: str | None, limits: Sequence[str], price: int | None, prorate: bool
+    *,
+    api: Api,
+    output: Output,
+    plan: str,
+    name: str | None,
+    limits: Sequence[str],
+    price: int | None,
+    prorate: bool,
+    self_service: bool,
 ) -> None:
     """Create a plan."""
-    body = {"id": plan, "name": name or plan, "limits": limit_documents(limits), "prorated": prorate}
+    body: Document = {"id": plan, "name": name or plan, "limits": limit_documents(limits)}
+    body |= {"prorated": prorate, "self_service": self_service}
     made = api.post("plans", body=body | ({} if price is None else {"monthly_nanousd": price}))
     output.item(made, _COLUMNS)
 
@@ -90,6 +101,7 @@ def _create(
 @click.option("--no-limits", is_flag=True, help="Remove all limits.")
 @click.option("--price", type=Money(), help="Price per month; past months keep theirs.")
 @click.option("--prorate/--no-prorate", default=None, help="Bill by the day, or the month-end plan in full.")
+@click.option("--self-service/--no-self-service", default=None, help="Whether owners can choose it in the portal.")
 @click.option(
     "--provider",
     "providers",
@@ -108,16 +120,19 @@ def _update(
     no_limits: bool,
     price: int | None,
     prorate: bool | None,
+    self_service: bool | None,
     providers: Sequence[str],
     no_providers: bool,
 ) -> None:
     """Change a plan, at once for all of its accounts. New limits replace all old ones."""
-    body: Document = {"name": name, "monthly_nanousd": price, "prorated": prorate}
+    body: Document = {"name": name, "monthly_nanousd": price, "prorated": prorate, "self_service": self_service}
     if limits or no_limits:
         body["limits"] = limit_documents(limits)
     if providers or no_providers:
         body["providers"] = list(providers)
     body = {field: value for field, value in body.items() if value is not None}
     if not body:
-        raise click.UsageError("Choose what to change: --name, --limit, --price, --prorate or --provider.")
+        raise click.UsageError(
+            "Choose what to change: --name, --limit, --price, --prorate, --self-service or --provider."
+        )
     output.item(api.patch("plans", find_plan(api, plan)["id"], body=body), _COLUMNS)

@@ -308,6 +308,7 @@ def _context() -> dict[str, object]:
     theme = cookies.read("keygauge_theme")
     return {
         "api_url": services().settings.api_url,
+        "contact_url": services().settings.contact_url,
         "asset": assets.address,
         "language": reader.language(languages.names()).replace("_", "-"),
         "me": auth.signed_in(),

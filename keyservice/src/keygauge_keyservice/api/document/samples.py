@@ -22,6 +22,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "setPlanPrice": {"monthly_nanousd": 49_000_000_000},
     "createAccount": {"name": "Acme", "plan": "pro"},
     "changeAccount": {"status": "active"},
+    "addNote": {"text": "Asked for a higher limit by phone"},
     "createKey": {"name": "checkout, production", "models": ["gpt-4o-mini"], "rotate_every_days": 90},
     "changeKey": {"status": "disabled"},
     "replaceKeyLimits": {"limits": [_OF_KEY]},
@@ -48,7 +49,7 @@ QUERIES: dict[str, dict[str, str]] = {
 # Operations that need an idempotency key, as a repetition would create a second object.
 ONCE = frozenset(
     (
-        *("createAccount", "createKey", "createPlan", "createNotification", "createToken", "inviteMember"),
+        *("addNote", "createAccount", "createKey", "createPlan", "createNotification", "createToken", "inviteMember"),
         *("setPrice", "testNotification"),
     )
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, render_template, request
 
 from keygauge.pricing.rates import Rates
-from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.accounts import accounts, plan_choice, plans
 from keygauge_keyservice.billing import billing, focus, forecast, invoice_export
 from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.database import Connection
@@ -40,6 +40,8 @@ def show() -> str:
             plan=plans.require(connection, account.plan_id),
             plan_names={plan.id: plan.name for plan in plans.list_plans(connection)},
             monthly_nanousd=billing.find_plan_price(connection, account.plan_id),
+            offered=plan_choice.offered(connection, account),
+            notice=gettext("Plan changed.") if request.args.get("notice") == "plan" else None,
             describe=limit_text.describe,
             statement=statement,
             invoices=billing.list_invoices(connection, account_id),

@@ -8,8 +8,9 @@ from typing import Literal, get_args
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import accounts, invitations, members, plans, sessions
+from keygauge_keyservice.accounts import accounts, invitations, members, notes, plans, sessions
 from keygauge_keyservice.accounts.account_terms import NewAccount
+from keygauge_keyservice.accounts.notes import NewNote
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit
@@ -25,7 +26,6 @@ blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 _PAGE = 50
 _NOTES = 10
 _INVOICES = 12
-_NOTE_LENGTH_MAX = 2000
 _NOTICES = {
     "plan": mark("Plan changed."),
     "status": mark("Status changed."),
@@ -88,7 +88,7 @@ def read(account_id: str) -> str:
             page=_PAGE,
             notice=each(_NOTICES).get(request.args.get("notice", "")),
             roles=each(members.ROLE_NAMES),
-            note_length_max=_NOTE_LENGTH_MAX,
+            note_length_max=notes.LENGTH_MAX,
         )
 
 
@@ -122,19 +122,11 @@ def set_status(account_id: str) -> Response:
 @blueprint.post("/accounts/<account_id>/notes")
 def add_note(account_id: str) -> Response:
     """Add a support note to the account's audit log."""
-    text = request.form.get("text", "").strip()
-    if not 1 <= len(text) <= _NOTE_LENGTH_MAX or "\0" in text:
-        raise Problem(422, "bad_note", gettext("Enter 1 to %(most)s characters.", most=_NOTE_LENGTH_MAX))
+    note, _ = attempt(NewNote, {"text": request.form.get("text", "")})
+    if note is None:
+        raise Problem(422, "bad_note", gettext("Enter 1 to %(most)s characters.", most=notes.LENGTH_MAX))
     with services().connection() as connection:
-        accounts.require(connection, account_id)
-        audit.append(
-            connection,
-            account_id=account_id,
-            actor=auth.current_member().email,
-            action="note.add",
-            subject=account_id,
-            after={"text": text},
-        )
+        notes.add(connection, account_id, note, actor=auth.current_member().email)
     return _back(account_id, "note")
 
 
