@@ -115,8 +115,8 @@ def full(connection, make_customer, record, settings):
     now = datetime.now(UTC)
     billing.set_plan_price(connection, "pro", 49 * 10**9, actor="丁")
     connection.execute("DELETE FROM plan_price_before")
-    plans.create(connection, plan_id="vip", name="辛", limits=[], actor="丁")
-    for plan_id in ("pro", "vip"):
+    plans.create(connection, plan_id="9", name="辛", limits=[], actor="丁")
+    for plan_id in ("pro", "9"):
         plans.set_terms(connection, plan_id, prorated=True, self_service=True, actor="丁")
     connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
     connection.execute("UPDATE key SET name = '己', created_by = '丁', rotate_every_days = 1")
@@ -197,7 +197,7 @@ OF_ACCOUNT = (
     *("/members?notice=removed", "/tokens?notice=revoked", "/notifications?notice=tested", "/keys/{key}?notice=active"),
     *("/keys?notice=active&count=2", "/keys?notice=active&key={key}", "/members/{member}/remove", "/live"),
     *("/nothing", "/keys/0", "/calls/0", "/audit?before=x", "/calls?status=0", "/billing/invoices/2020-01"),
-    *("/billing/plan/0", "/billing/plan/vip"),
+    *("/billing/plan/0", "/billing/plan/9"),
     *("/billing/invoices/2026-05", "/usage?key=0", "/calls?from=2026-05-19&to=2026-05-21&status=4xx"),
     *("/usage.csv?table=0", "/usage?range=today", "/calls?range=24h", "/calls?range=24h&live=1", "/usage?x=%00"),
 )
@@ -241,7 +241,7 @@ FORMS = (  # path, fields, page with the form
     ("/keys/selected", {"action": "deleted", "key": "{key}"}, "/keys"),
     ("/members", {"email": "0", "role": "owner"}, "/members"),
     ("/billing/plan/0", {}, "/keys"),
-    ("/billing/plan/vip", {}, "/billing/plan/vip"),
+    ("/billing/plan/9", {}, "/billing/plan/9"),
     ("/billing/plan/pro", {}, "/keys"),
     ("/members", {"email": "{email}", "role": "owner"}, "/members"),
     ("/members", {"email": "3@1.example", "role": "viewer"}, "/members"),
