@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session", params=AT_HAND)
 def program(request):
-    """Find a program, or skip the test; in CI its absence is a failure. Those of Prometheus come in each version."""
+    """Return the path of a program, or skip the test (fail in CI) if missing; Prometheus' programs in each version."""
 
     def find(name):
         return PROGRAMS[request.param](name) if name in {"prometheus", "promtool"} else find_on_path(name)
@@ -23,11 +23,11 @@ def program(request):
 
 @pytest.fixture
 def run(program):
-    """Run a program to its end; what it prints is the message of a failure."""
+    """Run a program to its end; its output is the message of a failure."""
 
     def run(name, *arguments, cwd=None):
         command = [program(name), *map(str, arguments)]
-        environ = {"GOGC": "400"} | os.environ  # promtool spends a quarter of its time on garbage otherwise
+        environ = {"GOGC": "400"} | os.environ  # otherwise promtool spends a quarter of its time on garbage collection
         result = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=300, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
@@ -41,6 +41,6 @@ def root():
 
 
 def pytest_generate_tests(metafunc):
-    """Run a test that asks for `page` with every dashboard."""
+    """Parametrize tests with an argument `page` with every dashboard."""
     if "page" in metafunc.fixturenames:
         metafunc.parametrize("page", pages(Thresholds()), ids=lambda page: page.uid)

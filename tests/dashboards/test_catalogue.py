@@ -5,7 +5,7 @@ from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
 
 
-def test_every_panel_and_every_alert_is_told_with_its_query():
+def test_every_panel_and_alert_is_listed_with_its_query():
     thresholds = Thresholds()
     text = catalogue(thresholds)
     for page in pages(thresholds):
@@ -18,7 +18,7 @@ def test_every_panel_and_every_alert_is_told_with_its_query():
         assert f"../operate/runbook.md#{alert.name.lower()})" in text
 
 
-def test_tables_hold_however_a_condition_is_written():
+def test_pipes_in_conditions_do_not_break_tables():
     rows = [line for line in catalogue(Thresholds()).splitlines() if line.startswith("| [")]
     assert rows
     assert {row.replace("\\|", "").count("|") for row in rows} == {5}

@@ -29,7 +29,7 @@ def test_check_fails_when_a_file_was_edited(run, tmp_path):
     assert run("check", "--folder", tmp_path) == 1
 
 
-def test_own_thresholds_go_into_rules_and_dashboards(run, tmp_path):
+def test_custom_thresholds_apply_to_rules_and_dashboards(run, tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text("limited_requests: 77\nquota_levels: [0.6, 1.0]\n")
     run("build", "--folder", tmp_path, "--thresholds", own)
@@ -41,7 +41,7 @@ def test_own_thresholds_go_into_rules_and_dashboards(run, tmp_path):
     assert run("check", "--folder", tmp_path) == 1
 
 
-def test_own_burns_replace_the_ones_given(run, tmp_path):
+def test_custom_burns_replace_the_defaults(run, tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text("burns: [{severity: page, short: 10m, long: 2h, factor: 7, hold: 5m}]")
     run("build", "--folder", tmp_path, "--thresholds", own)
@@ -52,7 +52,7 @@ def test_own_burns_replace_the_ones_given(run, tmp_path):
     assert "ratio_rate3d" not in page
 
 
-def test_alerts_link_to_a_runbook_of_ones_own(run, tmp_path):
+def test_alerts_link_to_a_custom_runbook(run, tmp_path):
     run("build", "--folder", tmp_path, "--runbook", "https://wiki.example/keygauge")
     for path in ("prometheus/keygauge.rules.yaml", "grafana/provisioning/alerting/keygauge.yaml"):
         links = re.findall("runbook_url: (.+)#", (tmp_path / "dashboards/generated" / path).read_text())
@@ -83,19 +83,19 @@ def test_alerts_link_to_a_runbook_of_ones_own(run, tmp_path):
         "burns: [{severity: page, short: 5m, long: 1h, factor: 0, hold: 1m}]",
     ],
 )
-def test_wrong_thresholds_are_refused(run, tmp_path, text):
+def test_invalid_thresholds_are_refused(run, tmp_path, text):
     own = tmp_path / "own.yaml"
     own.write_text(text)
     with pytest.raises(CommandError, match="thresholds: "):
         run("build", "--folder", tmp_path, "--thresholds", own)
 
 
-def test_thresholds_that_are_not_there_are_named(run, tmp_path):
+def test_missing_thresholds_file_is_named(run, tmp_path):
     with pytest.raises(CommandError, match=r"no\.yaml cannot be read"):
         run("build", "--folder", tmp_path, "--thresholds", tmp_path / "no.yaml")
 
 
-def test_alerts_lead_to_ones_own_grafana_and_have_ones_own_label(run, tmp_path):
+def test_alerts_link_to_a_custom_grafana_and_have_a_custom_owner(run, tmp_path):
     run("build", "--folder", tmp_path, "--grafana", "https://grafana.example/", "--owner", "platform")
     rules = (tmp_path / "dashboards/generated/prometheus/keygauge.rules.yaml").read_text()
     assert "dashboard_url: https://grafana.example/d/keygauge-key?" in rules
@@ -103,6 +103,6 @@ def test_alerts_lead_to_ones_own_grafana_and_have_ones_own_label(run, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--runbook", "--grafana"])
-def test_address_that_is_not_whole_is_refused(run, tmp_path, option):
+def test_incomplete_url_is_refused(run, tmp_path, option):
     with pytest.raises(CommandError, match="use an address in full"):
         run("build", "--folder", tmp_path, option, "docs/runbook.md")

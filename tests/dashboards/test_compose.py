@@ -1,4 +1,4 @@
-"""compose.yaml against the Compose specification, and the promises it makes."""
+"""compose.yaml: it conforms to the Compose specification, and starts a complete and secure stack."""
 
 import importlib
 import json
@@ -48,19 +48,19 @@ def env(root):
     return dict(line.split("=", 1) for line in printed.splitlines())
 
 
-def test_specification_allows_it(compose):
-    import jsonschema  # noqa: PLC0415 - seconds, in every worker
+def test_it_conforms_to_the_compose_specification(compose):
+    import jsonschema  # noqa: PLC0415 - takes seconds to import in every worker
 
     schema = resources.files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
     jsonschema.validate(compose, json.loads(schema.read_text()))
 
 
-def test_every_part_is_there(services):
+def test_every_service_is_defined(services):
     parts = {"postgres", "keyservice", "demo", "traffic", "collector", "prometheus", "alertmanager", "grafana"}
     assert parts <= set(services)
 
 
-def test_every_mounted_file_is_there_and_read_only(services, compose, root):
+def test_mounted_files_exist_and_are_read_only(services, compose, root):
     for service in services.values():
         for volume in service.get("volumes", []):
             source, _, *mode = volume.split(":")
@@ -71,12 +71,12 @@ def test_every_mounted_file_is_there_and_read_only(services, compose, root):
                 assert source in compose["volumes"]
 
 
-def test_what_runs_on_has_a_health_check(services):
+def test_long_running_services_have_a_health_check(services):
     for name, service in services.items():
         assert ("healthcheck" in service) is (service["restart"] != "no"), name
 
 
-def test_dependencies_exist_and_can_be_met(services):
+def test_dependencies_exist_and_can_be_satisfied(services):
     for service in services.values():
         for name, condition in service.get("depends_on", {}).items():
             ends = services[name]["restart"] == "no"
@@ -91,11 +91,11 @@ def test_images_are_pinned_by_digest(services, root):
     assert [
         image for image in images if not re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}", image)
     ] == []
-    assert len({image.partition("@")[0] for image in images}) == len(set(images))  # one digest each
+    assert len({image.partition("@")[0] for image in images}) == len(set(images))  # one digest per image
 
 
 def locked(root, name):
-    """Return the versions that an image installs, by name; each line must have its hashes."""
+    """Return the versions that an image installs, by name; each line must have hashes."""
     text = (root / f"locked/{name}.txt").read_text().replace("\\\n", "")
     for line in text.splitlines():
         assert re.fullmatch(r"[\w.-]+==\S+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+", line), line[:80]
@@ -122,7 +122,7 @@ def test_images_install_the_tested_versions_by_hash(root, name):
         ),
     ],
 )
-def test_images_install_all_that_their_distributions_need(root, name, distributions):
+def test_images_install_all_requirements_of_their_distributions(root, name, distributions):
     needed, waiting = set(), [Requirement(text) for text in distributions]
     while waiting:
         one = waiting.pop()
@@ -139,7 +139,7 @@ def test_images_install_all_that_their_distributions_need(root, name, distributi
     assert {one[0] for one in needed} - own <= set(locked(root, name))
 
 
-def test_collector_in_the_image_is_the_one_that_tests_run(root):
+def test_collector_image_has_the_version_that_tests_run(root):
     builder = yaml.safe_load((root / "collector/builder.yaml").read_text())
     assert f"collector-contrib:{builder['dist']['version']}@" in (root / "collector/Dockerfile").read_text()
 
@@ -156,7 +156,7 @@ def test_there_are_no_default_secrets(text, env):
     assert all(rest.startswith(":?") and "make env" in rest for _, rest in asked)
 
 
-def test_new_secrets_are_long_and_all_different(env, root):
+def test_new_secrets_are_long_and_different(env, root):
     assert len({value.removeprefix("1:") for value in env.values()}) == len(env)
     assert all(re.fullmatch(r"(1:)?[0-9a-f]{64}", value) for value in env.values())
     assert Peppers.parse(env["KEYGAUGE_PEPPER"])
@@ -171,16 +171,16 @@ def test_grafana_finds_its_files(services, root):
     assert (root / mounts["/etc/grafana/provisioning"] / "datasources/keygauge.yaml").is_file()
 
 
-def test_grafana_writes_any_name_into_queries(services):
-    """Without it, a double quote in a picked name ends the name in PromQL."""
+def test_grafana_escapes_names_in_queries(services):
+    """Without the feature toggle, a double quote in a selected name ends the string in PromQL."""
     assert services["grafana"]["environment"]["GF_FEATURE_TOGGLES_ENABLE"] == "prometheusSpecialCharsInLabelValues"
 
 
-def test_grafana_lets_strangers_look_only(services):
+def test_anonymous_grafana_users_are_viewers(services):
     assert services["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
-def test_addresses_are_those_of_services(services, root):
+def test_addresses_refer_to_services(services, root):
     configuration = yaml.safe_load((root / "collector/prometheus.yaml").read_text())
     jobs = configuration["scrape_configs"] + configuration["alerting"]["alertmanagers"]
     targets = [target for job in jobs for config in job["static_configs"] for target in config["targets"]]
@@ -191,7 +191,7 @@ def test_addresses_are_those_of_services(services, root):
     assert hosts - {"127.0.0.1"} <= set(services)
 
 
-def test_images_hold_every_path_they_copy(root):
+def test_copied_paths_exist(root):
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (root / "Dockerfile").read_text(), re.MULTILINE)
     ignored = (root / ".dockerignore").read_text().splitlines()
     for path in " ".join(copied).split():
@@ -199,13 +199,13 @@ def test_images_hold_every_path_they_copy(root):
         assert f"!{path}" in ignored
 
 
-def test_images_run_as_nobody_in_particular(root):
+def test_images_run_as_an_unprivileged_user(root):
     stages = (root / "Dockerfile").read_text().split("\nFROM ")
     assert "USER 10001" in next(stage for stage in stages if stage.splitlines()[0].endswith(" AS run"))
     assert all(stage.startswith("run AS ") for stage in stages if "\nCMD" in stage)
 
 
-def test_commands_are_those_of_the_program(services, root):
+def test_commands_exist(services, root):
     start = json.loads(re.search(r'^CMD (\["keygauge".*\])$', (root / "Dockerfile").read_text(), re.MULTILINE)[1])
     for command in (start, services["migrate"]["command"]):
         shown = subprocess.run(
@@ -217,7 +217,7 @@ def test_commands_are_those_of_the_program(services, root):
 @pytest.mark.parametrize(
     ("service", "name"), [("prometheus", "prometheus"), ("alertmanager", "prometheus-alertmanager")]
 )
-def test_programs_know_the_options_they_are_started_with(services, service, name, program):
+def test_programs_accept_their_options(services, service, name, program):
     path = program(name)
     shown = subprocess.run([path, "--help"], capture_output=True, text=True, check=False)
     options = [option.split("=")[0] for option in services[service]["command"]]
@@ -225,7 +225,7 @@ def test_programs_know_the_options_they_are_started_with(services, service, name
     assert all(option in shown.stdout + shown.stderr for option in options)
 
 
-def test_traffic_is_a_program_of_the_demo_and_has_what_it_asks_for(services, root, env):
+def test_traffic_runs_a_demo_program_with_its_settings(services, root, env):
     traffic = services["traffic"]
     scripts = tomllib.loads((root / "demo/pyproject.toml").read_text())["project"]["scripts"]
     module, function = scripts[traffic["command"][0]].split(":")
@@ -240,12 +240,12 @@ def test_traffic_is_a_program_of_the_demo_and_has_what_it_asks_for(services, roo
     assert f"{settings.state / 'seed.json'}" in traffic["healthcheck"]["test"]
 
 
-def test_demo_app_of_the_image_can_be_made(root):
+def test_demo_app_of_the_image_can_be_created(root):
     module, factory = re.search(r'"--factory", "([\w.]+):(\w+)"', (root / "Dockerfile").read_text()).groups()
     assert callable(getattr(importlib.import_module(module), factory))
 
 
-def test_prometheus_has_the_token_that_the_key_service_asks_for(services, compose, root):
+def test_prometheus_has_the_token_that_the_key_service_requires(services, compose, root):
     jobs = yaml.safe_load((root / "collector/prometheus.yaml").read_text())["scrape_configs"]
     files = [job["authorization"]["credentials_file"] for job in jobs if "authorization" in job]
     assert files == [f"/run/secrets/{name}" for name in services["prometheus"]["secrets"]]
@@ -255,11 +255,11 @@ def test_prometheus_has_the_token_that_the_key_service_asks_for(services, compos
 
 @pytest.fixture
 def grafana_address(postgresql, connection, database_url, run, root, monkeypatch):
-    """Where Grafana signs in once its role's script has run."""
+    """The database address of Grafana's role, after its script has run."""
     monkeypatch.setenv("KEYGAUGE_GRAFANA_DATABASE_PASSWORD", "it's a test")
     script = f"--file={root / 'collector/grafana_role.sql'}"
     with psycopg.connect(postgresql.get_uri(), autocommit=True) as turns:
-        turns.execute("SELECT pg_advisory_lock(1)")  # the role is the whole server's, which other workers use too
+        turns.execute("SELECT pg_advisory_lock(1)")  # roles are per server, which other workers use too
         try:
             run("psql", database_url, "--no-psqlrc", "--set=ON_ERROR_STOP=1", script)
             yield psycopg.conninfo.make_conninfo(database_url, user="keygauge_grafana", password="it's a test")
@@ -286,8 +286,8 @@ def test_role_script_lets_grafana_sign_in(grafana_address):
         "SET temp_file_limit = -1",
     ],
 )
-def test_role_script_takes_from_grafana_what_postgresql_allows_everybody(grafana_address, statement):
-    """Whoever may look at a dashboard may send any statement, and the first may lift what is only a default."""
+def test_role_script_revokes_public_privileges_from_grafana(grafana_address, statement):
+    """Dashboard viewers can send any statement, including one that lifts a setting that is only a default."""
     with psycopg.connect(grafana_address, autocommit=True) as grafana:
         grafana.execute("SET default_transaction_read_only = off")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -296,9 +296,9 @@ def test_role_script_takes_from_grafana_what_postgresql_allows_everybody(grafana
 
 @pytest.fixture
 def role_address(postgresql, empty_database_url, run, root, monkeypatch):
-    """Where the key service of the containers connects, on a server whose data is new."""
+    """The database address of the containers' key service, on a new server."""
     monkeypatch.setenv("KEYGAUGE_DATABASE_PASSWORD", "it's a test")
-    name = f"keygauge_{uuid.uuid4().hex[:8]}"  # roles are the whole server's, which other tests use too
+    name = f"keygauge_{uuid.uuid4().hex[:8]}"  # roles are per server, which other tests use too
     script = (root / "collector/database_role.sql").read_text()
     file = Path(tempfile.mkstemp(suffix=".sql")[1])
     file.write_text(re.sub(r"\bkeygauge\b(?!_)", name, script))
@@ -312,7 +312,7 @@ def role_address(postgresql, empty_database_url, run, root, monkeypatch):
 
 
 def drop_role(connection, role):
-    """Drop a role, unless other tests gave it rights in databases of their own meanwhile."""
+    """Drop a role, unless other tests have given it privileges in their databases meanwhile."""
     connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
     with suppress(psycopg.errors.DependentObjectsStillExist):
         connection.execute(sql.SQL("DROP ROLE {}").format(role))
@@ -332,7 +332,7 @@ def test_the_key_service_needs_no_superuser(role_address):
 
 @pytest.fixture
 def other_role(connection):
-    """A role that is there before Grafana's script runs."""
+    """A role that exists before Grafana's script runs."""
     role = sql.Identifier(f"other_{uuid.uuid4().hex}")
     connection.execute(sql.SQL("CREATE ROLE {}").format(role))
     yield role
@@ -340,7 +340,7 @@ def other_role(connection):
 
 
 @pytest.mark.usefixtures("other_role", "grafana_address")
-def test_role_script_takes_nothing_from_other_roles(connection, other_role):
+def test_role_script_revokes_nothing_from_other_roles(connection, other_role):
     with connection.transaction():
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(other_role))
         connection.execute("SELECT pg_advisory_xact_lock(1)")

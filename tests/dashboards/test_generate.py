@@ -33,11 +33,11 @@ def test_generation_is_the_same_in_every_process():
     assert len(outputs) == 1
 
 
-def test_committed_files_are_what_is_generated(root, files):
+def test_committed_files_are_up_to_date(root, files):
     assert stale(root, files) == [], "run `make dashboards` and commit"
 
 
-def test_build_writes_what_is_missing_and_changed_and_deletes_what_is_no_more(tmp_path, files):
+def test_build_writes_missing_and_changed_files_and_deletes_obsolete_ones(tmp_path, files):
     assert write(tmp_path, files) == sorted(files)
     assert write(tmp_path, files) == []
     changed, gone = min(files), GENERATED / "grafana/dashboards/keygauge-gone.json"
@@ -48,6 +48,6 @@ def test_build_writes_what_is_missing_and_changed_and_deletes_what_is_no_more(tm
     assert stale(tmp_path, files) == []
 
 
-def test_generated_files_name_no_machine(files):
+def test_generated_files_contain_no_home_directory(files):
     for text in files.values():
         assert str(Path.home()) not in text

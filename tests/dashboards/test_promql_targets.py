@@ -1,4 +1,4 @@
-"""Every PromQL query of every dashboard is executed by a real Prometheus, on series made from the metric registry."""
+"""Every PromQL query of every dashboard runs on a real Prometheus, with series built from the metric registry."""
 
 import itertools
 import json
@@ -50,8 +50,8 @@ VALUES = {
     metrics.OUTCOME: ("admitted", "limited", "revoked"),
     metrics.STATUS_CLASS: ("2xx", "4xx", "5xx"),
 }
-_LEVELS = {service_metrics.KEY_INFO: (1, 0), service_metrics.LIMIT_USED: (60, 0.3)}  # at first, and growth a step
-KEYS = (  # the key service's labels, which belong together
+_LEVELS = {service_metrics.KEY_INFO: (1, 0), service_metrics.LIMIT_USED: (60, 0.3)}  # initial value, growth per step
+KEYS = (  # the key service's labels, which must be consistent
     {"id": "k1", "key": "k1", "name": "prod", "account": "a1", "account_name": "Ada"},
     {"id": "k2", "key": "k2", "name": 'the "new"', "account": "a2", "account_name": 'Bob "B" Byte'},
 )
@@ -68,7 +68,7 @@ GONE_S = 1200
 
 @pytest.fixture(scope="module")
 def prometheus(program, tmp_path_factory):
-    """Run Prometheus on an hour of made-up series; return a function that asks its API."""
+    """Run Prometheus on an hour of synthetic series; return a function that calls its API."""
     folder = tmp_path_factory.mktemp("prometheus")
     now = int(time.time())
     (folder / "samples.txt").write_text("\n".join(_samples(now)) + "\n# EOF\n")
@@ -114,8 +114,8 @@ def test_target_returns_data(prometheus, target, variables):
         assert names <= set(one["metric"]), "the legend asks for a label that the answer lacks"
 
 
-def test_link_leads_to_what_was_clicked(prometheus):
-    """What it picks is what the variable of the other page offers."""
+def test_links_select_the_clicked_item(prometheus):
+    """The selected value is one that the variable of the other page offers."""
     offered = {
         "key": {"k1", "k2", "anonymous"},
         "account": {"a1", "a2"},
@@ -140,7 +140,7 @@ def test_link_leads_to_what_was_clicked(prometheus):
     assert len(followed) > 35
 
 
-def test_alert_leads_to_the_dashboard_about_its_subject(prometheus):
+def test_firing_alerts_link_to_the_dashboard_about_their_subject(prometheus):
     view = next(view for view in pages(Thresholds())[0].views() if view.title == "Firing alerts")
     (one,) = prometheus(_fill(view.targets[0].expression, EVERY), instant=True)
     url, click = next(_clicks(view, view.targets[0], one["metric"]))
@@ -149,12 +149,12 @@ def test_alert_leads_to_the_dashboard_about_its_subject(prometheus):
 
 
 def _clicks(view, target, labels):
-    """Give each link with the line, bar or cell that it is on."""
+    """Yield each link with its line, bar or cell."""
     name = re.sub(r"\{\{(\w+)\}\}", lambda found: labels[found[1]], target.legend)
     for link in view.defaults.get("links", ()):
         yield link["url"], Click(name, labels=labels)
     aside = {"account_id": labels.get("account", ""), "key_id": labels.get("key", "")}
-    row = {"endpoint": labels.get(label(metrics.ROUTE)), **labels, **aside}  # a matrix begins with the endpoint
+    row = {"endpoint": labels.get(label(metrics.ROUTE)), **labels, **aside}  # a matrix starts with the endpoint
     for override in view.overrides:
         links = [link for one in override["properties"] if one["id"] == "links" for link in one["value"]]
         for link in links:
@@ -164,16 +164,16 @@ def _clicks(view, target, labels):
                 yield link["url"], by_status
 
 
-def test_keys_to_pick_have_names_and_include_deleted_ones_and_calls_without_a_key(prometheus):
+def test_key_choices_have_names_and_include_deleted_keys_and_calls_without_a_key(prometheus):
     living = {("k1", "prod"), ("k2", 'the "new"')}
     assert _choices(prometheus, "key", EVERY) == living | {("k3", "old"), ("anonymous", "anonymous")}
 
 
-def test_keys_to_pick_are_those_of_the_picked_account(prometheus):
+def test_key_choices_are_those_of_the_selected_account(prometheus):
     assert _choices(prometheus, "key", ONE) == {("k1", "prod")}
 
 
-def test_accounts_to_pick_have_names(prometheus):
+def test_account_choices_have_names(prometheus):
     assert _choices(prometheus, "account", EVERY) == {("a1", "Ada"), ("a2", 'Bob "B" Byte')}
 
 
@@ -241,7 +241,7 @@ def _variable(name):
 
 
 def _choices(prometheus, name, variables):
-    """Read values and texts as Grafana does: a regular expression over lines of text."""
+    """Extract values and texts like Grafana: with a regular expression over lines of text."""
     variable = _variable(name)
     query = re.fullmatch(r"query_result\((.+)\)", variable["query"]["query"])[1]
     pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))

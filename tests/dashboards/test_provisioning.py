@@ -15,7 +15,7 @@ def groups():
     return {one["name"]: one for one in yaml.safe_load(provisioning.rules(Thresholds(), LINKS))["groups"]}
 
 
-def test_every_alert_and_every_record_is_a_rule_once(groups):
+def test_every_alert_and_record_is_exactly_one_rule(groups):
     thresholds = Thresholds()
     told = [rule["alert"] for rule in groups["keygauge-alerts"]["rules"]]
     assert told == [alert.name for alert in alerts(thresholds)]
@@ -23,7 +23,7 @@ def test_every_alert_and_every_record_is_a_rule_once(groups):
     assert sorted(recorded) == sorted(record.name for record in records(thresholds))
 
 
-def test_alerts_lead_to_ones_own_grafana_and_runbook_and_are_routed_by_owner(groups):
+def test_alerts_link_to_a_custom_grafana_and_runbook_and_have_an_owner_label(groups):
     for rule in groups["keygauge-alerts"]["rules"]:
         assert rule["labels"]["owner"] == "platform"
         assert rule["labels"]["source"] == "keygauge"
@@ -33,7 +33,7 @@ def test_alerts_lead_to_ones_own_grafana_and_runbook_and_are_routed_by_owner(gro
         assert all(rule["annotations"].values())
 
 
-def test_rules_of_the_ledger_fire_for_every_row_and_for_none_without():
+def test_ledger_rules_match_the_alerts_and_are_ok_without_rows():
     (group,) = yaml.safe_load(provisioning.ledger_rules(LINKS))["groups"]
     assert [rule["title"] for rule in group["rules"]] == [alert.name for alert in ledger_alerts()]
     assert len({rule["uid"] for rule in group["rules"]}) == len(group["rules"])
@@ -42,7 +42,7 @@ def test_rules_of_the_ledger_fire_for_every_row_and_for_none_without():
         assert "$" not in rule["labels"]["severity"]
 
 
-def test_data_sources_have_the_uids_that_rules_name_and_no_password():
+def test_data_sources_have_the_uids_used_in_rules_and_no_password():
     text = provisioning.data_sources()
     prometheus, postgresql = yaml.safe_load(text)["datasources"]
     assert postgresql["uid"] == provisioning.DATA_SOURCE

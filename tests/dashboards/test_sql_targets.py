@@ -1,4 +1,4 @@
-"""Every SQL query of every dashboard is executed by a real PostgreSQL, as Grafana's role, on rows of everything."""
+"""Every SQL query of every dashboard runs on a real PostgreSQL, as Grafana's role, with rows in every table."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -73,7 +73,7 @@ NEW_ADDRESS = {
 
 @pytest.fixture
 def grafana(connection):
-    """A connection as Grafana's role, to a database with a row of everything."""
+    """A connection as Grafana's role, to a database with rows in every table."""
     _plant(connection, {})
     return connection
 
@@ -95,7 +95,7 @@ def _plant(connection, names):
     columns = sql.SQL(", ").join(map(sql.Identifier, event))
     values = sql.SQL(", ").join(map(sql.Literal, event.values()))
     connection.execute(sql.SQL("INSERT INTO event (time, {}) VALUES (now(), {})").format(columns, values))
-    connection.execute(  # from an address that the key never had
+    connection.execute(  # from an address not used with this key before
         sql.SQL("INSERT INTO event (time, {}) VALUES (now(), {})").format(
             columns, sql.SQL(", ").join(map(sql.Literal, (event | NEW_ADDRESS).values()))
         )
@@ -161,12 +161,12 @@ def test_query_returns_rows(grafana, query, over_time, variables):
 
 
 @pytest.mark.parametrize("query", [parameter.values[0] for parameter in _queries()])
-def test_query_can_be_asked_before_there_is_a_key(grafana, query):
+def test_query_works_without_keys(grafana, query):
     grafana.execute(_fill(query, NONE))
 
 
 @pytest.mark.parametrize("query", [parameter.values[0] for parameter in _queries()])
-def test_query_has_a_name_and_reads_views_only(query):
+def test_query_has_a_name_and_only_reads_views(query):
     assert re.match(r"/\* [a-z]+\.[a-z_0-9]+ \*/\n", query)
     tables = re.findall(r"(?<!epoch )\b(?:FROM|JOIN)\s+(?!\(|LATERAL)([\w.]+)", query)
     assert tables
@@ -186,7 +186,7 @@ def _variables():
 
 
 @pytest.mark.parametrize("variable", _variables(), ids=lambda variable: variable["name"])
-def test_variable_has_the_names_of_the_ledger_that_are_picked(grafana, variable):
+def test_hidden_variable_has_the_selected_names_of_the_ledger(grafana, variable):
     names = [name for row in grafana.execute(_fill(variable["query"], EVERY)).fetchall() for name in row.values()]
     assert options(names, variable["regex"], EVERY) == tuple(names) != ()
     assert options(names, variable["regex"], ONE) == (ONE[variable["name"]][0],)
@@ -194,8 +194,8 @@ def test_variable_has_the_names_of_the_ledger_that_are_picked(grafana, variable)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_name_is_picked_like_any_other(connection, name):
-    """A name that ends the string or the query early, or that a pattern would take for something else."""
+def test_hostile_names_can_be_selected(connection, name):
+    """Such names could end the string or the query early, or be treated as a pattern."""
     picked = ONE | {"trace": "", "address": "", "endpoint": [name], "model": [name]}
     _plant(connection, {"route": name, "model": name})
     for variable in _variables():
@@ -210,7 +210,7 @@ def test_hostile_name_is_picked_like_any_other(connection, name):
         connection.execute(_fill(parameter.values[0], dict.fromkeys(picked, name) | {"before": "0"}))
 
 
-def test_range_has_all_of_the_quarter_of_an_hour_that_it_begins_in(connection):
+def test_range_includes_the_whole_first_quarter_hour(connection):
     _plant(connection, {})
     begin = datetime(2026, 11, 3, 10, 15, tzinfo=UTC)
     connection.execute("RESET ROLE")
@@ -226,7 +226,7 @@ def test_range_has_all_of_the_quarter_of_an_hour_that_it_begins_in(connection):
 
 
 @pytest.mark.parametrize("name", ["/v1", "/v1/a&b=c#d+e %41", "o'brien-7b"])
-def test_link_leads_to_what_was_clicked(connection, name):
+def test_links_select_the_clicked_item(connection, name):
     _plant(connection, {"route": name, "model": name})
     picked = EVERY | {"ledger_endpoint": All((name,)), "ledger_model": All((name,))}
     followed = {}
@@ -246,7 +246,7 @@ def test_link_leads_to_what_was_clicked(connection, name):
 
 
 def _clicks(view, rows):
-    """Give each link with what it may be clicked on: every line that is not zero, and each cell of its column."""
+    """Yield each link with its clickable items: every nonzero line, and each cell of its column."""
     lines = [
         (row.get("metric", name), row, value)
         for row in rows
@@ -259,7 +259,7 @@ def _clicks(view, rows):
         column = override["matcher"]["options"]
         links = [link for one in override["properties"] if one["id"] == "links" for link in one["value"]]
         for link in links:
-            # The trace of a call that was not traced leads to all.
+            # An empty trace links to all calls.
             yield from ((link["url"], Click(column, _raw(row[column]), row=row)) for row in rows if row.get(column))
 
 
@@ -268,7 +268,7 @@ def _raw(value):
 
 
 def _require_calls(connection, uid, given, name):
-    """Find the calls, or the key, that the address of a page is about."""
+    """Check that the calls, or the key, selected by a page's URL exist."""
     page = next(page for page in pages(Thresholds()) if page.uid == uid)
     kinds = {item["name"]: item for item in page.variables}
     assert set(given) <= set(kinds)
@@ -284,7 +284,7 @@ def _require_calls(connection, uid, given, name):
             assert connection.execute(_fill(view.targets[0].query, picked)).fetchall(), given
 
 
-def test_queries_of_the_runbook_can_be_executed(grafana, root):
+def test_runbook_queries_run(grafana, root):
     queries = re.findall(
         r'^\$ psql "\$KEYGAUGE_DATABASE_URL" -c "(.+)"$', (root / "docs/operate/runbook.md").read_text(), re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""The hand-written files of collector/: what reads them accepts them, and they agree with what is generated."""
+"""The hand-written files in collector/: their programs accept them, and they agree with the generated files."""
 
 import json
 import re
@@ -30,12 +30,12 @@ def test_prometheus_accepts_its_configuration_with_the_rules(run, root, tmp_path
     assert re.search(r"\d\d rules found", run("promtool", "check", "config", local))
 
 
-def test_intervals_are_those_that_grafana_and_the_rules_are_told(root):
+def test_intervals_match_grafana_and_the_rules(root):
     configuration = _load(root / "collector/prometheus.yaml")["global"]
     assert configuration == {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": EVALUATION_INTERVAL}
 
 
-def test_exemplars_lead_to_their_call(root):
+def test_exemplars_link_to_their_call(root):
     sources = _load(root / GENERATED / "grafana/provisioning/datasources/keygauge.yaml")["datasources"]
     [destination] = next(source for source in sources if source["type"] == "prometheus")["jsonData"][
         "exemplarTraceIdDestinations"
@@ -43,7 +43,7 @@ def test_exemplars_lead_to_their_call(root):
     uid, variable = re.fullmatch(r"/d/([\w-]+)\?.*&var-(\w+)=\$\$\{__value\.raw\}", destination["url"]).groups()
     page = next(page for page in pages(Thresholds()) if page.uid == uid)
     assert variable in {item["name"] for item in page.variables}
-    assert destination["name"] == "trace_id"  # as OpenTelemetry's exporters write it
+    assert destination["name"] == "trace_id"  # the name used by OpenTelemetry's exporters
 
 
 def test_alertmanager_accepts_its_configuration(run, root):
@@ -57,12 +57,12 @@ def test_alerts_reach_their_receiver(run, root, severity, receiver):
     run("amtool", "config", "routes", "test", configuration, f"--verify.receivers={receiver}", *labels)
 
 
-def test_alerts_of_others_reach_nobody_by_us(run, root):
+def test_foreign_alerts_are_not_routed(run, root):
     configuration = f"--config.file={root / 'collector/alertmanager.yaml'}"
     run("amtool", "config", "routes", "test", configuration, "--verify.receivers=nobody", "severity=page")
 
 
-def test_message_says_what_is_the_matter_and_what_to_do(run, root, tmp_path):
+def test_messages_state_the_problem_and_what_to_do(run, root, tmp_path):
     alerts = [
         {"status": "firing", "annotations": {"summary": f"{name} burns", "description": "much", "runbook_url": "r#x"}}
         for name in ("one", "two")
@@ -86,19 +86,19 @@ def test_message_says_what_is_the_matter_and_what_to_do(run, root, tmp_path):
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_collector_limits_memory_before_anything_else(root, name):
+def test_memory_limiter_is_the_first_processor(root, name):
     pipelines = _load(root / "collector" / name)["service"]["pipelines"]
     assert all(pipeline["processors"][0] == "memory_limiter" for pipeline in pipelines.values())
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_collector_batches_in_no_processor(root, name):
-    """The batch processor is deprecated: it loses what it holds when the collector stops."""
+def test_no_batch_processor_is_used(root, name):
+    """The batch processor is deprecated: it loses its data when the collector stops."""
     assert "batch" not in _load(root / "collector" / name)["processors"]
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_built_collector_has_every_part_that_is_configured(root, name):
+def test_built_collector_has_every_configured_component(root, name):
     modules = [part["gomod"] for kind in _builder(root) for part in kind]
     built = {module.split(" ")[0].rsplit("/", 1)[1] for module in modules}
     configuration = _load(root / "collector" / name)

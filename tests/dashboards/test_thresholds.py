@@ -3,7 +3,7 @@ from keygauge_keyservice.notices import detection
 from keygauge_keyservice.portal.pages import notifications
 
 
-def test_customers_are_told_at_the_levels_of_the_alerts(root):
+def test_customer_notices_have_the_same_levels_as_alerts(root):
     levels = Thresholds()
     percents = [round(100 * share) for share in levels.quota_levels]
     assert list(detection.THRESHOLDS) == percents[::-1]

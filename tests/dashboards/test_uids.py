@@ -5,7 +5,7 @@ from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
 
 
-def test_every_uid_is_that_of_one_dashboard_and_one_that_grafana_takes():
+def test_uids_belong_to_one_dashboard_each_and_are_valid_in_grafana():
     named = [value for name, value in vars(uids).items() if name.isupper()]
     assert sorted(named) == sorted(page.uid for page in pages(Thresholds()))
     assert all(re.fullmatch(r"[a-z-]{1,40}", uid) for uid in named)

@@ -18,9 +18,9 @@ def run(environ):
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_taken_port_is_told_with_the_way_out(environ):
+def test_port_in_use_is_reported_with_the_fix(environ):
     with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the port is held, but nobody listens there
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the port is bound, but nothing listens on it
         other.bind(("127.0.0.1", int(environ["DEMO_PORT_API"])))
         other.listen()
         result = run(environ)

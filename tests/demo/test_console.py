@@ -24,7 +24,7 @@ def test_lines_are_neither_wrapped_nor_read_as_markup(console, written):
     assert written.getvalue() == "[bold]key[/bold] " + "x" * 60 + "\n[red]no\n"
 
 
-def test_steps_and_items_say_what_was_done(console, written):
+def test_steps_and_tracked_items_are_shown(console, written):
     with console.step("Starting"):
         pass
     assert list(console.track("Writing", [1, 2])) == [1, 2]
@@ -32,7 +32,7 @@ def test_steps_and_items_say_what_was_done(console, written):
     assert [line.partition(" … ")[0] for line in lines] == ["Starting", "Writing"]
 
 
-def test_where_nothing_moves_a_line_is_written_now_and_then(console, written, monkeypatch):
+def test_without_a_terminal_a_line_is_written_now_and_then(console, written, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(console_module.time, "monotonic", lambda: now[0])
     counts = TrafficCounts()
@@ -47,6 +47,6 @@ def test_where_nothing_moves_a_line_is_written_now_and_then(console, written, mo
     ]
 
 
-def test_addresses_stand_under_each_other(console, written):
+def test_addresses_are_aligned(console, written):
     console.welcome([("portal", "http://a"), ("api", "http://b")])
     assert written.getvalue() == "\n  portal     http://a\n  api        http://b\n\n"

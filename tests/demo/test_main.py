@@ -18,7 +18,7 @@ main()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_it_ends_quietly_while_it_is_still_importing(name):
+def test_signals_during_import_end_it_quietly(name):
     script = INTERRUPTED_WHILE_IMPORTING.replace("{name}", name)
     demo = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert (demo.returncode, demo.stdout, demo.stderr) == (130, "Stopped before there was traffic.\n", "")

@@ -12,7 +12,7 @@ STACK = {
 }
 
 
-def test_the_stack_is_read_from_the_environment():
+def test_settings_are_read_from_the_environment():
     settings = Settings.from_environment(STACK | {"DEMO_STATE": "/x", "DEMO_SECONDS": "3"})
     assert (settings.service_url, settings.api_url) == ("http://keys.example", "http://api.example")
     assert (settings.state, settings.seconds, settings.database_url) == (Path("/x"), 3, None)
@@ -20,6 +20,6 @@ def test_the_stack_is_read_from_the_environment():
 
 
 @pytest.mark.parametrize("name", STACK)
-def test_what_is_not_set_is_named(name):
+def test_missing_settings_are_named(name):
     with pytest.raises(DemoError, match=f"{name} is not set"):
         Settings.from_environment(STACK | {name: ""})

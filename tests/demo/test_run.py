@@ -15,7 +15,7 @@ from keygauge_demo.traffic_counts import TrafficCounts
 
 @pytest.fixture
 def drive():
-    """`drive(*parts)` sends the traffic of nobody and returns how often the counts were shown."""
+    """`drive(*parts)` runs without any traffic and returns how often the counts were shown."""
 
     async def drive(*parts, interrupted=None, seconds=None):
         shown = []
@@ -27,7 +27,7 @@ def drive():
     return drive
 
 
-async def test_traffic_ends_after_its_time_or_when_told(drive):
+async def test_traffic_ends_after_its_time_or_on_interrupt(drive):
     told = Event()
     told.set()
     async with asyncio.timeout(100):
@@ -35,7 +35,7 @@ async def test_traffic_ends_after_its_time_or_when_told(drive):
         assert await drive(interrupted=told) == 0
 
 
-async def test_a_part_that_ends_before_its_time_ends_the_demo(drive, tmp_path):
+async def test_a_process_that_ends_early_ends_the_demo(drive, tmp_path):
     part = Process("part", ("-c", ""), log=tmp_path / "part.log", environ={})
     part._popen.wait(100)
     with pytest.raises(DemoError, match=r"the part ended: see .*part\.log"):
@@ -43,7 +43,7 @@ async def test_a_part_that_ends_before_its_time_ends_the_demo(drive, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_waited_for(number):
+def test_signals_set_the_event(number):
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         interrupted = run.listen()

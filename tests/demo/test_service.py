@@ -1,4 +1,4 @@
-"""The metered demo API: what it serves beside its routes."""
+"""The metered demo API: what it serves besides its routes."""
 
 import httpx2
 import pytest
@@ -27,7 +27,7 @@ async def guarded(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/healthz"])
-async def test_pages_for_visitors_need_no_key(guarded, path):
+async def test_open_paths_need_no_key(guarded, path):
     assert (await guarded.get(path)).status_code == 200
 
 
@@ -35,7 +35,7 @@ async def test_routes_need_a_key(guarded):
     assert (await guarded.get("/v1/models")).status_code == 401
 
 
-async def test_metrics_that_are_not_kept_are_told(client):
+async def test_disabled_metrics_are_reported(client):
     answer = await client.get("/metrics")
     assert answer.status_code == 503
     assert "KEYGAUGE_PROMETHEUS=1" in answer.text

@@ -1,4 +1,4 @@
-"""The demo's settings come from DEMO_*; a wrong one is named together with the way out."""
+"""The demo's settings come from DEMO_*; errors name the invalid setting and how to fix it."""
 
 from pathlib import Path
 
@@ -32,11 +32,11 @@ def test_environment_is_read():
         ("DEMO_SECONDS", "nan"),
     ],
 )
-def test_wrong_setting_is_named(name, value):
+def test_invalid_setting_is_named(name, value):
     with pytest.raises(DemoError, match=f"{name} is '{value}': use"):
         Settings.from_environment({name: value})
 
 
-def test_one_port_for_both_is_refused():
+def test_the_same_port_for_both_is_refused():
     with pytest.raises(DemoError, match="cannot share port 8080"):
         Settings.from_environment({"DEMO_PORT_API": "8080"})

@@ -1,4 +1,4 @@
-"""The balance of a run: three books, and what it takes for them to agree."""
+"""The balance of a run: the totals of clients, ledger and metrics, and when they agree."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -40,11 +40,11 @@ def counts():
     return counts
 
 
-def test_metrics_of_the_given_keys_are_counted():
+def test_only_metrics_of_the_given_keys_are_counted():
     assert read_metrics(EXPOSITION, key_ids=["a", "b"]) == Count(8, 50, 300_000_007)
 
 
-def test_books_that_agree_have_no_discrepancies(counts):
+def test_equal_totals_have_no_discrepancies(counts):
     result = balance(counts, ledger=Count(4, 50), metric=Count(4, 50))
     it = result.summary
     assert (it.sent, it.answered, it.admitted, it.limited) == (4, 4, 3, 1)
@@ -62,38 +62,38 @@ def test_books_that_agree_have_no_discrepancies(counts):
         (Count(4, 50, 7), Count(4, 50, 8), "metrics have the ledger's cost"),
     ],
 )
-def test_books_that_differ_are_told(counts, ledger, metric, claim):
+def test_different_totals_are_reported(counts, ledger, metric, claim):
     [discrepancy] = balance(counts, ledger=ledger, metric=metric).discrepancies
     assert claim in discrepancy
 
 
-def test_costs_are_not_compared_where_a_price_was_set_meanwhile(counts, connection):
+def test_costs_are_not_compared_if_a_price_was_set_meanwhile(counts, connection):
     assert balance(counts, ledger=Count(4, 50, None), metric=Count(4, 50, 8)).discrepancies == []
     own_prices.set_price(connection, model="m", tiers=[Rates(-1, *[1] * 6)], valid_from=datetime.now(UTC), actor="test")
     since = datetime.now(UTC) - timedelta(hours=1)
     assert summary.count_ledger(connection, key_ids=["a"], since=since).cost_nanousd is None
 
 
-def test_calls_without_an_answer_are_told(counts):
+def test_calls_without_an_answer_are_reported(counts):
     counts.sent += 1
     result = balance(counts, ledger=Count(4, 50), metric=Count(4, 50))
     assert result.discrepancies == ["every call was answered"]
 
 
-def test_calls_that_the_key_service_could_not_decide_are_told(counts):
+def test_calls_answered_with_503_are_reported(counts):
     counts.sent += 1
     counts.record(503)
     result = balance(counts, ledger=Count(5, 50), metric=Count(5, 50))
     assert result.discrepancies == ["each call of a good key was admitted or limited"]
 
 
-def test_key_that_a_visitor_disabled_is_no_discrepancy(counts):
+def test_calls_refused_because_a_visitor_disabled_the_key_are_no_discrepancy(counts):
     counts.sent += 1
     counts.record(401)
     assert balance(counts, ledger=Count(5, 50), metric=Count(5, 50)).discrepancies == []
 
 
-def test_ledger_is_not_awaited_for_ever(connection):
+def test_waiting_for_the_ledger_times_out(connection):
     since = datetime.now(UTC) - timedelta(hours=1)
     count = summary.await_ledger(connection, key_ids=["a"], since=since, requests=1, timeout_s=0)
     assert count == Count(0, 0)

@@ -1,4 +1,4 @@
-"""Live traffic against the API without its meter: every call is answered and counted."""
+"""Live traffic to the API without metering: every call is answered and counted."""
 
 import asyncio
 
@@ -52,10 +52,10 @@ async def test_malformed_calls_are_answered_with_400(api_url):
     assert counts.failed == counts.admitted == counts.sent
 
 
-async def test_calls_that_nobody_answers_are_sent_only():
+async def test_unanswered_calls_are_only_counted_as_sent():
     counts = await drive(f"http://127.0.0.1:{free_port()}", OPENAI, lambda counts: counts.sent)
     assert counts.answered == 0
 
 
-def test_keys_without_live_traffic_do_not_drive():
+def test_keys_without_live_traffic_make_no_calls():
     assert choose_drivers([Key("quiet"), OPENAI], {"quiet": "x", "a": "y"}) == [Driver(OPENAI, "y")]

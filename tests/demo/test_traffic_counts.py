@@ -7,7 +7,7 @@ STATUS = st.sampled_from([200, 400, 401, 403, 404, 429, 500, 503, 529])
 
 
 @given(st.lists(st.tuples(STATUS, st.integers(0, 9), st.integers(0, 9))))
-def test_every_answer_is_counted_under_one_head(answers):
+def test_every_answer_is_counted_in_its_categories(answers):
     counts = TrafficCounts()
     for status, given_tokens, made in answers:
         counts.sent += 1

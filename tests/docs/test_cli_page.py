@@ -1,4 +1,4 @@
-"""docs/reference/cli.md is what `keygauge reference` prints."""
+"""docs/reference/cli.md is the output of `keygauge reference`."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from keygauge.command_line.command import Noun, Verb
 PAGE = Path(__file__).parents[2] / "docs/reference/cli.md"
 
 
-def test_the_page_is_what_the_command_prints():
+def test_the_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == command_reference.write(cli.keygauge), (
         "run: keygauge reference > docs/reference/cli.md"
     )
@@ -25,7 +25,7 @@ def commands(group=cli.keygauge, path="keygauge"):
             yield from commands(command, f"{path} {name}")
 
 
-def test_every_command_has_help_and_examples_that_can_be_read():
+def test_every_command_has_help_and_examples():
     for path, command in commands():
         assert command.help, path
         if isinstance(command, click.Group):
@@ -35,7 +35,7 @@ def test_every_command_has_help_and_examples_that_can_be_read():
         assert any(path in example for example in command.examples), path
 
 
-def test_lists_can_be_had_as_json_csv_and_ids():
+def test_list_commands_support_json_csv_and_ids():
     lists = [command for path, command in commands() if path.endswith(" list")]
     assert len(lists) >= 9
     for command in lists:

@@ -1,4 +1,4 @@
-"""Files that the documentation names are there."""
+"""Files named in the documentation exist."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`([\w/.-]+\.(?:py|sql|md|yaml|html|sh))`")
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
-EXAMPLES = {"around.py", "app.py"}  # files that a reader makes
+EXAMPLES = {"around.py", "app.py"}  # files that the reader creates
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,6 @@ def files():
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_every_file_that_is_named_exists(page, files):
+def test_every_named_file_exists(page, files):
     named = set(NAMED.findall(page.read_text(encoding="utf-8"))) - EXAMPLES
     assert [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)] == []

@@ -1,4 +1,4 @@
-"""docs/reference/protocol.md names every field of the messages that both sides read, and no other."""
+"""docs/reference/protocol.md has exactly the fields of the messages."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ MESSAGES = {
 
 
 def fields_of(kind):
-    """The names of a message's fields and of those within, a key's entry apart, which has a block of its own."""
+    """Return the names of a message's fields, including nested ones except key entries, which have their own block."""
     found = set()
     for name, schema in msgspec.json.schema_components([kind])[1].items():
         if name != "KeyEntry" or kind is protocol.KeyEntry:
@@ -34,6 +34,6 @@ def fields_of(kind):
 
 
 @pytest.mark.parametrize(("block", "kinds"), list(zip(BLOCKS, MESSAGES.values(), strict=True)), ids=MESSAGES)
-def test_the_page_names_the_fields_of_the_message(block, kinds):
+def test_the_page_has_the_fields_of_the_message(block, kinds):
     told = set(re.findall(r'"(\w+)":', re.sub(r"//.*", "", block)))
     assert told == set().union(*(fields_of(kind) for kind in kinds))

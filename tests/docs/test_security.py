@@ -1,4 +1,4 @@
-"""docs/operate/security.md: what it guarantees is tested where it says."""
+"""docs/operate/security.md: its guarantees have the tests that it names."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/operate/security.md").read_text(encoding="utf-8")
 
 
-def test_the_tests_that_are_named_exist():
+def test_named_tests_exist():
     named = re.findall(r"`((?:tests|bench)/[\w/]+\.py)`", PAGE)
     assert len(named) > 30
     assert [name for name in named if not (ROOT / name).is_file()] == []

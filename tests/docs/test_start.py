@@ -1,4 +1,4 @@
-"""The README and docs/start as a reader follows them: every block is run, in order, in an empty folder."""
+"""The README and docs/start, followed like a reader: every block is run, in order, in an empty folder."""
 
 import os
 import re
@@ -22,7 +22,7 @@ blocks_of = re.compile(r'^```(sh|python)(?: title="([^"]+)")?\n(.*?)^```$', re.M
 
 @pytest.fixture
 def shell(tmp_path):
-    """Run text in one shell whose variables stay; servers run beside it until the test's end."""
+    """Run commands in one shell that keeps its variables; servers run in the background until the test's end."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("KEYGAUGE_", "OTEL_"))}
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
     variables, servers = tmp_path / "variables", []
@@ -71,7 +71,7 @@ def test_every_block_of_the_page_runs(page, shell, tmp_path):
     for kind, title, block in blocks_of(text):
         if kind == "python":
             (tmp_path / title).write_text(block)
-        elif not block.startswith(("pip install", "make ")):  # installed here, and run by other tests
+        elif not block.startswith(("pip install", "make ")):  # already installed, or run by other tests
             outputs.append(shell(block.strip(), portal if block.startswith("keygauge") else api))
     refused_and_answered = next(output for output in outputs if "HTTP/1.1" in output)
     assert "401" in refused_and_answered

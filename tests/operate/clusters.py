@@ -1,4 +1,4 @@
-"""PostgreSQL servers of a distribution's package, made, copied, promoted and killed as an operator's are."""
+"""PostgreSQL servers from a distribution's package: created, copied, promoted and killed like an operator's."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ _USER = "postgres"
 
 
 def binaries():
-    """The newest installed server's programs, or None."""
+    """Return the folder with the newest installed server's programs, or None."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return found[-1].parent if found else None
 
 
 class Cluster:
-    """One server with its data directory; root runs it as another user, as PostgreSQL demands."""
+    """One server with its data directory; root runs it as another user, as PostgreSQL requires."""
 
     def __init__(self, *, settings=""):
         self.directory = Path(tempfile.mkdtemp(prefix="keygauge-cluster-"))
@@ -33,7 +33,7 @@ class Cluster:
             shutil.chown(self.directory, _USER)
 
     def make(self, *options):
-        """Make a new database cluster and start it."""
+        """Create a new database cluster and start it."""
         self.run(
             "initdb", "-D", self.data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", *options
         )
@@ -41,7 +41,7 @@ class Cluster:
         return self.start()
 
     def configure(self):
-        """Write settings that hold for a server of its own port."""
+        """Write the settings of this server, with its own port."""
         with (self.data / "postgresql.auto.conf").open("a") as file:
             file.write(
                 f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n"
@@ -59,11 +59,11 @@ class Cluster:
         self.run("pg_ctl", "-D", self.data, "-w", "-s", "-m", mode, "stop", check=False)
 
     def kill(self):
-        """End it as a power cut does."""
+        """Kill it, like a power failure."""
         pid = int((self.data / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 100
-        while time.monotonic() < deadline:  # its children notice by themselves
+        while time.monotonic() < deadline:  # its child processes end by themselves
             try:
                 psycopg.connect(self.url(), connect_timeout=1).close()
             except psycopg.OperationalError:
@@ -74,20 +74,20 @@ class Cluster:
         self.run("pg_ctl", "-D", self.data, "-w", "-s", "promote")
 
     def save(self):
-        """Copy the data of a server that is stopped."""
+        """Copy the data of the stopped server."""
         self.run("cp", "-a", self.data, self.directory / "saved", program=True)
 
     def restore(self):
-        """Put the copy in the place of the data."""
+        """Replace the data with the copy."""
         shutil.rmtree(self.data)
         self.run("cp", "-a", self.directory / "saved", self.data, program=True)
 
     def standby(self, *, settings=""):
-        """Make and start a standby of this server."""
+        """Create and start a standby of this server."""
         return Cluster(settings=settings).follow(self)
 
     def follow(self, primary):
-        """Start as a standby of another server, at the port this one has, with a copy of the other's data."""
+        """Start as a standby of another server, on this server's port, with a copy of the other's data."""
         shutil.rmtree(self.data, ignore_errors=True)
         source = f"host=127.0.0.1 port={primary.port} user={_USER} application_name=standby"
         primary.run("pg_basebackup", "-D", self.data, "-d", source, "-R", "-c", "fast")
@@ -95,7 +95,7 @@ class Cluster:
         return self.start()
 
     def wait_for_standby(self):
-        """Acknowledge from now on only what a standby has on disk too."""
+        """Acknowledge commits from now on only when a standby has them on disk too."""
         self.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
         self.execute("SELECT pg_reload_conf()")
         until(lambda: self.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))

@@ -1,4 +1,4 @@
-"""The key service and a metered app over a PostgreSQL that the test may stop, restore and replace."""
+"""The key service and a metered app on a PostgreSQL that the test may stop, restore and replace."""
 
 import os
 from dataclasses import replace
@@ -51,7 +51,7 @@ class Installation:
         self.up()
 
     def up(self):
-        """Start the key service, at the address it had."""
+        """Start the key service, at the same address as before."""
         self.app = create_app(_settings(self.url))
         self._server = make_server("127.0.0.1", self.port, self.app, threaded=True)
         self.port = self._server.port
@@ -85,12 +85,12 @@ class Installation:
             keys.set_status(connection, key_id, "disabled", actor="test")
 
     def events(self):
-        """Count the ledger's events; None while there is no database."""
+        """Count the ledger's events; None while the database is unavailable."""
         with self.connect() as connection:
             return connection.execute("SELECT count(*) AS events FROM event").fetchone()["events"]
 
     def retake(self):
-        """Do the key service's job of each minute for events that were set aside."""
+        """Run the key service's minutely job for events that were set aside."""
         with self.connect() as connection:
             if ids := aside.find_told(connection):
                 book = price_book.load()
@@ -98,7 +98,7 @@ class Installation:
                 ingest.retake(connection, ids, book, now=datetime.now(UTC))
 
     def call(self, token):
-        """Make a call of the metered app and return the answer's status."""
+        """Call the metered app and return the answer's status."""
         if self._metered is None:
             self._metered = wsgi.KeyGaugeMiddleware(
                 _answer,
@@ -111,7 +111,7 @@ class Installation:
             return client.get("/hello", headers={"authorization": f"Bearer {token}"}).status_code
 
     def stop_metered(self):
-        """End the metered process; a later call starts another."""
+        """Stop the metered process; a later call starts another."""
         if self._metered is not None:
             self._metered._process.stop()
             self._metered = None
@@ -128,7 +128,7 @@ def _answer(environ, start_response):
 
 @pytest.fixture
 def install_read_only():
-    """Make the app of a key service that only shows: (url) -> app."""
+    """Create the app of a read-only key service: (url) -> app."""
     made = []
 
     def install(url):

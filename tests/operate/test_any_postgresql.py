@@ -1,4 +1,4 @@
-"""Whatever PostgreSQL people have: poolers, encodings, and settings of roles and databases."""
+"""Different PostgreSQL installations: poolers, encodings, and settings of roles and databases."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def test_settings_of_the_database_do_not_matter(cluster, install):
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
-def test_a_database_that_cannot_hold_every_text_is_refused_with_the_way_out(cluster, encoding):
+def test_a_database_without_utf8_is_refused_with_the_fix(cluster, encoding):
     cluster.execute(f"CREATE DATABASE old ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
     with pytest.raises(EncodingError, match=f"encoded in {encoding}.*ENCODING 'UTF8'"):
         database.connect(cluster.url("old"))
@@ -42,7 +42,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_with_the_way_out(clus
 
 @pytest.fixture
 def pooler(cluster):
-    """pgbouncer in transaction mode before the cluster; its address."""
+    """pgbouncer in transaction mode in front of the cluster; its URL."""
     if (program := shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")) is None:
         reason = "pgbouncer is not installed: apt-get install pgbouncer"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
@@ -76,7 +76,7 @@ def test_everything_works_through_pgbouncer_in_transaction_mode(cluster, pooler,
 
 
 def works(installation):
-    """Serve calls at once, count them, and tell when they were."""
+    """Serve simultaneous calls, and check their counts and times."""
     account = installation.account()
     key, token = installation.key(account)
     for _ in range(10):
@@ -84,7 +84,7 @@ def works(installation):
     until(lambda: installation.events() == 10)
     client = installation.app.test_client()
     admin = {"Authorization": "Bearer test-admin-token-012345"}
-    for _ in range(8):  # a statement that is used often is prepared where that is asked for
+    for _ in range(8):  # statements that are used often are prepared if that is enabled
         used = client.get(f"/v1/keys/{key}", headers=admin).json["last_used_at"]
         assert abs(datetime.now(UTC) - datetime.fromisoformat(used)) < timedelta(minutes=1)
         assert client.get(f"/v1/usage?account={account}", headers=admin).status_code == 200
@@ -92,7 +92,7 @@ def works(installation):
     until(lambda: installation.call(token) == 401)
 
 
-def test_a_migration_reads_what_is_applied_once(cluster):
+def test_a_migration_reads_the_applied_ones_once(cluster):
     statements = []
 
     class Watching(psycopg.Cursor):

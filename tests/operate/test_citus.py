@@ -1,4 +1,4 @@
-"""A ledger that is spread by Citus, where KEYGAUGE_TEST_CITUS_URL names an empty database that has it."""
+"""A ledger distributed by Citus, if KEYGAUGE_TEST_CITUS_URL names an empty database with Citus."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ URL = os.environ.get("KEYGAUGE_TEST_CITUS_URL")
 
 
 @pytest.mark.skipif(not URL, reason="KEYGAUGE_TEST_CITUS_URL names no database: Citus is in no registry of CI's")
-def test_calls_usage_invoices_and_reconciliation_work_on_a_ledger_that_is_spread(install):
+def test_calls_usage_invoices_and_reconciliation_work_on_a_distributed_ledger(install):
     installation = install(URL)
     with database.connect(URL) as connection:
         citus.distribute(connection, shards=4)

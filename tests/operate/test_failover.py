@@ -1,4 +1,4 @@
-"""Switch-overs between a primary and its synchronous standby, under load, found through an address with both hosts."""
+"""Failovers between a primary and its synchronous standby, under load, with a URL that has both hosts."""
 
 import time
 from collections import Counter
@@ -14,7 +14,7 @@ QUOTA = plans.Limit(name="daily", unit="request", amount=60, period="day")
 
 
 class Caller:
-    """Calls with a key again and again, and knows how it was answered, and for how long at most it was refused."""
+    """A client that calls repeatedly with a key, and records the answers and the longest time of refusals."""
 
     def __init__(self, installation, token, pause_s):
         self.answers = Counter()
@@ -74,7 +74,7 @@ def limited_key(installation):
 
 
 def switch_over(pair):
-    """Kill the primary, promote the standby, and let the killed one follow it; the standby was told all that counts."""
+    """Kill the primary, promote the standby with all acknowledged commits, and make the old primary its standby."""
     primary, standby = pair
     primary.kill()
     standby.promote()
@@ -89,7 +89,7 @@ def statuses(installation, key):
         return {row["status"]: row["calls"] for row in rows}
 
 
-def test_three_kills_of_the_primary_lose_no_call_and_pass_no_limit(pair, installation):
+def test_three_kills_of_the_primary_lose_no_call_and_exceed_no_limit(pair, installation):
     key, token = installation.key(installation.account())
     small, small_token = limited_key(installation)
     caller, small_caller = Caller(installation, token, 0.01), Caller(installation, small_token, 0.5)

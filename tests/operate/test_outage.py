@@ -1,4 +1,4 @@
-"""A PostgreSQL that is killed, read-only or behind connections that broke: 503 while it is so, and not longer."""
+"""PostgreSQL that is killed, read-only or has broken connections: 503 during that time, and not longer."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ ADMIN = {"Authorization": "Bearer test-admin-token-012345"}
 
 @pytest.fixture
 def _patient(monkeypatch):
-    """Wait longer for a connection: how soon a busy machine connects is no test's matter."""
+    """Allow more time for connections, since a busy machine can be slow to connect."""
     monkeypatch.setattr(database, "_WAIT_S", 6)
 
 
@@ -25,25 +25,25 @@ def installation(cluster, install):
 
 @pytest.fixture
 def get(installation):
-    """Ask the key service: (path) -> the answer."""
+    """Send a request to the key service: (path) -> the answer."""
     return lambda path="/v1/accounts": installation.app.test_client().get(path, headers=ADMIN)
 
 
 def busy(get, count=8):
-    """Use so many connections at once."""
+    """Use `count` connections at once."""
     with ThreadPoolExecutor(count) as threads:
         return [answer.status_code for answer in threads.map(lambda _: get(), range(4 * count))]
 
 
 @pytest.mark.usefixtures("_patient")
-def test_no_connection_that_broke_costs_an_answer(cluster, get):
+def test_broken_connections_cost_no_answer(cluster, get):
     assert set(busy(get)) == {200}
     cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'keygauge'")
     assert set(busy(get)) == {200}
 
 
 class Knocks:
-    """Listens in the place of a PostgreSQL that is away, and counts who tries to connect."""
+    """A listener on the port of a stopped PostgreSQL that counts connection attempts."""
 
     def __init__(self, port):
         self.count = 0
@@ -69,16 +69,16 @@ class Knocks:
             visitor.close()
 
 
-def test_each_request_tries_to_connect_again_while_postgresql_is_away(cluster, get):
+def test_each_request_tries_to_reconnect_while_postgresql_is_down(cluster, get):
     until(lambda: set(busy(get)) == {200})
     for _ in range(2):
         cluster.kill()
-        until(lambda: get().status_code != 200)  # its processes notice one by one
+        until(lambda: get().status_code != 200)  # PostgreSQL's processes end one by one
         answer = get()
         assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
         assert answer.headers["Retry-After"] == "1"
         with Knocks(cluster.port) as knocks:
-            for _ in range(6):  # so long that the pool's own tries are far apart: there are three or four of them
+            for _ in range(6):  # long enough for the pool's own retries to be far apart: there are only three or four
                 assert get().status_code == 503
             assert knocks.count >= 6
         cluster.start()

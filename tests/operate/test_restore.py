@@ -1,4 +1,4 @@
-"""A database restored to an earlier moment, or replaced by a standby: keys and events are right again by themselves."""
+"""A database restored to an earlier time, or replaced by a standby: keys and events recover automatically."""
 
 import pytest
 from polling import until
@@ -12,14 +12,14 @@ def installation(cluster, install):
 
 
 def rename(installation, key_id, times):
-    """Make so many changes that the feed numbers."""
+    """Make `times` changes, which the feed numbers."""
     with installation.connect() as connection:
         for number in range(times):
             keys.change(connection, key_id, actor="test", name=f"name {number}")
 
 
 def back(cluster, installation, do):
-    """Restore the copy that was saved, and do something there before anybody asks."""
+    """Restore the saved copy, and run `do` on it before the key service is used."""
     installation.down()
     cluster.stop()
     cluster.restore()
@@ -36,7 +36,7 @@ def save(cluster, installation):
     installation.up()
 
 
-def test_a_key_disabled_under_a_number_used_before_is_refused(cluster, installation):
+def test_a_key_disabled_under_a_reused_feed_number_is_refused(cluster, installation):
     account = installation.account()
     key, token = installation.key(account)
     other, _ = installation.key(account)
@@ -46,13 +46,13 @@ def test_a_key_disabled_under_a_number_used_before_is_refused(cluster, installat
 
     def revoke():
         installation.disable(key)
-        rename(installation, other, times=1)  # the feed is as long as the replica knows it
+        rename(installation, other, times=1)  # the feed is as long as the replica expects
 
     back(cluster, installation, revoke)
     until(lambda: installation.call(token) == 401, timeout_s=10)
 
 
-def test_events_that_the_restored_ledger_misses_arrive_once(cluster, installation):
+def test_events_missing_from_the_restored_ledger_arrive_once(cluster, installation):
     _, token = installation.key(installation.account())
     for _ in range(3):
         assert installation.call(token) == 200
@@ -63,7 +63,7 @@ def test_events_that_the_restored_ledger_misses_arrive_once(cluster, installatio
     until(lambda: installation.events() == 7)
     back(cluster, installation, lambda: None)
     assert installation.events() == 3
-    until(lambda: installation.events() == 7)  # though nobody calls
+    until(lambda: installation.events() == 7)  # without further calls
     assert installation.call(token) == 200
     until(lambda: installation.events() == 8)
 
@@ -78,10 +78,10 @@ def test_events_of_a_process_that_has_ended_arrive_once_too(cluster, installatio
     assert installation.events() == 4
     back(cluster, installation, lambda: None)
     assert installation.events() == 0
-    assert installation.call(token) == 200  # by the next process on that host
+    assert installation.call(token) == 200  # in the next process on that host
 
     def have_arrived():
-        installation.retake()  # what came before the call showed the key again
+        installation.retake()  # events that arrived before the key's look-up were set aside
         return installation.events() == 5
 
     until(have_arrived)

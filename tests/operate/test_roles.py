@@ -1,4 +1,4 @@
-"""The roles of roles.sql: each does its work, and nothing else."""
+"""The roles of roles.sql: each can do its work, and nothing else."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ PASSWORD = "a-password-for-this-test"
 
 @pytest.fixture
 def address(cluster):
-    """The address of a database with these roles, migrated: (role) -> url."""
+    """The URL of a migrated database with these roles: (role) -> url."""
 
     def address(role):
         return f"postgresql://{role}@127.0.0.1:{cluster.port}/postgres"
@@ -28,7 +28,7 @@ def address(cluster):
 
 
 def refused(url, *statements):
-    """Tell which statements a role may not send."""
+    """Return the statements that a role is not permitted to run."""
     found = []
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
@@ -39,7 +39,7 @@ def refused(url, *statements):
     return found
 
 
-def test_the_service_works_as_a_role_that_changes_no_table(address, install):
+def test_the_service_works_as_a_role_that_cannot_alter_tables(address, install):
     installation = install(address("keygauge_serve"))
     key, token = installation.key(installation.account())
     assert installation.call(token) == 200
@@ -53,7 +53,7 @@ def test_the_service_works_as_a_role_that_changes_no_table(address, install):
         assert [f"{month:%Y-%m}" for month in partition.present(connection)] == ["2031-02"]
 
 
-def test_each_role_is_refused_what_it_need_not_do(address):
+def test_each_role_lacks_unneeded_privileges(address):
     changes = [
         "CREATE TABLE public.own (id integer)",
         "DROP TABLE public.event",
@@ -65,7 +65,7 @@ def test_each_role_is_refused_what_it_need_not_do(address):
     ]
     assert refused(address("keygauge_serve"), *changes) == changes
     with psycopg.connect(address("keygauge_grafana"), autocommit=True) as grafana:
-        grafana.execute("SELECT count(*) FROM account")  # the view: its schema is the only one on its path
+        grafana.execute("SELECT count(*) FROM account")  # the view, as its schema is the only one on the search path
     secret = [
         "SELECT hash FROM public.key_secret",
         "SELECT email FROM public.member",

@@ -7,7 +7,7 @@ from keygauge_dashboards.alerts.alert import Links, between, subject
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(sorted))
-def test_of_several_levels_one_fires_at_a_time(levels):
+def test_only_one_level_fires_at_a_time(levels):
     conditions = list(between("x", levels))
     assert [level for level, _ in conditions] == levels
     for (_, condition), following in pairwise([*conditions, (None, None)]):
@@ -23,7 +23,7 @@ def _holds(condition, value):
     return value >= bounds[0] and (len(bounds) == 1 or value < bounds[1])
 
 
-def test_links_name_what_an_alert_is_about():
+def test_links_select_the_subject_of_an_alert():
     assert Links(runbook="https://docs.example/x").runbook_of("UsageSpike") == "https://docs.example/x#usagespike"
     address = subject("keygauge-key", key="id", account="account")
     assert address.startswith("/d/keygauge-key?from=now-6h&to=now")

@@ -1,4 +1,4 @@
-"""The alerts that Grafana evaluates: their queries on real rows, and the file as Grafana's loader wants it."""
+"""The alerts that Grafana evaluates: their queries on real rows, and the format that Grafana's loader expects."""
 
 import re
 import uuid
@@ -42,7 +42,7 @@ def _rows(ledger, name):
     return alert, ledger.execute(alert.query).fetchall()
 
 
-def test_new_client_ip_fires_on_an_address_that_a_known_key_never_had(ledger):
+def test_new_client_ip_fires_on_a_new_address_of_a_known_key(ledger):
     _call(ledger, "moved", "192.0.2.1", "2 days")
     _call(ledger, "moved", "192.0.2.9", "1 minute")
     _call(ledger, "moved", "192.0.2.9", "2 minutes")
@@ -58,7 +58,7 @@ def test_new_client_ip_is_silent_on_known_addresses_and_new_keys(ledger):
     assert _rows(ledger, "NewClientIP")[1] == []
 
 
-def test_rules_are_flat_as_the_loader_wants_them(root):
+def test_rules_are_flat_as_the_loader_expects(root):
     content = yaml.safe_load((root / GENERATED / "grafana/provisioning/alerting/keygauge.yaml").read_text())
     rules = [rule for group in content["groups"] for rule in group["rules"]]
     assert [rule["title"] for rule in rules] == [alert.name for alert in ledger_alerts()]
@@ -71,8 +71,8 @@ def test_rules_are_flat_as_the_loader_wants_them(root):
         assert rule["data"][-1]["model"]["expression"] == references[0]
 
 
-def test_templates_are_written_as_the_loader_takes_them():
-    """Grafana keeps annotations as they are, and expands $NAME in labels: those have none."""
+def test_templates_survive_the_loader():
+    """Grafana leaves annotations unchanged but expands $NAME in labels, which therefore have none."""
     for group in yaml.safe_load(ledger_rules(Links()))["groups"]:
         for rule in group["rules"]:
             written = " ".join(rule["annotations"].values())
@@ -81,13 +81,13 @@ def test_templates_are_written_as_the_loader_takes_them():
             assert "$" not in "".join(rule["labels"].values())
 
 
-def test_messages_use_labels_that_the_rows_have():
+def test_messages_only_use_labels_of_the_rows():
     for alert in ledger_alerts():
         used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
         assert used <= set(alert.labels)
 
 
-def test_queries_read_views_only(ledger):
+def test_queries_only_read_views(ledger):
     ledger.execute("SET ROLE keygauge_grafana")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         ledger.execute("SELECT * FROM public.event")

@@ -1,4 +1,4 @@
-"""Each alert fires on a case made for it and is silent on one that is nearly bad, as promtool evaluates them."""
+"""Each alert fires on a case made for it and is silent on a borderline one, as evaluated by promtool."""
 
 import re
 from dataclasses import dataclass
@@ -32,17 +32,17 @@ from keygauge_dashboards.thresholds import Thresholds
 
 RULES = GENERATED / "prometheus/keygauge.rules.yaml"
 DAY_S = 86_400
-LOOKBACK_S = 300  # Prometheus' default: a sample that is older is not seen
+LOOKBACK_S = 300  # Prometheus' default: older samples are ignored
 
 
 @dataclass(frozen=True)
 class Case:
     alert: str
-    state: str  # what the case is about
+    state: str  # description of the case
     series: dict[str, str]  # in promtool's notation: first + growth x steps
     at: str
     fires: tuple[dict[str, str], ...] = ()  # the labels of each alert that fires
-    step: str = "1m"  # at most LOOKBACK_S where the alert reads what was recorded at the step before
+    step: str = "1m"  # at most LOOKBACK_S if the alert reads a series recorded at the previous step
 
 
 def requests(status, values, *, key="k1"):
@@ -445,7 +445,7 @@ def test_alert_fires_when_it_should(case, run, root, tmp_path):
     firing = _series(ALERTS, {"alertname": case.alert, "alertstate": "firing"})
     rules = _rules_of(case.alert, root)
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
-    # Prometheus evaluates groups independently of each other, so an alert may come before what it reads is recorded.
+    # Prometheus evaluates groups independently, so an alert may be evaluated before the series that it reads.
     alerts_first = [group["name"] for group in reversed(rules["groups"])]
     test = {
         "rule_files": ["rules.yaml"],
@@ -465,11 +465,11 @@ def test_alert_fires_when_it_should(case, run, root, tmp_path):
 
 
 def _rules_of(name, root):
-    """Keep one alert's committed rules and what it reads: promtool evaluates everything at every step."""
+    """Return one alert's committed rules and the rules it reads, since promtool evaluates all rules at every step."""
     groups = _groups(root)
     rules = [rule for group in groups for rule in group["rules"]]
     read, before = " ".join(rule["expr"] for rule in rules if rule.get("alert") == name), ""
-    while read != before:  # what is recorded may read what another rule records
+    while read != before:  # recording rules may read other recorded series
         before = read
         kept = [rule for rule in rules if rule.get("alert") == name or ("record" in rule and rule["record"] in read)]
         read = " ".join(rule["expr"] for rule in kept)
@@ -490,14 +490,14 @@ def test_every_alert_has_a_firing_and_a_silent_case():
     assert {case.alert for case in CASES if not case.fires} == names
 
 
-def test_messages_use_labels_that_the_alert_has():
+def test_messages_only_use_labels_of_the_alert():
     for alert in alerts(Thresholds()):
         given = {name for case in CASES if case.alert == alert.name for labels in case.fires for name in labels}
         used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description + alert.page))
-        assert used - given <= {"key", "receiver"}, alert.name  # those that may be empty
+        assert used - given <= {"key", "receiver"}, alert.name  # labels that may be empty
 
 
-def test_every_alert_says_what_it_means_and_leads_to_what_it_is_about(root):
+def test_every_alert_states_its_impact_and_links_to_its_subject(root):
     known = {page.uid: {item["name"] for item in page.variables} for page in pages(Thresholds())}
     for rule in _committed(root):
         told = rule["annotations"]
@@ -509,8 +509,8 @@ def test_every_alert_says_what_it_means_and_leads_to_what_it_is_about(root):
         assert set(re.findall(r"var-(\w+)=", query)) <= known[uid]
 
 
-def test_address_of_an_alert_is_about_its_subject_whatever_its_name(run, tmp_path, root):
-    """A name of a model or key is written as an address has it."""
+def test_alert_links_work_for_subjects_with_any_name(run, tmp_path, root):
+    """Names of models and keys are percent-encoded."""
     series = requests("200", "0+90x30", key="k&1 %") | requests("429", "0+10x30", key="k&1 %")
     rule = next(rule for rule in _committed(root) if rule["alert"] == "KeyRateLimited")
     told = rule["annotations"]
@@ -549,7 +549,7 @@ def test_rules_are_valid(run, root):
     run("promtool", "check", "rules", root / RULES)
 
 
-def test_a_recorded_sample_is_seen_until_two_later_ones_are_missed(root):
+def test_recorded_samples_stay_visible_if_two_evaluations_are_missed(root):
     recorded = [group for group in _groups(root) if any("record" in rule for rule in group["rules"])]
     assert len(recorded) > 1
     for group in recorded:
@@ -557,26 +557,26 @@ def test_a_recorded_sample_is_seen_until_two_later_ones_are_missed(root):
         assert 2 * number * {"s": 1, "m": 60}[unit] < LOOKBACK_S, group["name"]
 
 
-def test_no_condition_is_watched_twice():
+def test_prometheus_and_ledger_alerts_have_different_names():
     assert not {alert.name for alert in alerts(Thresholds())} & {alert.name for alert in ledger_alerts()}
 
 
-def test_alerts_of_one_name_differ_in_a_label():
+def test_alerts_of_the_same_name_differ_in_a_label():
     seen = [(alert.name, *sorted(alert.labels.items())) for alert in alerts(Thresholds())]
     assert len(set(seen)) == len(seen)
 
 
-def test_every_recorded_series_is_read():
+def test_every_recorded_series_is_used():
     read = " ".join(rule.expression for rule in (*alerts(Thresholds()), *records(Thresholds())))
     assert all(record.name in read for record in records(Thresholds()))
 
 
-def test_alerts_and_the_runbook_name_each_other(root):
+def test_alerts_and_runbook_sections_match(root):
     headings = re.findall(r"^## (.+)$", (root / "docs/operate/runbook.md").read_text(), re.MULTILINE)
     assert sorted(headings) == sorted({alert.name for alert in (*alerts(Thresholds()), *ledger_alerts())})
 
 
-def test_runbook_names_panels_and_dashboards_that_there_are(root):
+def test_panels_and_dashboards_named_in_the_runbook_exist(root):
     every = pages(Thresholds())
     titles = {view.title for page in every for view in page.views()}
     titles |= {page.title.removeprefix("API keys / ") for page in every} | {"all keys"}
@@ -590,7 +590,7 @@ def _runbook(root):
     return (root / "docs/operate/runbook.md").read_text()
 
 
-def test_runbook_tells_what_it_means_why_and_what_to_run(root):
+def test_runbook_sections_have_meaning_causes_and_commands(root):
     sections = (root / "docs/operate/runbook.md").read_text().split("\n## ")[1:]
     for section in sections:
         assert "**Means:**" in section

@@ -1,4 +1,4 @@
-"""What holds for every dashboard's JSON: structure, Grafana's own types, and the rules of its dashboard linter."""
+"""Checks of every dashboard's JSON: structure, Grafana's own types, and the rules of its dashboard linter."""
 
 import json
 import re
@@ -19,12 +19,12 @@ from keygauge_dashboards.grafana.panels import COLUMNS, HIDDEN, MIXED, SCHEMA_VE
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import KEY_PAGE
 
-with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # it would rather have the v2 schema
+with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # it recommends the v2 schema
     from grafana_foundation_sdk.models.dashboard import Dashboard
 
 LEGACY = {"rows", "style", "sharedCrosshair", "gnetId", "hideControls", "__inputs"}
 SINGLE_VALUE = {"stat", "bargauge", "gauge"}
-# What a page tells more about: in a legend or a row of a matrix, and as a column of a table.
+# Subjects that have their own dashboard: labels of a legend or a row of a matrix, and columns of a table.
 SUBJECTS = {label(name) for name in (KEY, MODEL, ROUTE, STATUS)} | {
     service_metrics.ACCOUNT,
     service_metrics.LIMIT,
@@ -59,7 +59,7 @@ def test_ids_are_unique(dashboard):
 
 
 def test_titles_are_short_nouns_and_descriptions_the_questions(panels):
-    """A title is cut at about 26 letters in a quarter of the page, and at half as many more in a third of it."""
+    """Grafana cuts titles at about 26 letters in a quarter of the page's width, and at about 35 in a third."""
     titles = [panel["title"] for panel in panels]
     assert len(set(titles)) == len(titles)
     for panel in panels:
@@ -82,7 +82,7 @@ def test_panels_do_not_overlap_or_leave_the_grid(dashboard):
         taken |= cells
 
 
-def test_frame_is_modern(dashboard):
+def test_dashboards_have_the_current_schema(dashboard):
     assert dashboard["schemaVersion"] == SCHEMA_VERSION
     assert not LEGACY & set(dashboard)
     assert None not in dashboard.values()
@@ -94,7 +94,7 @@ def test_frame_is_modern(dashboard):
 def test_typed_models_lose_nothing(dashboard):
     register_default_plugins()
     for panel in dashboard["panels"]:
-        if panel.get("datasource") == MIXED:  # the models take every target for one of the panel's own type
+        if panel.get("datasource") == MIXED:  # the models treat every target as one of the panel's own type
             panel["datasource"] = {"uid": MIXED["uid"]}
     again = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
     assert list(lost(dashboard, again)) == []
@@ -133,8 +133,8 @@ def test_variables_in_sql_have_no_custom_all(dashboard):
     assert not custom & set(re.findall(r"\$\{(\w+):sqlstring\}", json.dumps(dashboard)))
 
 
-def test_alerts_are_marked_where_one_asks_for_them_and_say_which(dashboard):
-    """A region fills the chart for as long as its alert fires: of a ticket, all day."""
+def test_alert_annotations_are_off_by_default_and_name_the_alert(dashboard):
+    """A region covers the chart for as long as its alert fires, which can be all day for a ticket."""
     for mark in dashboard["annotations"]["list"]:
         if "expr" in mark["target"]:
             assert mark["enable"] is False
@@ -142,8 +142,8 @@ def test_alerts_are_marked_where_one_asks_for_them_and_say_which(dashboard):
             assert all(mark[part] for part in ("titleFormat", "textFormat", "tagKeys"))
 
 
-def test_sql_compares_with_lists_and_has_no_variable_inside_of_quotes(dashboard):
-    """Inside of quotes a name with an apostrophe ends them."""
+def test_sql_compares_with_lists_and_has_no_variable_in_quotes(dashboard):
+    """An apostrophe in a name would end the quotes."""
     queries = [target.get("rawSql", "") for panel in dashboard["panels"] for target in panel.get("targets", ())]
     queries += [mark["target"].get("rawSql", "") for mark in dashboard["annotations"]["list"]]
     for query in queries:
@@ -151,7 +151,7 @@ def test_sql_compares_with_lists_and_has_no_variable_inside_of_quotes(dashboard)
         assert set(re.findall(r"\$\{\w+:?(\w*)\}", query)) <= {"sqlstring"}
 
 
-def test_panels_say_what_they_show(panels):
+def test_panels_have_descriptions_and_units(panels):
     for panel in panels:
         assert panel["title"]
         assert panel["description"].endswith((".", "?"))
@@ -170,7 +170,7 @@ def test_references_of_targets_are_unique(panels):
         assert len(set(references)) == len(references)
 
 
-def test_rates_use_the_rate_interval_over_time_and_the_range_at_once(panels):
+def test_rates_use_the_rate_interval_in_charts_and_the_range_in_instant_queries(panels):
     for panel in panels:
         for target in panel["targets"]:
             selected = r"(\w+)\(\w+(?:\{[^}]*\})?\[([^\]]+)\]"
@@ -180,7 +180,7 @@ def test_rates_use_the_rate_interval_over_time_and_the_range_at_once(panels):
             assert "$__range" not in windows or target["instant"]
 
 
-def test_queries_ask_for_variables_that_their_page_has(dashboard):
+def test_queries_only_use_variables_of_their_page(dashboard):
     names = {item["name"] for item in dashboard["templating"]["list"]}
     for item in (*dashboard["panels"], *dashboard["annotations"]["list"], *dashboard["templating"]["list"]):
         text = json.dumps({part: value for part, value in item.items() if part != "title"})
@@ -188,7 +188,7 @@ def test_queries_ask_for_variables_that_their_page_has(dashboard):
         assert asked <= names, item.get("title", item.get("name"))
 
 
-def test_variables_are_in_the_order_of_reading_with_the_data_sources_last(dashboard):
+def test_variables_are_in_reading_order_with_data_sources_last(dashboard):
     shown = [item["name"] for item in dashboard["templating"]["list"] if item["hide"] != HIDDEN]
     order = [
         "account",
@@ -225,7 +225,7 @@ def test_status_has_one_colour_everywhere(panels):
                     assert one["value"]["fixedColor"] == STATUS_COLOURS[name]
 
 
-def test_axes_begin_at_0_and_do_not_run_away(panels):
+def test_axes_start_at_0_and_have_a_soft_maximum(panels):
     for panel in panels:
         if panel["type"] == "timeseries":
             defaults = panel["fieldConfig"]["defaults"]
@@ -234,8 +234,8 @@ def test_axes_begin_at_0_and_do_not_run_away(panels):
             assert defaults["custom"].get("barAlignment", 1) == 1
 
 
-def test_columns_fit_beside_the_menu_of_a_small_screen(panels):
-    """Of 1,280 pixels Grafana's menu leaves 930, and a column that is not narrow needs some, or others hide."""
+def test_columns_fit_a_small_screen_with_the_menu_open(panels):
+    """Grafana's menu leaves 930 of 1,280 pixels, and columns without a fixed width need some space too."""
     for panel in panels:
         if panel["type"] == "table":
             fixed = [
@@ -247,8 +247,8 @@ def test_columns_fit_beside_the_menu_of_a_small_screen(panels):
             assert sum(fixed) <= 38.7 * panel["gridPos"]["w"] - 75 or len(fixed) > 10, panel["title"]
 
 
-def test_texts_of_tables_are_never_taken_for_numbers(panels):
-    """Grafana shows a text that looks like a number as one: a key named 007 is 7, and 1e9 in a link is a billion."""
+def test_texts_in_tables_are_not_converted_to_numbers(panels):
+    """Grafana converts texts that look like numbers: a key named 007 becomes 7, and 1e9 in a link a billion."""
     for panel in panels:
         if panel["type"] == "table":
             texts = {
@@ -258,7 +258,7 @@ def test_texts_of_tables_are_never_taken_for_numbers(panels):
             assert texts in panel["fieldConfig"]["overrides"]
 
 
-def test_only_the_cell_that_leads_somewhere_is_a_link(panels):
+def test_only_cells_with_a_target_are_links(panels):
     for panel in panels:
         if panel["type"] == "table":
             assert "links" not in panel["fieldConfig"]["defaults"]
@@ -276,15 +276,15 @@ def test_single_values_have_thresholds(panels):
             assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["value"] is None
 
 
-def test_what_names_a_key_model_endpoint_or_status_leads_to_it(page):
+def test_keys_models_endpoints_and_statuses_link_to_their_dashboard(page):
     for view in page.views():
         named = {name for target in view.targets for name in _subjects(target)}
         if named and (page.uid, view.title) not in LEADS_NOWHERE:
             assert list(_links(view)), (view.title, named)
 
 
-def test_links_write_what_was_clicked_as_an_address_has_it(page):
-    """By itself Grafana leaves an ampersand in a name as it is, and all that follows is lost."""
+def test_links_percent_encode_the_clicked_value(page):
+    """By default Grafana does not escape an ampersand in a name, so the rest of the name would be lost."""
     for view in page.views():
         for link in _links(view):
             clicked = re.findall(r"=\$\{(__\w+\.[^}]+)\}", link["url"])
@@ -317,7 +317,7 @@ def test_links_keep_variables_and_time(dashboard):
         assert link["tags"] == [TAG]
 
 
-def test_links_lead_to_dashboards_of_the_suite(dashboard):
+def test_links_point_to_dashboards_of_the_suite(dashboard):
     known = {
         page.uid: {item["name"] for item in page.variables if item["hide"] != HIDDEN} for page in pages(Thresholds())
     }

@@ -3,12 +3,12 @@ from keygauge_dashboards.grafana.panels import POSTGRESQL, PROMETHEUS
 from keygauge_dashboards.grafana.variables import ACCOUNTS
 
 
-def test_changes_are_marked_only_where_accounts_can_be_picked():
+def test_changes_are_only_annotated_if_accounts_can_be_selected():
     names = {of: [one["name"] for one in annotation_list("a=1", of_accounts=of)] for of in (True, False)}
     assert names == {True: ["Deploys", "Keys and limits", "Pages"], False: ["Deploys", "Pages"]}
 
 
-def test_queries_are_of_the_picked_accounts_and_of_our_own_alerts():
+def test_queries_are_limited_to_selected_accounts_and_keygauge_alerts():
     deploys, changes, pages = annotation_list('source="keygauge"', of_accounts=True)
     assert ACCOUNTS in changes["target"]["rawSql"]
     assert "{accounts}" not in changes["target"]["rawSql"]

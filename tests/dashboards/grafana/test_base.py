@@ -18,7 +18,7 @@ def url(uid, view):
     return make(uid, view).defaults["links"][0]["url"]
 
 
-def test_a_link_keeps_what_both_dashboards_can_pick_and_nothing_twice():
+def test_links_keep_variables_of_both_dashboards_without_duplicates():
     told = url(OVERVIEW, base.drill(VIEW, "Open", KEY_PAGE, key=base.cell("id")))
     assert told.startswith(f"/d/{KEY_PAGE}?${{__url_time_range}}")
     kept = re.findall(r"\$\{(\w+):queryparam\}", told)
@@ -28,14 +28,14 @@ def test_a_link_keeps_what_both_dashboards_can_pick_and_nothing_twice():
     assert re.findall(r"\$\{(\w+):queryparam\}", other) == ["datasource", "postgresql"]
 
 
-def test_on_the_page_of_one_key_accounts_are_its_owner():
+def test_account_on_the_key_page_is_the_owner():
     (target,) = make(KEY_PAGE).targets
     assert "${owner:sqlstring}" in target.query
     assert "account:sqlstring" not in target.query
     assert "${account:sqlstring}" in make(OVERVIEW).targets[0].query
 
 
-def test_what_comes_from_the_ledger_says_so_where_a_service_can_be_picked():
+def test_ledger_panels_say_so_if_a_service_can_be_selected():
     assert make(OVERVIEW).description.endswith("knows no service and no environment.")
     assert make(LOG_PAGE).description == VIEW.description
 
@@ -50,7 +50,7 @@ def test_a_query_has_no_placeholders_left(over_time):
     assert ("$__interval" in query.query) == over_time
 
 
-def test_labels_and_cells_are_encoded_where_they_get_into_an_address():
+def test_labels_and_cells_are_encoded_in_urls():
     for text in (base.of_label("http.route"), base.cell("name"), base.SERIES, base.VALUE):
         assert text.endswith(":percentencode}")
     assert "http_route" in base.of_label("http.route")

@@ -6,7 +6,7 @@ from keygauge_dashboards.grafana.panels import Prometheus, Sql
 UP = Prometheus("up")
 
 
-def test_a_number_has_its_course_above_it_where_it_has_one():
+def test_numbers_have_a_sparkline_if_the_query_is_over_time():
     for target, course, height in ((UP, "area", 5), (Prometheus("up", instant=True), "none", 4), (Sql("1"), "none", 4)):
         view = panel_types.stat("Up", "Is it?", target, unit="short")
         assert (view.options["graphMode"], view.height) == (course, height)
@@ -20,19 +20,19 @@ def test_values_are_green_then_yellow_then_red():
 
 
 @pytest.mark.parametrize(("unit", "most"), [("percentunit", 0.02), ("currencyUSD", 0.01), ("s", 0.1), ("reqps", 1)])
-def test_an_axis_of_zeros_ends_near_them(unit, most):
+def test_axis_of_zeros_has_a_soft_maximum(unit, most):
     for draw in (panel_types.lines, panel_types.bars):
         assert draw("T", "D", [UP], unit=unit).defaults["custom"]["axisSoftMax"] == most
 
 
-def test_lines_lie_on_top_of_each_other_or_have_their_limits_drawn():
+def test_lines_are_stacked_or_have_threshold_lines():
     stacked = panel_types.lines("T", "D", [UP], unit="s", stacked=True).defaults["custom"]
     assert (stacked["stacking"]["mode"], stacked["lineWidth"]) == ("normal", 0)
     limited = panel_types.lines("T", "D", [UP], unit="s", colours=panel_types.limits(1)).defaults
     assert (limited["custom"]["thresholdsStyle"], limited["min"]) == ({"mode": "dashed"}, 0)
 
 
-def test_columns_that_are_kept_come_in_order_under_their_names():
+def test_kept_columns_are_in_order_and_renamed():
     kept, named = panel_types.keep("a", "b", c="C")
     assert kept["options"]["include"]["names"] == ["a", "b", "c"]
     assert named["options"] == {
@@ -42,7 +42,7 @@ def test_columns_that_are_kept_come_in_order_under_their_names():
     }
 
 
-def test_a_statuss_colour_changes_at_its_class_and_back_after_429():
+def test_status_colours_change_by_class_and_at_429():
     override = panel_types.status("code")
     properties = {one["id"]: one["value"] for one in override["properties"]}
     steps = [(step["value"], step["color"]) for step in properties["thresholds"]["steps"]]

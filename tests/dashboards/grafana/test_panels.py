@@ -28,7 +28,7 @@ def panels(*views):
     return [panel for panel in placed(*views)["panels"] if panel["type"] != "row"]
 
 
-def test_panels_fill_lines_and_never_lie_over_each_other():
+def test_panels_fill_rows_and_never_overlap():
     sizes = [(8, 4), (8, 6), (8, 2), (24, 3), (12, 5), (13, 5), (11, 1)]
     page = placed(*(replace(VIEW, width=width, height=height) for width, height in sizes))
     places = [panel["gridPos"] for panel in page["panels"]]
@@ -52,13 +52,13 @@ def test_panels_fill_lines_and_never_lie_over_each_other():
         ([Prometheus("up"), Sql("SELECT 1")], MIXED),
     ],
 )
-def test_a_panel_of_two_sources_is_a_mixed_one(targets, source):
+def test_panel_with_two_data_sources_is_mixed(targets, source):
     panel = panels(replace(VIEW, targets=targets))[0]
     assert panel["datasource"] == source
     assert [target["refId"] for target in panel["targets"]] == list("AB")[: len(targets)]
 
 
-def test_targets_say_how_they_are_read():
+def test_targets_have_their_format_and_range():
     told = panels(replace(VIEW, targets=[Prometheus("a", instant=True, table=True), Prometheus("b", heatmap=True)]))
     instant, heatmap = told[0]["targets"]
     assert (instant["instant"], instant["range"], instant["format"]) == (True, False, "table")
@@ -66,21 +66,21 @@ def test_targets_say_how_they_are_read():
     assert [sql_target("SELECT 1", over_time=over)["format"] for over in (True, False)] == ["time_series", "table"]
 
 
-def test_an_empty_panel_says_why_that_is_good_and_who_watches_it():
+def test_empty_panels_explain_why_and_descriptions_name_alerts():
     told = panels(replace(VIEW, empty_is_fine="no call failed", alerts=["ErrorRateHigh", "X"]))[0]
     assert told["fieldConfig"]["defaults"]["noValue"] == "No call failed"
     assert told["description"] == "How many? Watched by ErrorRateHigh, X."
     assert "noValue" not in panels(VIEW)[0]["fieldConfig"]["defaults"]
 
 
-def test_tables_show_texts_as_texts_and_nothing_as_a_dash():
+def test_tables_show_texts_as_texts_and_missing_values_as_a_dash():
     own = {"matcher": {"id": "byName", "options": "x"}, "properties": []}
     overrides = panels(replace(VIEW, kind="table", overrides=[own]))[0]["fieldConfig"]["overrides"]
     assert [one["matcher"]["id"] for one in overrides] == ["byRegexp", "byType", "byName"]
     assert panels(replace(VIEW, overrides=[own]))[0]["fieldConfig"]["overrides"] == [own]
 
 
-def test_a_variable_has_a_value_at_first():
+def test_variables_have_an_initial_value():
     assert variable("a", "query", "q", includeAll=True)["current"] == {"text": "All", "value": "$__all"}
     assert variable("a", "textbox", "", chosen="5")["current"] == {"text": "5", "value": "5"}
     assert variable("a", "textbox", "")["current"] == {}

@@ -1,4 +1,4 @@
-"""The dashboards in Grafana's schema v2: its own types read them, and they say what the classic ones say."""
+"""The dashboards in Grafana's schema v2: its own types parse them, and they are equivalent to the classic ones."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_resource_is_named_by_the_uid(classic, resource):
     assert resource["metadata"] == {"name": classic["uid"]}
 
 
-def test_folder_is_what_git_sync_reads():
+def test_folder_has_the_format_of_git_sync():
     folder = schema_v2.folder("keygauge", "API keys")
     assert (folder["apiVersion"], folder["kind"]) == (folderv1.FolderApiVersion, folderv1.FolderKind)
     assert folderv1.Folder.from_json(folder["spec"]).to_json() == folder["spec"]
@@ -50,7 +50,7 @@ def test_typed_models_notice_a_misspelt_member(resource, spoil):
     assert list(lost(resource["spec"], _again(resource["spec"])))
 
 
-def test_every_panel_asks_and_shows_what_the_classic_one_does(classic, resource):
+def test_every_panel_has_the_queries_and_options_of_the_classic_one(classic, resource):
     elements = resource["spec"]["elements"]
     panels = [panel for panel in classic["panels"] if panel["type"] != "row"]
     assert len(elements) == len(panels)
@@ -68,7 +68,7 @@ def test_every_panel_asks_and_shows_what_the_classic_one_does(classic, resource)
         assert data["queryOptions"] == options
 
 
-def test_panels_stand_where_the_classic_ones_do(classic, resource):
+def test_panels_have_the_positions_of_the_classic_ones(classic, resource):
     places, y = {}, 0
     for row in resource["spec"]["layout"]["spec"]["rows"]:
         items = [item["spec"] for item in row["spec"]["layout"]["spec"]["items"]]
@@ -80,7 +80,7 @@ def test_panels_stand_where_the_classic_ones_do(classic, resource):
     assert places == {f"panel-{panel['id']}": panel["gridPos"] for panel in classic["panels"] if panel["type"] != "row"}
 
 
-def test_variables_and_annotations_ask_what_the_classic_ones_do(classic, resource):
+def test_variables_and_annotations_have_the_queries_of_the_classic_ones(classic, resource):
     variables = {one["spec"]["name"]: one for one in resource["spec"]["variables"]}
     assert list(variables) == [one["name"] for one in classic["templating"]["list"]]
     for one in classic["templating"]["list"]:
@@ -107,11 +107,11 @@ def _source(query):
 
 def _again(spec):
     register_default_plugins()
-    for one in spec["variables"]:  # the models take a variable's query for a panel's of the same data source
+    for one in spec["variables"]:  # the models treat a variable's query as a panel's query of the same data source
         if one["kind"] == "QueryVariable":
             one["spec"]["query"]["group"] = "variable"
     read = dashboardv2.Dashboard.from_json(spec)
-    for element in read.elements.values():  # the models put these two into sets
+    for element in read.elements.values():  # the models convert these two to sets
         drawn = element.spec.viz_config
         (drawn.group,), (drawn.version,) = drawn.group, drawn.version
     return json.loads(JSONEncoder().encode(read))

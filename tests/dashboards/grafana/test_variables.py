@@ -9,12 +9,12 @@ def by_name(*names):
     return {one["name"]: one for one in variables(names)}
 
 
-def test_they_come_in_the_order_of_reading_and_data_sources_last():
+def test_variables_are_in_reading_order_with_data_sources_last():
     assert list(by_name(*reversed(EVERY))) == EVERY
     assert by_name() == {}
 
 
-def test_keys_of_a_page_without_accounts_are_picked_one_at_a_time():
+def test_pages_without_accounts_select_a_single_key():
     assert by_name("account", "key")["key"]["multi"]
     one = by_name("key", "owner")
     assert not one["key"]["multi"]
@@ -22,7 +22,7 @@ def test_keys_of_a_page_without_accounts_are_picked_one_at_a_time():
     assert one["owner"]["hide"] == HIDDEN
 
 
-def test_values_lead_to_the_pages_other_variables_alone():
+def test_values_are_filtered_only_by_variables_of_the_page():
     narrowed = by_name("key", "job", "env", "endpoint")["endpoint"]["query"]["query"]
     alone = by_name("endpoint")["endpoint"]["query"]["query"]
     assert "$key" in narrowed
@@ -30,7 +30,7 @@ def test_values_lead_to_the_pages_other_variables_alone():
     assert "$" not in alone
 
 
-def test_the_ledgers_names_are_those_that_the_visible_variable_matches():
+def test_hidden_variables_have_the_ledgers_names_matched_by_the_visible_one():
     hidden = by_name("model", "ledger_model")["ledger_model"]
     assert hidden["regex"] == "/^(${model:regex})$/"
     assert hidden["hide"] == HIDDEN

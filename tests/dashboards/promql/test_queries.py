@@ -32,7 +32,7 @@ ALERT_LABELS = {
 
 
 def _series():
-    """Every series there may be, with its labels."""
+    """Return every possible series with its labels."""
     known = {
         queries.ALERTS: ALERT_LABELS,
         queries.SINCE: ALERT_LABELS - {"alertstate"},
@@ -90,7 +90,7 @@ def _nodes(expression):
 
 
 @pytest.mark.parametrize("expression", sorted(set(_expressions())))
-def test_every_metric_and_label_is_one_that_the_code_emits(expression):
+def test_every_metric_and_label_is_emitted_by_the_code(expression):
     known, nodes = _series(), _nodes(expression)
     selectors = [node for node in nodes if isinstance(node, promql_parser.VectorSelector)]
     assert selectors
@@ -99,7 +99,7 @@ def test_every_metric_and_label_is_one_that_the_code_emits(expression):
         assert selector.name in known
         given |= known[selector.name]
         assert {matcher.name for matcher in selector.matchers.matchers} <= known[selector.name]
-    given |= set(re.findall(r', "(\w+)", "[^"]*", "', expression))  # what label_replace and label_join write
+    given |= set(re.findall(r', "(\w+)", "[^"]*", "', expression))  # labels set by label_replace and label_join
     for node in nodes:
         if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
             assert set(node.modifier.labels) <= given
@@ -107,11 +107,11 @@ def test_every_metric_and_label_is_one_that_the_code_emits(expression):
 
 @pytest.mark.parametrize("expression", sorted(set(_expressions())))
 def test_counters_are_aggregated(expression):
-    """A rate of bare series shows one line per process, and totals that jump when one restarts."""
+    """A rate without aggregation has one line per process, and totals that jump when one restarts."""
     assert not re.match(r"\(*(rate|increase)\(", expression)
 
 
-def test_selection_is_narrowed_by_the_variables_its_labels_have():
+def test_selection_is_filtered_by_the_variables_of_its_labels():
     assert select(REQUESTS, scope={JOB: "$job", KEY: "$key"}) == (
         'keygauge_requests_total{job=~"$job", keygauge_key_id=~"$key"}'
     )
@@ -121,28 +121,28 @@ def test_selection_is_narrowed_by_the_variables_its_labels_have():
 
 
 @pytest.mark.parametrize("name", grafana.HOSTILE)
-def test_any_name_can_be_picked(name):
+def test_any_name_can_be_selected(name):
     sent = grafana.promql(select(REQUESTS), dict.fromkeys(("env", "job", "key", "endpoint", "model"), name))
     (selector,) = _nodes(sent)
     assert len(selector.matchers.matchers) > 4
     assert all(re.fullmatch(matcher.value, name) for matcher in selector.matchers.matchers)
 
 
-def test_label_that_a_metric_lacks_is_refused():
+def test_unknown_label_is_refused():
     with pytest.raises(QueryError, match=re.escape("keygauge.tokens has no 'http.response.status_code'")):
         select(TOKENS, is_(STATUS, "200"))
     with pytest.raises(QueryError, match=re.escape("keygauge.request.duration has no 'keygauge.key.id'")):
         quantile(0.95, DURATION, by=(KEY,))
 
 
-def test_part_of_a_histogram_is_asked_of_histograms_only():
+def test_only_histograms_have_parts():
     with pytest.raises(QueryError, match="counter"):
         select(REQUESTS, part="_bucket")
     with pytest.raises(QueryError, match="histogram"):
         select(DURATION)
 
 
-def test_rate_keeps_the_labels_asked_for():
+def test_rate_keeps_the_given_labels():
     assert rate(TOKENS, by=(MODEL, ROUTE), scope=EVERYTHING) == (
         "sum by (gen_ai_response_model, http_route) (rate(keygauge_tokens_total[$__rate_interval]))"
     )
@@ -152,7 +152,7 @@ def test_ratio_is_a_valid_expression():
     assert _parse(ratio("sum(a)", "sum(b)"))
 
 
-def test_commands_of_the_runbook_ask_for_what_there_is(root):
+def test_runbook_commands_query_existing_metrics(root):
     known = _series()
     runbook = (root / "docs/operate/runbook.md").read_text()
     commands = re.findall(r"query instant \$PROMETHEUS '(.+)'$", runbook, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The demo API is spoken to as its users do: with the official SDKs, inside this process."""
+"""The demo API, called as users do: with the official SDKs, in this process."""
 
 import anthropic
 import openai
@@ -55,7 +55,7 @@ async def test_bad_request_names_the_field(openai_client, anthropic_client):
     assert refused.value.type == "invalid_request_error"
 
 
-async def test_some_requests_meet_the_services_own_failure(openai_client, anthropic_client):
+async def test_some_requests_fail_with_a_server_error(openai_client, anthropic_client):
     ask = [{"role": "user", "content": failing_text("gpt-4o-mini")}]
     with pytest.raises(openai.InternalServerError):
         await openai_client.chat.completions.create(model="gpt-4o-mini", messages=ask)
@@ -64,7 +64,7 @@ async def test_some_requests_meet_the_services_own_failure(openai_client, anthro
         await anthropic_client.messages.create(model="claude-haiku-4-5", messages=ask, max_tokens=9)
 
 
-def test_answers_are_the_same_each_time():
+def test_answers_are_deterministic():
     once, again = (compose(MODELS["gpt-4.1"], ["Hello"], cap_tokens=None) for _ in range(2))
     assert isinstance(once, Answer)
     assert once == again

@@ -8,7 +8,7 @@ async def test_message_answers_with_text_and_usage(anthropic_client):
     assert answer.usage.input_tokens > 5
 
 
-async def test_message_stream_says_the_same_as_the_whole_answer(anthropic_client):
+async def test_message_stream_has_the_same_content_as_the_whole_answer(anthropic_client):
     order = {"model": "claude-sonnet-4-6", "messages": ASK, "max_tokens": 500, "system": "Be brief."}
     whole = await anthropic_client.messages.create(**order)
     async with anthropic_client.messages.stream(**order) as stream:

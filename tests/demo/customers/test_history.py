@@ -1,4 +1,4 @@
-"""The made-up history is believable, and the same however often it is made."""
+"""The generated history is realistic, and the same each time."""
 
 import json
 from collections import Counter
@@ -36,18 +36,18 @@ def test_it_is_the_same_each_time(events):
     assert list(history.compose(SEED, until=UNTIL)) == events
 
 
-def test_hours_follow_each_other(events):
+def test_hours_are_in_order(events):
     hours = [event.time_us // 3_600_000_000 for event in events]
     assert all(before <= after for before, after in pairwise(hours))
 
 
-def test_the_ledger_takes_every_event(events):
+def test_the_ledger_accepts_every_event(events):
     window = Window(0, int(UNTIL.timestamp() * 1e6))
     for event in events[::7]:
         assert read_line(json.dumps(event).encode(), window=window) == event
 
 
-def test_weekends_are_quiet_in_an_office(events):
+def test_office_keys_are_quiet_on_weekends(events):
     days = Counter(day(event) for event in events if event.key == "Research notebook")
     weekend = [count for date, count in days.items() if date.weekday() >= 5]
     week = [count for date, count in days.items() if date.weekday() < 5]
@@ -87,6 +87,6 @@ def test_no_month_exceeds_its_plan(events):
 
 
 @pytest.mark.parametrize("rhythm", history._HOURS)
-def test_a_rhythm_shares_out_one_day(rhythm):
+def test_shares_of_a_rhythm_add_up_to_one_day(rhythm):
     assert len(history._HOURS[rhythm]) == 24
     assert sum(history._HOURS[rhythm]) == pytest.approx(1, abs=0.08)

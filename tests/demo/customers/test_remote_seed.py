@@ -34,7 +34,7 @@ def load(url, settings, tmp_path):
     return load
 
 
-def test_customers_are_made_once_through_the_api(load, connection):
+def test_customers_are_created_once_through_the_api(load, connection):
     planted = load()
     assert {one.name for one in accounts.list_accounts(connection)} == {one.name for one in personas.ACCOUNTS}
     statuses = {key.name: keys.require(connection, planted.key_ids[key.name]).status for key in keys_of_all()}
@@ -44,14 +44,14 @@ def test_customers_are_made_once_through_the_api(load, connection):
     assert load().key_ids != planted.key_ids
 
 
-def test_with_the_database_members_sign_in(load, connection):
+def test_with_the_database_members_can_sign_in(load, connection):
     planted = load(connection)
     for account in personas.ACCOUNTS:
         _, password_hash = memberships.find_credentials(connection, account.email)
         assert passwords.verify(password_hash, planted.password)
 
 
-def test_a_key_service_that_refuses_or_is_away_is_told(url, tmp_path):
+def test_refusing_or_unreachable_key_service_is_reported(url, tmp_path):
     for operator, told in (
         (Operator(url, "wrong-token-0123456789"), "refused POST /v1/plans: 401"),
         (Operator(f"http://127.0.0.1:{free_port()}", "token"), "does not answer"),

@@ -1,4 +1,4 @@
-"""The customers are created once, with its history; a second start finds all of it."""
+"""The customers are created once, with their history; a second start finds them."""
 
 import io
 import stat
@@ -33,7 +33,7 @@ def count(connection, table):
     return connection.execute(f"SELECT count(*) AS rows FROM {table}").fetchone()["rows"]
 
 
-def test_cast_is_planted(connection, planted):
+def test_seed_is_created(connection, planted):
     assert {account.name for account in accounts.list_accounts(connection)} == {a.name for a in personas.ACCOUNTS}
     free = {limit.name: limit.amount for limit in plans.require(connection, "free").limits}
     assert free == {"rpm": 1, "monthly_requests": 50}
@@ -44,7 +44,7 @@ def test_cast_is_planted(connection, planted):
         assert passwords.verify(password_hash, planted.password)
 
 
-def test_second_planting_finds_the_first(connection, settings, planted, tmp_path):
+def test_second_start_finds_the_seed(connection, settings, planted, tmp_path):
     again = seed.load_or_create(
         connection, peppers=settings.peppers, file=tmp_path / "seed.json", now=datetime.now(UTC)
     )
@@ -52,28 +52,28 @@ def test_second_planting_finds_the_first(connection, settings, planted, tmp_path
     assert count(connection, "account") == len(personas.ACCOUNTS)
 
 
-def test_secrets_are_for_their_owner_only(planted, tmp_path):
+def test_secrets_are_readable_by_their_owner_only(planted, tmp_path):
     file = tmp_path / "seed.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert planted.password not in repr(planted)
     assert not [token for token in planted.tokens.values() if token in repr(planted)]
 
 
-def test_lost_tokens_are_told(connection, settings, planted, tmp_path):
+def test_missing_tokens_file_is_reported(connection, settings, planted, tmp_path):
     assert planted
     with pytest.raises(DemoError, match="does not know their keys: remove"):
         seed.load_or_create(connection, peppers=settings.peppers, file=tmp_path / "other.json", now=NOW)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"created_at": "2026-01-01", "surprise": 1}'])
-def test_damaged_file_is_told_with_the_way_out(tmp_path, text):
+def test_damaged_file_is_reported_with_the_fix(tmp_path, text):
     (tmp_path / "seed.json").write_text(text)
     with pytest.raises(DemoError, match=r"seed\.json cannot be read .*: remove "):
         seed.read(tmp_path / "seed.json")
 
 
 def charged(connection):
-    """What the quotas of all accounts have as used."""
+    """Return the used amounts of all accounts' quotas."""
     return connection.execute(
         "SELECT sum(cells[1]) FILTER (WHERE unit = 'request')::bigint AS requests, "
         "sum(cells[1]) FILTER (WHERE unit = 'nanousd')::bigint AS nanousd, min(head) AS head "
@@ -105,11 +105,11 @@ def test_history_is_loaded_once_and_charged_to_the_quotas(connection, planted, c
     assert charged(connection) == used
 
 
-def test_months_of_the_history_are_billed_whole(connection, planted, console, monkeypatch):
+def test_months_of_the_history_are_billed_in_full(connection, planted, console, monkeypatch):
     every = 1 if hypothesis_settings.get_current_profile_name() == "long" else 10
     calls = islice(history.compose(planted, until=planted.created_at), None, None, every)
     monkeypatch.setattr(history, "compose", lambda *_, **__: calls)
-    billing.close_periods(connection)  # by the key service, which starts while the history is written
+    billing.close_periods(connection)  # as the key service does, which starts while the history is written
     history.load(connection, planted, console=console)
     billed = sum(invoice.requests for invoice in billing.list_invoices(connection))
     month = connection.execute(

@@ -14,7 +14,7 @@ def listen(port):
     return closing(server)
 
 
-def test_a_held_port_can_be_listened_at_again_and_again():
+def test_a_server_can_listen_on_a_held_port_repeatedly():
     with hold() as held:
         port = held.getsockname()[1]
         for _ in range(2):
@@ -24,19 +24,19 @@ def test_a_held_port_can_be_listened_at_again_and_again():
             socket.create_connection(("127.0.0.1", port))
 
 
-def test_a_port_that_someone_listens_at_is_not_held():
+def test_a_port_with_a_listener_cannot_be_held():
     with hold() as held, listen(held.getsockname()[1]), pytest.raises(OSError, match="in use"):
         hold(held.getsockname()[1])
 
 
-def test_nobody_else_gets_a_held_port():
+def test_a_held_port_is_not_given_to_others():
     with hold() as held, hold() as other, socket.socket() as plain:
         assert held.getsockname() != other.getsockname()
         with pytest.raises(OSError, match="in use"):
             plain.bind(held.getsockname())
 
 
-def test_a_row_has_no_gap():
+def test_ports_of_a_row_are_consecutive():
     row = hold_row(5)
     first = row[0].getsockname()[1]
     assert [held.getsockname()[1] for held in row] == list(range(first, first + 5))

@@ -1,4 +1,4 @@
-"""When the demo is killed, the reaper ends what it left behind; when it takes leave, the reaper does nothing."""
+"""The reaper stops the remaining processes if the demo is killed, and does nothing after `done`."""
 
 import signal
 import subprocess
@@ -34,20 +34,20 @@ def test_processes_end_with_the_pipe(reaper, sleeper):
     assert reaper.wait(100) == 0
 
 
-def test_charges_outlive_a_warden_that_was_dismissed(reaper, sleeper):
+def test_processes_are_left_running_after_done(reaper, sleeper):
     reaper.communicate(f"{signal.SIGTERM.value} {sleeper.pid}\ndone\n", timeout=100)
     assert reaper.returncode == 0
     assert sleeper.poll() is None
 
 
-def test_processes_that_are_gone_do_no_harm(reaper, sleeper):
+def test_ended_processes_are_ignored(reaper, sleeper):
     sleeper.kill()
     sleeper.wait()
     reaper.communicate(f"{signal.SIGTERM.value} {sleeper.pid}\n", timeout=100)
     assert reaper.returncode == 0
 
 
-def test_ctrl_c_is_left_to_the_demo(reaper, sleeper):
+def test_ctrl_c_is_ignored(reaper, sleeper):
     reaper.stdin.write(f"{signal.SIGTERM.value} {sleeper.pid}\n")
     reaper.stdin.flush()
     with pytest.raises(subprocess.TimeoutExpired):
@@ -58,6 +58,6 @@ def test_ctrl_c_is_left_to_the_demo(reaper, sleeper):
     assert sleeper.poll() is None
 
 
-def test_charges_are_read_in_order():
+def test_processes_are_read_in_order():
     assert read_processes(["2 10\n", "15 11\n"]) == [(2, 10), (15, 11)]
     assert read_processes(["2 10\n", "done\n"]) is None

@@ -9,7 +9,7 @@ from keygauge_demo.stack.stack import Stack
 
 @pytest.fixture
 def settings(tmp_path):
-    """Settings with ports that nobody else gets."""
+    """Settings with free ports."""
     with port.hold() as portal, port.hold() as api:
         numbers = [held.getsockname()[1] for held in (portal, api)]
     return Settings(*numbers, tmp_path / "state", None)
@@ -20,19 +20,19 @@ def enter(settings):
         pass
 
 
-def test_one_demo_at_a_time_uses_a_state(settings):
+def test_only_one_demo_at_a_time_uses_a_state_directory(settings):
     with Stack(settings), pytest.raises(DemoError, match=r"a demo is running on .*state: stop it"):
         enter(settings)
     enter(settings)
 
 
-def test_a_state_that_cannot_be_one_is_told(settings):
+def test_unusable_state_directory_is_reported(settings):
     settings.state.write_text("a file")
     with pytest.raises(DemoError, match=r"state cannot be used .*DEMO_STATE"):
         enter(settings)
 
 
-def test_a_taken_port_is_told_with_the_way_out_and_holds_nothing_else_up(settings):
+def test_port_in_use_is_reported_with_the_fix_and_releases_the_state(settings):
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", settings.port_api))
