@@ -1,4 +1,4 @@
-"""A browser without a screen, over the wire and from an address of its own."""
+"""A minimal HTTP browser with an IP address of its own."""
 
 import http.client
 import re
@@ -18,7 +18,7 @@ class Answer:
 
 @dataclass
 class Browser:
-    """Sends what is asked from an address of its own, and keeps cookies as a browser over https would."""
+    """A client that sends requests from its own address, and keeps cookies like a browser over https."""
 
     port: int
     address: str = "127.0.0.2"

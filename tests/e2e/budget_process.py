@@ -1,7 +1,7 @@
-"""One process of a metered service with a budget of money: reserves, "answers", settles, and writes each cost down.
+"""One process of a metered service with a budget: reserves, "answers", settles, and records each cost.
 
-`budget_process.py <file> <pause between calls, s>`, with the middleware's environment and `TOKENS`, of which each call
-takes another. A record is written as soon as a call is admitted, so that a killed process has told all it spent.
+`budget_process.py <file> <pause between calls, s>`, with the middleware's environment and `TOKENS`, which calls use in
+turn. A record is written as soon as a call is admitted, so that all spending of a killed process is recorded.
 """
 
 import os
@@ -15,8 +15,8 @@ from keygauge.limits.reading.estimate import Estimate
 from keygauge.usage import Usage
 
 MODEL, INPUT, OUTPUT = "house", 100, 50
-RATE = 10**6  # nano-USD a million tokens: one for each token, two for those of the output
-MOST = INPUT + 2 * OUTPUT  # what a call may cost
+RATE = 10**6  # nano-USD per million tokens: one per token, two per output token
+MOST = INPUT + 2 * OUTPUT  # the maximum cost of a call
 
 
 def main():

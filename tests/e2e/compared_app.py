@@ -1,4 +1,4 @@
-"""Apps that behave as the path says, well or badly: plain, and behind KeyGauge. They are served as a program."""
+"""Apps whose behaviour, correct or not, depends on the path: plain, and behind KeyGauge. Servers import this file."""
 
 import asyncio
 import sys
@@ -41,7 +41,7 @@ async def plain_asgi(scope, receive, send):
 
 
 async def answer(case, last, send):
-    """Answer as a case says, in parts or as a whole."""
+    """Send the answer of a case, in parts or as a whole."""
     if case in STATUSES:
         await send(start(int(case), headers=[]))
         await send({"type": "http.response.body"})
@@ -86,7 +86,7 @@ def body(part, *, more=False):
 
 
 async def converse(scope, receive, send):
-    """Talk over a WebSocket as the path says."""
+    """Run a WebSocket conversation that depends on the path."""
     case = scope["path"].strip("/")
     await receive()
     if case == "reject":
@@ -158,7 +158,7 @@ def plain_wsgi(environ, start_response):
 
 
 def again(start_response):
-    """Start over with the failure that made it so."""
+    """Restart the response with the exception that caused it."""
     start_response("200 OK", WSGI_TEXT)
     try:
         {}["nothing"]

@@ -1,11 +1,11 @@
-"""A real key service and the real demo API for tests, and servers that they start."""
+"""Fixtures with a real key service, the real demo API, and servers."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # programs that tests start are importable too
+sys.path.insert(0, str(Path(__file__).parent))  # programs that tests start can also be imported
 
 import serving
 from ports import free_port
@@ -14,13 +14,13 @@ from stack import Stack, fresh_database, look_until
 
 @pytest.fixture(scope="session")
 def eventually():
-    """`eventually(look, expected)` looks until it sees what is expected, and asserts it."""
+    """`eventually(look, expected)` calls `look` until it returns the expected value, and asserts it."""
     return look_until
 
 
 @pytest.fixture
 def cold_stack(database_url, tmp_path):
-    """A stack of which nothing runs yet."""
+    """A stack that is not running yet."""
     stack = Stack(database_url, tmp_path)
     yield stack
     stack.stop()
@@ -28,7 +28,7 @@ def cold_stack(database_url, tmp_path):
 
 @pytest.fixture
 def stack(cold_stack):
-    """A stack that runs."""
+    """A running stack."""
     cold_stack.start_service()
     cold_stack.start_api()
     return cold_stack
@@ -36,7 +36,7 @@ def stack(cold_stack):
 
 @pytest.fixture(scope="module")
 def shared_stack(postgresql, _template, tmp_path_factory):
-    """A running stack for all tests of a module."""
+    """A running stack shared by the tests of a module."""
     with fresh_database(postgresql, _template) as url:
         stack = Stack(url, tmp_path_factory.mktemp("stack"))
         try:
@@ -57,7 +57,7 @@ def collector():
 
 @pytest.fixture
 def servers(collector, tmp_path):
-    """Start servers; they end with the test."""
+    """Start servers, which are stopped after the test."""
     servers = serving.Servers(tmp_path, collector)
     yield servers
     servers.stop()
@@ -65,7 +65,7 @@ def servers(collector, tmp_path):
 
 @pytest.fixture
 def serve(servers):
-    """`serve(command, files, stack)` serves an app by a command: its port and its process."""
+    """`serve(command, files, stack)` serves an app with a command and returns the port and process."""
 
     def serve(command, files, stack, **options):
         port = free_port()
@@ -76,7 +76,7 @@ def serve(servers):
 
 @pytest.fixture(scope="session")
 def key_service(postgresql, _template, tmp_path_factory):
-    """A key service for all tests that only use it, each with keys of its own."""
+    """A key service shared by tests that only use it, each with its own keys."""
     with fresh_database(postgresql, _template) as url:
         stack = Stack(url, tmp_path_factory.mktemp("stack"))
         try:

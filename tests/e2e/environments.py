@@ -1,7 +1,7 @@
-"""Python environments of applications nobody here wrote: their versions must not mix with those of KeyGauge's tests.
+"""Python environments of third-party applications, whose versions must not mix with those of KeyGauge's tests.
 
-`python tests/e2e/environments.py` prepares all of them; a test prepares what it needs. They are kept in
-`~/.cache/keygauge`, each under a name that changes with its list of versions.
+`python tests/e2e/environments.py` prepares all of them; a test prepares the one it needs. They are kept in
+`~/.cache/keygauge`, each under a name that depends on its list of versions.
 """
 
 import fcntl
@@ -19,10 +19,10 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keyg
 
 
 def prepare(name):
-    """Return the directory of an environment's programs; make it where it is not there yet.
+    """Return the directory of an environment's programs; create the environment if it does not exist.
 
     Raises:
-        OSError, subprocess.SubprocessError: it cannot be made here.
+        OSError, subprocess.SubprocessError: it cannot be created.
     """
     versions = LISTS / f"{name}.txt"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -40,7 +40,7 @@ def prepare(name):
 
 
 def programs(name):
-    """Return the directory of an environment's programs, or skip the test where it cannot be made."""
+    """Return the directory of an environment's programs, or skip the test if it cannot be created."""
     try:
         return prepare(name)
     except (OSError, subprocess.SubprocessError) as error:

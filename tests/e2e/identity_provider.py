@@ -1,4 +1,4 @@
-"""An OpenID Connect provider over HTTP that signs real tokens, and any other that a test wants of it."""
+"""An OpenID Connect provider over HTTP that signs real tokens, or any others that a test needs."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ CLIENT_ID, CLIENT_SECRET = "keygauge", "secret-of-the-client"
 
 
 class IdentityProvider:
-    """Everybody is `email` there; `claims`, `header` and `userinfo` are put over its own, `key` signs."""
+    """A provider whose only user is `email`; `claims`, `header` and `userinfo` override its own, and `key` signs."""
 
     def __init__(self):
         provider = self
@@ -52,24 +52,24 @@ class IdentityProvider:
         Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def reset(self):
-        """Be an honest provider again."""
+        """Restore the behaviour of an honest provider."""
         self.key, self.email = self.published, ""
         self.claims, self.header, self.userinfo, self.codes = {}, {}, {}, {}
         self.sign = lambda header, claims: jwt.encode(header, claims, self.key)
 
     def rotate(self, kid):
-        """Sign with a new key, and publish no other."""
+        """Sign with a new key, and publish only that."""
         self.key = self.published = RSAKey.generate_key(2048, {"kid": kid})
 
     def authorize(self, address):
-        """Sign the person in who was sent to an address; return the query that they come back with."""
+        """Sign in the person who was redirected to `address`; return the query of the redirect back."""
         asked = dict(parse_qsl(urlsplit(address).query))
         code = f"code{len(self.codes)}"
         self.codes[code] = asked
         return urlencode({"code": code, "state": asked["state"], "iss": self.issuer})
 
     def redeem(self, form, authorization):
-        """Answer a code with tokens, once, and only the client that asked for it."""
+        """Exchange a code for tokens, once, and only for the client that requested it."""
         asked = self.codes.pop(form.get("code", ""), None)
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         told = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()

@@ -1,4 +1,4 @@
-"""A process of a metered service as the ledger sees it: a spool, its shipper, and events of known content."""
+"""A process of a metered service from the ledger's view: a spool, its shipper, and events with known content."""
 
 import json
 import mmap
@@ -14,8 +14,8 @@ from keygauge.spool.reporter import Reporter
 from keygauge.spool.shipper import Shipper
 from keygauge.spool.spool import Spool
 
-BURST = 50  # events between two looks at the clock
-NUMBERS = 10_000_000  # of one writer: event 5 of writer 3 is number 30,000,005
+BURST = 50  # events between two readings of the clock
+NUMBERS = 10_000_000  # per writer: event 5 of writer 3 is number 30,000,005
 START_US = 1_790_000_000_000_000
 MODELS = ("gpt-4o", "gpt-4o-mini", "house-model", None)
 
@@ -23,7 +23,7 @@ _count = struct.Struct("<q")
 
 
 def event_of(number):
-    """Make the event of a number, in the order of `keygauge.event.FIELDS`: all of it follows from the number."""
+    """Return the event of a number, in the order of `keygauge.spool.event.FIELDS`, derived only from the number."""
     is_limited = number % 7 == 0
     return [
         START_US + number % NUMBERS * 40_000,  # 1M of them are half a day
@@ -58,7 +58,7 @@ def event_of(number):
 
 
 def read_counts(directory):
-    """Return how many events each writer has written, whatever became of it."""
+    """Return how many events each writer has written, including killed ones."""
     return {int(path.stem): _count.unpack(path.read_bytes())[0] for path in Path(directory).glob("*.count")}
 
 
@@ -67,7 +67,7 @@ def main():
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     settings = Settings(service_url=url, service_token=token, spool_dir=directory / "spool")
-    complain = lambda reason: print("lost:", reason, flush=True)  # noqa: E731 - the log is read by the test
+    complain = lambda reason: print("lost:", reason, flush=True)  # noqa: E731 - the test reads the log
     spool = Spool(settings.spool_dir, settings.service_address, most_bytes=1 << 40, on_drop=complain)
     totals = HourlyCounts()
     reporter = Reporter(settings, spool, totals, replica=f"{writer:032x}")

@@ -1,7 +1,7 @@
-"""One process of a metered service, without HTTP: asks the middleware's gate and writes down each admission.
+"""One process of a metered service, without HTTP: calls the middleware's authorizer and records each admission.
 
 `limited_process.py <file> <pause between calls, s>`, with the middleware's environment and `TOKENS`. Each record is the
-key's place and the reading of the clock, which all processes of a host share, that the admission rests on.
+key's index and the time of admission by the clock that all processes of a host share.
 """
 
 import os
@@ -23,7 +23,7 @@ RECORD = struct.Struct("<iq")
 
 
 class Clock:
-    """The clock, and what it told this thread last."""
+    """The clock, which remembers its last reading in this thread."""
 
     def __init__(self):
         self.thread = threading.get_ident()
@@ -49,12 +49,12 @@ def make_call():
 
 
 def call(authorizer, token, wait_s=1.0):
-    """Call once; None when admitted, else the refusal."""
+    """Make one call; return None if it is admitted, else the refusal."""
     return wait(authorizer, make_call(), token, wait_s)
 
 
 def wait(authorizer, made, token, wait_s=1.0):
-    """Have a call decided; None when admitted, else the refusal."""
+    """Wait for the decision on a call; return None if it is admitted, else the refusal."""
     until_ns = now_ns() + round(wait_s * SECOND)
     try:
         while (decision := authorizer.decide(made, token)) is not None and not isinstance(decision, Refusal):

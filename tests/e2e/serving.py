@@ -1,4 +1,4 @@
-"""Servers that tests start as a user does, and what they need beside them: a collector, a client."""
+"""Servers started the way users start them, with a collector and a client."""
 
 import json
 import os
@@ -21,7 +21,7 @@ TESTS = Path(__file__).parent.parent
 
 
 class Receiver:
-    """Takes in what is posted over OTLP, as it is on the wire."""
+    """A receiver of OTLP requests as raw bytes."""
 
     def __init__(self):
         self.bodies = []
@@ -52,7 +52,7 @@ class Receiver:
 
 
 class Collector(Receiver):
-    """Keeps the last, cumulative value of every series."""
+    """A receiver that keeps the last, cumulative value of every series."""
 
     def __init__(self):
         self.series = {}
@@ -83,7 +83,7 @@ class Collector(Receiver):
 
 
 class Servers:
-    """Starts servers in a directory of their own; their middleware knows the key service and the collector."""
+    """Servers in their own directory, with middleware configured for the key service and the collector."""
 
     def __init__(self, directory, collector):
         self.directory = directory
@@ -93,7 +93,7 @@ class Servers:
         self.running = []
 
     def start(self, command, files, stack, *, port, bin_dir=BIN, path=(), ready_s=150, **environ):
-        """Serve by a command, in which {port} stands for the port; return the process when it listens."""
+        """Start a server with a command, in which {port} is the port; return the process when it listens."""
         for name, text in files.items():
             (self.directory / name).write_text(text)
         paths = [str(self.directory), str(TESTS), *map(str, path), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -101,7 +101,7 @@ class Servers:
             "KEYGAUGE_SERVICE_URL": stack.service_url,
             "KEYGAUGE_SERVICE_TOKEN": stack.service_token,
             "KEYGAUGE_SPOOL_DIR": str(self.spool),
-            "KEYGAUGE_SPOOL_KEEP_S": "0",  # what is left on disk is not in the ledger
+            "KEYGAUGE_SPOOL_KEEP_S": "0",  # so that files left on disk are not in the ledger
             "KEYGAUGE_WAIT_S": "10",
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": self.collector.url,
             "HOME": str(self.directory),  # gunicorn puts a socket there
@@ -126,7 +126,7 @@ class Servers:
     def stop(self):
         for process in self.running:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its workers too
+                os.killpg(process.pid, signal.SIGKILL)  # including its workers
             process.wait()
 
 
@@ -140,14 +140,14 @@ def wait_until_ready(port, process, log, timeout_s=150):
 
 
 def get(port, path, token=""):
-    """Get by a connection of its own, so that the workers share the requests."""
+    """Send a GET over a new connection, so that requests are spread over the workers."""
     while True:
         connection = HTTPConnection("127.0.0.1", port, timeout=150)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
             answer = connection.getresponse()
             answer.read()
-        except (ConnectionError, RemoteDisconnected):  # a worker left before it took the request
+        except (ConnectionError, RemoteDisconnected):  # a worker exited before it accepted the request
             time.sleep(0.01)
         else:
             return answer.status

@@ -1,6 +1,6 @@
-"""One process of a metered service with calls that last: writes down when each came into a slot and when it left.
+"""One process of a metered service with long calls: records when each takes a slot and when it leaves it.
 
-`slot_process.py <file> <threads>`, with the environment of limited_process.py. Each record is 1 or -1 and the clock.
+`slot_process.py <file> <threads>`, with the environment of limited_process.py. Each record is 1 or -1 and the time.
 """
 
 import os

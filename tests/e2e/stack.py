@@ -1,4 +1,4 @@
-"""A real key service and the real demo API, each a process of its own, on a database and free ports."""
+"""A real key service and the real demo API, each in its own process, on a database and free ports."""
 
 import time
 import urllib.request
@@ -22,11 +22,11 @@ from keygauge_keyservice.secret import Peppers
 SERVICE_TOKEN = "e2e-service-token-0123456789"
 ADMIN_TOKEN = "e2e-admin-token-0123456789"
 PEPPER = "1:" + "22" * 32
-READY_S = 150  # what is awaited comes as soon as it can: the machine may be busy
+READY_S = 150  # generous, as the machine may be busy; waiting ends as soon as the condition is met
 
 
 def look_until(look, expected, *, timeout_s=100.0):
-    """Look until what is seen is what is expected, and assert it."""
+    """Call `look` until it returns the expected value, and assert it."""
     deadline = time.monotonic() + timeout_s
     while (seen := look()) != expected and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -35,7 +35,7 @@ def look_until(look, expected, *, timeout_s=100.0):
 
 @dataclass
 class Stack:
-    """The two processes, and what a test asks of them."""
+    """The two processes, with helpers for tests."""
 
     database_url: str = field(repr=False)
     directory: Path
@@ -71,7 +71,7 @@ class Stack:
         self.service.wait_until_ready(f"{self.service_url}/readyz", timeout_s=READY_S)
 
     def start_api(self, **telemetry):
-        """Start the API; its metrics are for Prometheus to pull unless `telemetry` says otherwise."""
+        """Start the API; its metrics are pulled by Prometheus unless `telemetry` overrides it."""
         environ = {
             "KEYGAUGE_SERVICE_URL": self.service_url,
             "KEYGAUGE_SERVICE_TOKEN": SERVICE_TOKEN,
@@ -91,7 +91,7 @@ class Stack:
                 process.stop()
 
     def create_key(self, *limits, **terms):
-        """Make a plan with the limits, an account on it and a key; return the key and its token."""
+        """Create a plan with the limits, an account on it and a key; return the key and its token."""
         name = f"plan-{uuid.uuid4().hex[:8]}"
         with database.connect(self.database_url) as connection:
             plans.create(connection, plan_id=name, name=name, limits=limits, actor="test")
@@ -115,19 +115,19 @@ class Stack:
         return self.clients[-1]
 
     def query(self, statement, *parameters):
-        """Return what the database says."""
+        """Return the rows of a database query."""
         with psycopg.connect(self.database_url) as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def ledger(self, key_id, columns="status, outcome"):
-        """Return a key's events in the order of time."""
+        """Return a key's events ordered by time."""
         with psycopg.connect(self.database_url) as connection:
             return connection.execute(
                 f"SELECT {columns} FROM event WHERE key_id = %s ORDER BY time", (key_id,)
             ).fetchall()
 
     def metric(self, name, **labels):
-        """Return the sum of the API's samples with a name and these labels."""
+        """Return the sum of the API's samples with this name and these labels."""
         with urllib.request.urlopen(f"{self.api_url}/metrics", timeout=60) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))
         samples = [sample for family in families for sample in family.samples if sample.name == name]
@@ -136,7 +136,7 @@ class Stack:
 
 @contextmanager
 def fresh_database(postgresql, template):
-    """A migrated database that lives longer than a test: its address."""
+    """Create a migrated database for longer than one test, and yield its URL."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")

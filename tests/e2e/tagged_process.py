@@ -1,7 +1,7 @@
-"""One process of a metered service whose calls name end users: writes down each admission.
+"""One process of a metered service whose calls have end users: records each admission.
 
 `tagged_process.py <file> <pause between calls, s>`, with the environment of limited_process.py. Each record is the
-tag's place, -1 of none, and the reading of the clock that the admission rests on.
+tag's index, -1 for none, and the time of admission.
 """
 
 import os

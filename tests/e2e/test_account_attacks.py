@@ -1,4 +1,4 @@
-"""Attacks on people's accounts, over the wire against a real key service behind no proxy."""
+"""Attacks on people's accounts, over HTTP against a real key service without a proxy."""
 
 import http.client
 import re
@@ -46,7 +46,7 @@ def browser(stack):
 
 @pytest.fixture
 def owner(stack, browser):
-    """`owner(name)` makes an account and returns its owner's browser, signed in."""
+    """`owner(name)` creates an account and returns its owner's browser, signed in."""
 
     def make(name):
         with database.connect(stack.database_url) as connection:
@@ -64,7 +64,7 @@ def join(browser, link, password):
     return browser.post(urlsplit(link).path, {"password": password, "again": password}).status
 
 
-def test_links_redirects_and_cookies_are_of_the_public_address(owner, browser):
+def test_links_redirects_and_cookies_use_the_public_url(owner, browser):
     acme = owner("hosts")
     assert acme.invite("new@hosts.example", headers=EVIL).startswith(f"{PUBLIC}/invitation/")
     answers = [acme.get(path, headers=EVIL) for path in ("/keys", "/members", "/sign-in", "/operator/")]
@@ -77,7 +77,7 @@ def test_links_redirects_and_cookies_are_of_the_public_address(owner, browser):
     assert "Domain" not in cookies
 
 
-def test_a_planted_session_is_never_taken_over(owner, browser):
+def test_session_fixation_fails(owner, browser):
     owner("planted")
     victim = browser()
     victim.cookies["__Host-keygauge_session"] = PLANTED
@@ -89,10 +89,10 @@ def test_a_planted_session_is_never_taken_over(owner, browser):
     before = victim.cookies["__Host-keygauge_session"]
     victim.post("/sign-out", victim.csrf("/password"))
     attacker.cookies["__Host-keygauge_session"] = before
-    assert attacker.get("/keys").status == 303  # a copied cookie ends with the session
+    assert attacker.get("/keys").status == 303  # a copied cookie is invalid after sign-out
 
 
-def test_forms_of_other_sites_change_nothing(owner):
+def test_cross_site_forms_are_refused(owner):
     acme = owner("forms")
     form = acme.csrf("/members") | {"email": "thief@evil.example", "role": "owner"}
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
@@ -101,7 +101,7 @@ def test_forms_of_other_sites_change_nothing(owner):
     assert "thief@evil.example" not in acme.get("/members").text
 
 
-def test_guessing_is_stopped_whatever_it_claims_and_locks_nobody_else_out(owner, browser):
+def test_guessing_is_throttled_despite_forged_headers_and_locks_nobody_else_out(owner, browser):
     owner("locked")
     attacker, email = browser("127.0.0.66"), "owner@locked.example"
     statuses = [
@@ -113,7 +113,7 @@ def test_guessing_is_stopped_whatever_it_claims_and_locks_nobody_else_out(owner,
     assert browser("127.0.0.2").sign_in(email).status == 303
 
 
-def test_nobody_learns_who_is_a_member(owner, browser):
+def test_membership_is_not_disclosed(owner, browser):
     acme, attacker = owner("oracle"), browser("127.0.0.67")
     known, unknown = (attacker.sign_in(f"{name}@oracle.example", GUESS) for name in ("owner", "nobody"))
     assert known.status == unknown.status == 422
@@ -124,7 +124,7 @@ def test_nobody_learns_who_is_a_member(owner, browser):
     assert "oracle2" not in acme.get("/members").text
 
 
-def test_an_address_that_somebody_took_stays_its_owners(owner, browser):
+def test_registering_a_foreign_email_address_gives_no_access(owner, browser):
     evil, acme = owner("evil"), owner("taken")
     email = "victim@people.example"
     attacker = browser("127.0.0.66")
@@ -143,7 +143,7 @@ def test_an_address_that_somebody_took_stays_its_owners(owner, browser):
     assert statuses == {404}
 
 
-def test_a_coowner_is_not_taken_over_by_another_invitation(owner, browser):
+def test_invitations_cannot_take_over_an_owner(owner, browser):
     acme, email = owner("coowned"), "second@coowned.example"
     second = browser()
     assert join(second, acme.invite(email, "owner"), PASSWORD) == 303
@@ -151,7 +151,7 @@ def test_a_coowner_is_not_taken_over_by_another_invitation(owner, browser):
     assert (again.status, "/invitation/" in again.text) == (409, False)
     third, email = browser(), "third@coowned.example"
     assert join(third, acme.invite(email), PASSWORD) == 303
-    link = acme.invite(email)  # as for a lost password, but kept until the member is an owner
+    link = acme.invite(email)  # as for a lost password, but used after the member has become an owner
     form = r'action="/members/([0-9]+)/role"(?:(?!/role").)*?Role of third@'
     number = re.search(form, acme.get("/members").text, re.DOTALL)
     assert acme.post(f"/members/{number[1]}/role", acme.csrf("/members") | {"role": "owner"}).status == 303
@@ -159,7 +159,7 @@ def test_a_coowner_is_not_taken_over_by_another_invitation(owner, browser):
     assert [one.get("/keys").status for one in (second, third)] == [200, 200]
 
 
-def test_a_request_in_the_body_of_another_is_none(owner, stack):
+def test_request_smuggling_in_a_body_fails(owner, stack):
     inner = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     connection = http.client.HTTPConnection("127.0.0.1", stack.port_service, timeout=60)
     connection.request("POST", "/nowhere", inner, {"Content-Type": "text/plain"})
@@ -170,7 +170,7 @@ def test_a_request_in_the_body_of_another_is_none(owner, stack):
     connection.close()
 
 
-def test_forms_that_are_half_sent_in_sessions_that_were_invented_keep_nobody_out(owner, stack):
+def test_incomplete_forms_with_invented_sessions_do_not_block_members(owner, stack):
     acme = owner("half")
     clients = []
     for number in range(600):

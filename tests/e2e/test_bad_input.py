@@ -1,4 +1,4 @@
-"""Bad input over a real socket: a clear answer where we answer, the app's own where it does, and right counts."""
+"""Bad input over a real socket: clear errors from the middleware, unchanged answers from the app, correct counts."""
 
 import json
 
@@ -22,7 +22,7 @@ def bearer(token):
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_missing_key_is_told_as_a_problem(http):
+def test_missing_key_is_answered_with_a_problem(http):
     answer = http.post("/v1/chat/completions", json=CHAT)
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
@@ -38,7 +38,7 @@ def test_two_different_keys_are_refused(http, shared_stack):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b'{"model": 7}', b"\xff\xfe", b"NaN"])
-def test_invalid_bodies_get_the_apps_own_answer_and_are_counted(http, shared_stack, eventually, body):
+def test_invalid_bodies_get_the_apps_answer_and_are_counted(http, shared_stack, eventually, body):
     key, token = shared_stack.create_key(WIDE)
     answer = http.post(
         "/v1/chat/completions", content=body, headers=bearer(token) | {"content-type": "application/json"}
@@ -58,7 +58,7 @@ def test_large_body_is_passed_on_and_counted(http, shared_stack, eventually):
     eventually(lambda: shared_stack.ledger(key.id, "status, request_bytes"), [(200, len(body))])
 
 
-def test_client_that_leaves_in_mid_stream_is_counted_once(http, shared_stack, eventually):
+def test_client_that_leaves_during_a_stream_is_counted_once(http, shared_stack, eventually):
     key, token = shared_stack.create_key(WIDE)
     body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
     with http.stream("POST", "/v1/chat/completions", json=body, headers=bearer(token)) as answer:

@@ -1,4 +1,4 @@
-"""Bursts on fresh starts of a real server: whoever the limits have room for is admitted, on a busy machine too."""
+"""Bursts on freshly started real servers: calls within the limits are admitted, on a busy machine too."""
 
 import time
 from collections import Counter
@@ -58,7 +58,7 @@ def test_bursts_are_admitted_on_a_cold_key_and_on_a_warm_one(key_service, serve,
     port, _ = serve(COMMAND, {"bursts.py": APP}, key_service, KEYGAUGE_WAIT_S="0.25")
     for _ in range(4):
         assert burst(port, token, 30) == {200: 30}
-        time.sleep(0.7)  # as leases come to their end
+        time.sleep(0.7)  # until leases are about to end
 
 
 def test_a_cold_key_serves_300_calls_at_once(key_service, serve):
@@ -67,7 +67,7 @@ def test_a_cold_key_serves_300_calls_at_once(key_service, serve):
     assert burst(port, token, 300) == {200: 300}
 
 
-def test_calls_above_a_limit_of_concurrent_requests_are_told_so(key_service, serve):
+def test_calls_above_a_limit_of_concurrent_requests_get_429(key_service, serve):
     _, token = key_service.create_key(plans.Limit(name="at_once", unit="concurrent", amount=2))
     port, _ = serve(COMMAND, {"bursts.py": APP}, key_service, KEYGAUGE_WAIT_S="0.25")
     statuses = sum((burst(port, token, 30) for _ in range(3)), Counter())

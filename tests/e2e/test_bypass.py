@@ -1,4 +1,4 @@
-"""What gets past a check that reads something else than the app does, tried on real servers."""
+"""Requests that the middleware and the app could read differently, on real servers: none bypasses a check."""
 
 import socket
 
@@ -65,7 +65,7 @@ asgi = keygauge_asgi.KeyGaugeMiddleware(get_asgi_application())
 wsgi = keygauge_wsgi.KeyGaugeMiddleware(get_wsgi_application())
 '''
 GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "-k"]
-SERVERS = {  # with what docs/how-to/frameworks.md says about the client's address
+SERVERS = {  # with the options for the client's address from docs/how-to/frameworks.md
     "uvicorn": ["uvicorn", "small:asgi", "--no-proxy-headers", "--port", "{port}"],
     "hypercorn": ["hypercorn", "small:asgi", "--bind", "127.0.0.1:{port}"],
     "hypercorn trio": ["hypercorn", "small:asgi", "-k", "trio", "--bind", "127.0.0.1:{port}"],
@@ -145,11 +145,11 @@ TRAILER = (
     f"X-Forwarded-For: {OUTSIDE}\r\nTransfer-Encoding: chunked",
     f"0\r\nX-Forwarded-For: {INSIDE}\r\n\r\n",
 )
-CONFUSED = {"granian wsgi", "hypercorn wsgi"}  # which take the one for the other: they are warned of
+CONFUSED = {"granian wsgi", "hypercorn wsgi"}  # they treat X_Forwarded_For as X-Forwarded-For: KeyGauge warns about it
 
 
 def send(port, line, headers, body):
-    """Send a request as it is written, and return the whole answer."""
+    """Send a raw request, and return the whole answer."""
     head = f"{line} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n{headers}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(f"{head}{body}".encode())
@@ -160,13 +160,13 @@ def send(port, line, headers, body):
 
 
 def packages(name):
-    """Return where the packages of an environment are: those of a server that the tests do not otherwise need."""
+    """Return the site-packages of an environment, for a server that no other tests need."""
     return list((environments.programs(name).parent / "lib").glob("python*/site-packages"))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SERVERS)
-def test_nothing_gets_past(key_service, serve, servers, name):
+def test_no_request_bypasses_the_middleware(key_service, serve, servers, name):
     _, token = key_service.create_key(models=["good"])
     files = {"small.py": APP, "site_of_django.py": DJANGO}
     path = packages("daphne") if "daphne" in name else ()
@@ -180,7 +180,7 @@ def test_nothing_gets_past(key_service, serve, servers, name):
         answers[what] = send(port, line, f"{key}\r\n{headers}", body)
     assert {what: answer for what, answer in answers.items() if "done" in answer or " 200" in answer[:13]} == {}
     failed = {what for what, answer in answers.items() if answer.startswith("HTTP/1.1 5")}
-    assert failed <= {"script name"}  # gunicorn itself, as the path does not begin with it
+    assert failed <= {"script name"}  # gunicorn itself fails, as the path does not start with it
     _, bound = key_service.create_key(networks=["203.0.113.0/24"])
     bound = f"Authorization: Bearer {bound}"
     assert send(port, "GET /chat", f"{bound}\r\nX-Forwarded-For: {INSIDE}", "").startswith("HTTP/1.1 200")

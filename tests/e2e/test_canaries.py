@@ -1,4 +1,4 @@
-"""Secrets go through every door of a running stack, and all that its processes wrote is searched for them."""
+"""Secrets are sent to all interfaces of a running stack, and everything its processes wrote is searched for them."""
 
 import re
 import time
@@ -28,7 +28,7 @@ def secret_of(token):
 
 
 def use_portal(stack, key):
-    """Sign in wrongly and rightly, create and rotate keys, invite someone; return the secrets that came up."""
+    """Sign in with wrong and right passwords, create and rotate keys, invite someone; return the secrets involved."""
     url = stack.service_url
     with httpx.Client(base_url=url) as portal, httpx.Client(base_url=url, follow_redirects=True) as invited:
         portal.post("/sign-in", data={"email": EMAIL, "password": WRONG})
@@ -55,7 +55,7 @@ def use_portal(stack, key):
 
 
 def call(stack, token):
-    """Call with a token rightly and in every wrong way; return what was answered."""
+    """Call with a token correctly and in every wrong way; return the answers."""
     answers = []
     with httpx.Client(base_url=stack.api_url) as client:
         schemes = [f"{scheme} {token}".strip() for scheme in ("Bearer", "bearer", "Basic", "", "Token")]
@@ -80,7 +80,7 @@ def dump(stack):
     return "\n".join(text for found in rows for (text,) in found)
 
 
-def test_no_secret_is_in_anything_that_a_stack_writes(cold_stack, receiver, eventually):
+def test_a_stack_writes_no_secrets(cold_stack, receiver, eventually):
     stack = cold_stack
     stack.start_service()
     stack.start_api(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.base_url, OTEL_METRIC_EXPORT_INTERVAL="500")
@@ -98,7 +98,7 @@ def test_no_secret_is_in_anything_that_a_stack_writes(cold_stack, receiver, even
     metrics = httpx.get(f"{stack.service_url}/metrics", headers=operator).text
     written = {"answers": answers, "database": dump(stack), "metrics": metrics}
     eventually(lambda: any(key.id.encode() in body for body in receiver.bodies), expected=True)
-    stack.service.kill()  # from here on events stay in the spool
+    stack.service.kill()  # from now on, events stay in the spool
     answers += call(stack, token)
     time.sleep(0.2)
     spool = [file.read_bytes() for file in (stack.directory / "spool").rglob("*") if file.is_file()]

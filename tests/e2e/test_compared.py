@@ -1,4 +1,4 @@
-"""The same app with KeyGauge and without, on real servers: what a client gets is the same to the byte."""
+"""The same app with and without KeyGauge, on real servers: clients get the same bytes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,7 +112,7 @@ TALKS = {
     "raised": ("/raise", ["a"], {}),
     "raised before": ("/raise-before", [], {}),
 }
-# Cases that a server cannot serve by itself: it waits for what does not come, has no `write`, sends a HEAD's body.
+# Cases that fail without KeyGauge too: the server waits for missing data, has no `write`, or sends a HEAD's body.
 LEFT_OUT = {
     "waitress": {"POST /early HTTP/1.1\r\nContent-Length: 9000000\r\nExpect: 100-continue\r\n\r\n"},
     "granian wsgi": {"GET /write HTTP/1.1\r\n\r\n"},
@@ -123,7 +123,7 @@ LEFT_OUT = {
 
 @pytest.fixture
 def ports(servers):
-    """`ports(name)` serves the app without KeyGauge and with it: their ports."""
+    """`ports(name)` serves the app without and with KeyGauge, and returns their ports."""
 
     def serve(name):
         observed = SimpleNamespace(service_url="", service_token="")
@@ -137,18 +137,18 @@ def ports(servers):
     yield serve
     for process in servers.running:
         for worker in psutil.Process(process.pid).children(recursive=True):
-            worker.kill()  # granian's live on when it is killed
+            worker.kill()  # granian's workers survive when it is killed
 
 
 def written(request):
-    """Write a request with the headers that all have."""
+    """Return the bytes of a request, with common headers added."""
     line, _, rest = request.partition("\r\n")
     head = "" if line == "NONSENSE" else "Host: api\r\nConnection: close\r\n"
     return f"{line}\r\n{head}{rest}".encode()
 
 
 def differing(name, ports, cases, ask):
-    """Ask both servers each case; return those whose answers are not the same."""
+    """Send each case to both servers; return those with different answers."""
     found = {}
     with ThreadPoolExecutor(len(ports)) as clients:
         for case in [case for case in cases if case not in LEFT_OUT.get(name, ())]:
@@ -160,19 +160,19 @@ def differing(name, ports, cases, ask):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_client_gets_the_same(ports, name):
+def test_http1_answers_are_the_same(ports, name):
     assert differing(name, ports(name), REQUESTS, lambda port, request: send_http1(port, written(request))) == {}
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["hypercorn", "granian"])
-def test_a_client_gets_the_same_over_http2(ports, name):
+def test_http2_answers_are_the_same(ports, name):
     assert differing(name, ports(name), HTTP2, lambda port, case: send_http2(port, *case)) == {}
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["uvicorn", "hypercorn", "granian"])
-def test_a_client_gets_the_same_over_a_websocket(ports, name):
+def test_websocket_conversations_are_the_same(ports, name):
     def ask(port, case):
         path, messages, options = TALKS[case]
         return talk(port, path, messages, **options)

@@ -1,4 +1,4 @@
-"""Contrib's instrumentations of Flask and Django: one span, no call counted twice. In an environment of their own."""
+"""Contrib's instrumentations of Flask and Django, in their own environment: one span, no call counted twice."""
 
 import json
 import subprocess
@@ -76,7 +76,7 @@ print(json.dumps({"spans": told, "counts": counts, "exemplars_are_spans": bool(t
 @pytest.mark.xdist_group("foreign")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("framework", ["flask", "django"])
-def test_span_tells_the_key_and_nobody_counts_twice(framework):
+def test_span_has_the_key_and_calls_are_counted_once(framework):
     python = environments.programs("contrib") / "python"
     path = str(Path(keygauge.__file__).parent.parent)
     done = subprocess.run(

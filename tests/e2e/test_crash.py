@@ -1,4 +1,4 @@
-"""The API is killed in mid-traffic: every call that was answered is in the ledger, and none is there twice."""
+"""The API is killed under traffic: every answered call is in the ledger exactly once."""
 
 import asyncio
 import itertools
@@ -17,7 +17,7 @@ ANSWERED_MIN = 10
 
 
 def questions():
-    """Yield texts that differ in their number of tokens, so that the ledger tells them apart."""
+    """Yield texts with different numbers of tokens, so that they can be distinguished in the ledger."""
     for length in itertools.count(1):
         text = "word" * length
         if not compose(MODELS[MODEL], [text], cap_tokens=None).fails:
@@ -34,7 +34,7 @@ async def call(client, text, answered, *, streamed):
             usage = (await client.chat.completions.create(**ask)).usage
     except (openai.APIConnectionError, openai.APIError):
         return
-    if usage is not None:  # the stream came to its end
+    if usage is not None:  # the stream was complete
         answered.append(usage.prompt_tokens)
 
 
@@ -61,12 +61,12 @@ async def drive(stack, token, texts, seconds, *, kill):
     return sent, answered
 
 
-async def test_answered_calls_outlive_the_process(stack, eventually):
+async def test_answered_calls_survive_a_kill(stack, eventually):
     key, token = stack.create_key(Limit(name="rpm", unit="request", amount=100_000, window_s=60))
     texts = questions()
     sent, answered = await drive(stack, token, texts, RUN_S, kill=True)
     assert len(answered) >= ANSWERED_MIN
-    assert len(sent) > len(answered)  # some were cut off
+    assert len(sent) > len(answered)  # some were interrupted
     stack.start_api()
     more_sent, more_answered = await drive(stack, token, texts, 0.5, kill=False)
     assert more_sent == sorted(more_answered)
@@ -76,6 +76,6 @@ async def test_answered_calls_outlive_the_process(stack, eventually):
         return Counter(tokens for (tokens,) in stack.ledger(key.id, "input_tokens"))
 
     eventually(lambda: wanted - set(found()), set())
-    await asyncio.sleep(1.5)  # a batch sent twice would be here by now
+    await asyncio.sleep(1.5)  # a batch sent twice would have arrived by now
     assert {tokens: count for tokens, count in found().items() if count > 1 and tokens is not None} == {}
     assert set(found()) - {None} <= set(sent) | set(more_sent)

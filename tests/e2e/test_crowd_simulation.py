@@ -1,4 +1,4 @@
-"""Calls that come at random over many replicas: round trips, use of a limit, and what `Retry-After` says."""
+"""Random calls over many replicas: round trips, use of a limit, and `Retry-After`."""
 
 from bisect import bisect_right
 
@@ -10,7 +10,7 @@ from keygauge.limits.refusal import Refusal
 
 
 class Caller(Client):
-    """Calls once; a refused call is not sent again."""
+    """A client that calls once; a refused call is not retried."""
 
     def __init__(self, world, **usage):
         self.came_ns = world.now_ns
@@ -24,7 +24,7 @@ class Caller(Client):
 
 
 def offer(limit, *, processes, load, seconds, seed=1, **usage):
-    """Send `load` times the limit's amount, at random; return the world after it."""
+    """Send `load` times the limit's amount at random times; return the world afterwards."""
     world = World([limit], processes=processes, seed=seed)
     each = usage.get("units", 1000) if limit.unit == "token" else 1
     per_s = load * limit.amount / limit.window_s / each
@@ -46,7 +46,7 @@ def heartbeats_beyond_the_regular_per_call(world, since_ns):
     return max(0, sent - seconds * len(world.processes)) / calls
 
 
-def test_very_many_replicas_share_a_limit_exactly_and_seldom_ask():
+def test_very_many_replicas_share_a_limit_with_few_extra_heartbeats():
     processes, amount = (1000, 6_000) if LONG else (80, 1_000)
     world = offer(rate("request", amount, 60), processes=processes, load=1.5, seconds=125)
     since_ns = world.now_ns - 60 * SECOND
@@ -56,7 +56,7 @@ def test_very_many_replicas_share_a_limit_exactly_and_seldom_ask():
 
 
 @pytest.mark.parametrize("load", [0.3, 0.8])
-def test_where_a_limit_has_room_the_calls_of_many_replicas_do_not_wait(load):
+def test_calls_of_many_replicas_do_not_wait_below_the_limit(load):
     world = offer(rate("request", 4_000, 60), processes=64, load=load, seconds=65)
     assert not world.refused
     late = world.waits[len(world.waits) // 2 :]
@@ -76,8 +76,8 @@ def test_a_slow_key_needs_no_network(unit, processes, every_s):
 
 
 @pytest.mark.parametrize(("amount", "every_s"), [(10, 12), (19, 6), (6, 10.1), (19, 3.2)])
-def test_a_slow_key_of_a_small_limit_needs_no_network_either(amount, every_s):
-    """A lone caller that comes at an even pace: below half of the limit no call waits, and up to it none is refused."""
+def test_a_slow_key_with_a_small_limit_needs_no_network_either(amount, every_s):
+    """For a lone caller at an even pace, no call waits below half of the limit, and none is refused up to the limit."""
     world = World([rate("request", amount, 60)], processes=1, seed=1)
     Client(world.processes[0], handler_ms=5, pause_ms=int(every_s * 1000))
     world.run(600)
@@ -91,11 +91,11 @@ def test_a_slow_key_of_a_small_limit_needs_no_network_either(amount, every_s):
 @pytest.mark.parametrize(
     ("unit", "handler_ms", "load"), [("request", 5, 1.5), ("token", 5, 3), ("token", 8_000, 3), ("token", 300, 4)]
 )
-def test_retry_after_is_never_later_than_more_comes_free(unit, handler_ms, load, processes):
-    """Whoever comes when told finds that nobody was admitted long before; and it is a window and a lease at most.
+def test_retry_after_is_never_later_than_the_next_free_unit(unit, handler_ms, load, processes):
+    """No call is admitted long before the time in `Retry-After`, which is at most a window plus a lease.
 
-    A limit that was unused, and is asked for 1.5 times what it allows, is used up after two thirds of the first window:
-    then the last third has nothing to give, and says so.
+    An unused limit under 1.5 times the traffic it allows is used up after two thirds of the first window, so calls in
+    the last third are refused with a correspondingly long time.
     """
     limit = rate(unit, 600 if unit == "request" else 60_000, 20)
     for seed in range(10 if LONG else 2):

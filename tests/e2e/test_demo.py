@@ -1,4 +1,4 @@
-"""`make demo` as a user runs it: its books agree, it can be started again, and it leaves nothing behind."""
+"""`make demo` as a user runs it: its totals agree, it can be restarted, and it leaves no processes behind."""
 
 import contextlib
 import itertools
@@ -29,10 +29,10 @@ FIELDS = [
 
 @pytest.fixture(scope="module")
 def state():
-    """One state for all tests: whatever ended the run before, the next one starts from it.
+    """One state directory for all tests, so that each run starts from the state left by the previous one.
 
-    Not in pytest's own directory: each worker that starts closes that to all users but its own, and under root
-    PostgreSQL runs as another.
+    It is not in pytest's directory, which each starting worker makes accessible only to its own user: as root,
+    PostgreSQL runs as another user.
     """
     with tempfile.TemporaryDirectory(prefix="keygauge-demo-", ignore_cleanup_errors=True) as directory:
         yield Path(directory) / "state"
@@ -63,7 +63,7 @@ def processes_of(state):
 
 
 def history_of(state):
-    """Return how many calls the ledger has from before the seed was planted, and how many there should be."""
+    """Return how many calls the ledger has from before the seed was created, and how many there should be."""
     planted = seed.read(state / "seed.json")
     server = embedded.start(state / "postgresql")
     try:
@@ -74,7 +74,7 @@ def history_of(state):
     return found, len(list(history.compose(planted, until=planted.created_at)))
 
 
-def test_books_agree(environ, state):
+def test_totals_agree(environ, state):
     demo = run(environ, 6)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     result = json.loads(demo.stdout.splitlines()[-1])
@@ -87,7 +87,7 @@ def test_books_agree(environ, state):
     assert processes_of(state) == []
 
 
-def test_visitor_can_try_it_and_ctrl_c_leaves_nothing_behind(environ, state, eventually):
+def test_addresses_and_curl_line_work_and_ctrl_c_leaves_no_processes(environ, state, eventually):
     with start(environ) as demo:
         lines = iter(demo.stdout.readline, "")
         before = list(itertools.takewhile(lambda line: not line.lstrip().startswith("Traffic"), lines))
@@ -105,10 +105,10 @@ def test_visitor_can_try_it_and_ctrl_c_leaves_nothing_behind(environ, state, eve
     assert "Traceback" not in "".join(shown)
     eventually(lambda: processes_of(state), [])
     found, written = history_of(state)
-    assert found == written > 10_000  # however often it was started
+    assert found == written > 10_000  # even after several starts
 
 
-def test_killed_demo_takes_everything_with_it(environ, state, eventually):
+def test_killed_demo_leaves_no_processes(environ, state, eventually):
     with start(environ) as demo:
         lines = iter(demo.stdout.readline, "")
         next(line for line in lines if line.lstrip().startswith("Traffic"))

@@ -1,4 +1,4 @@
-"""Sdists and wheels of all distributions: the same bytes each time, and what a user installs from them works."""
+"""Sdists and wheels of all distributions: builds are reproducible, and the installed packages work."""
 
 import hashlib
 import itertools
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.xdist_group("dist"), pytest.mark.timeout(900)]
 
 
 def build(folder, target, *options):
-    """Build from a copy, whose files have other times and another place."""
+    """Build from a copy, whose files have different times and another location."""
     copy = target / "source" / folder
     shutil.copytree(ROOT / folder, copy, copy_function=shutil.copy, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", target / "dist", *options, copy]
@@ -46,7 +46,7 @@ def dist(tmp_path_factory):
     return target / "dist"
 
 
-def test_each_has_an_sdist_and_a_wheel_with_whole_metadata(dist):
+def test_each_has_an_sdist_and_a_wheel_with_valid_metadata(dist):
     assert len(list(dist.glob("*.whl"))) == len(list(dist.glob("*.tar.gz"))) == len(FOLDERS)
     done = subprocess.run(
         [BIN / "twine", "check", "--strict", *dist.iterdir()], capture_output=True, text=True, check=False
@@ -74,7 +74,7 @@ def test_sboms_list_what_the_images_install(sboms, image):
 
 
 @pytest.mark.parametrize("folder", ["instrumentation", "dashboards"])
-def test_another_build_gives_the_same_bytes(dist, tmp_path, folder):
+def test_builds_are_reproducible(dist, tmp_path, folder):
     build(folder, tmp_path)
     again = digests(tmp_path / "dist")
     assert len(again) == 2
@@ -82,7 +82,7 @@ def test_another_build_gives_the_same_bytes(dist, tmp_path, folder):
 
 
 def pythons():
-    """Find the interpreters of this machine that are supported, by version: those on the path, and pyenv's."""
+    """Yield this machine's supported interpreters by version: those on the path, and pyenv's."""
     versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for minor in (11, 12, 13, 14):
         known = [shutil.which(f"python3.{minor}"), *versions.glob(f"3.{minor}.*/bin/python")]
@@ -105,7 +105,7 @@ print(importlib.metadata.version("keygauge"))
 """
 
 
-def test_all_wheels_bring_the_whole_command(dist, tmp_path):
+def test_all_wheels_together_provide_all_commands(dist, tmp_path):
     packages = [wheel for wheel in dist.glob("*.whl") if "demo" not in wheel.name]
     bin_directory = installed(sys.executable, tmp_path / "environment", *packages)
     told = subprocess.run([bin_directory / "keygauge", "--help"], capture_output=True, text=True, check=True).stdout
@@ -131,7 +131,7 @@ def test_the_middleware_installs_in_a_clean_environment(dist, tmp_path, version)
 
 
 def lowest():
-    """Return the lowest version of each library that all distributions allow together."""
+    """Return the lowest version of each library that satisfies all distributions."""
     versions = {}
     for folder in FOLDERS:
         project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
@@ -144,7 +144,7 @@ def lowest():
 
 
 @pytest.mark.skipif(not os.environ.get("CI"), reason="takes a minute or two: .ci/run runs it")
-def test_the_demo_balances_with_the_lowest_versions_that_are_allowed(dist, tmp_path):
+def test_the_demo_balances_with_the_lowest_allowed_versions(dist, tmp_path):
     constraints = tmp_path / "lowest.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in lowest().items()))
     bin_directory = installed(sys.executable, tmp_path / "environment", *dist.glob("*.whl"), constraints=constraints)
@@ -164,9 +164,9 @@ def test_the_demo_balances_with_the_lowest_versions_that_are_allowed(dist, tmp_p
 
 
 def installed(python, directory, *packages, constraints=ROOT / "constraints.txt"):
-    """Install the wheels with everything that they ask for; skip where nothing can be downloaded."""
+    """Install the wheels with their dependencies; skip if nothing can be downloaded."""
     try:
-        environments.run(python, "-m", "venv", "--without-pip", directory)  # as pip takes longer than what it installs
+        environments.run(python, "-m", "venv", "--without-pip", directory)  # pip takes longer to install than the rest
         pip = (sys.executable, "-m", "pip", "--python", directory / "bin/python", "install")
         options = ("--quiet", "--no-compile", "--disable-pip-version-check")
         environments.run(*pip, *options, "-c", constraints, *packages)

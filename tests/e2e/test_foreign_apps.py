@@ -1,4 +1,4 @@
-"""Applications nobody here wrote, with the middleware dropped in, driven by their own clients."""
+"""Third-party applications with the middleware added, driven by their own clients."""
 
 import json
 import sqlite3
@@ -62,7 +62,7 @@ print(json.dumps([[usage.prompt_tokens, usage.completion_tokens], [last.prompt_t
 
 
 def stranded(stack, key):
-    """The month's units that are neither calls nor given back."""
+    """Return the month's units that were neither used by calls nor returned."""
     (row,) = stack.query(
         "SELECT cells[1] FROM limit_state JOIN plan_limit ON limit_state.id LIKE plan_limit.id || ':%%' "
         "WHERE plan_limit.name = 'monthly_requests' AND account_id = %s",
@@ -83,7 +83,7 @@ def test_litellm_proxy_with_its_own_client_and_the_openai_sdk(key_service, serve
         path=[KEYGAUGE],
         ready_s=180,
         CONFIG_FILE_PATH=str(servers.directory / "config.yaml"),
-        LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY="true",  # KeyGauge guards it here
+        LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY="true",  # KeyGauge protects it here
     )
     address = f"http://127.0.0.1:{port}"
     told = []

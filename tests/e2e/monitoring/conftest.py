@@ -1,4 +1,4 @@
-"""Real collectors, Prometheuses and Alertmanagers on loopback, each under its committed configuration."""
+"""Real collectors, Prometheus servers and Alertmanagers on loopback, each with its committed configuration."""
 
 import json
 import os
@@ -22,7 +22,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 class Collector:
-    """One collector on loopback ports of its own, which survive its restarts."""
+    """One collector on its own loopback ports, which stay the same across restarts."""
 
     def __init__(self, program, name, folder, **environ):
         self._program = program
@@ -38,7 +38,7 @@ class Collector:
 
     @property
     def addresses(self):
-        """What Prometheus scrapes, by its address in the committed configuration."""
+        """The real addresses of Prometheus' targets, by their address in the committed configuration."""
         ports = {"collector:8889": self._ports["page"], "collector:8888": self._ports["telemetry"]}
         return {committed: f"127.0.0.1:{port}" for committed, port in ports.items()}
 
@@ -56,7 +56,7 @@ class Collector:
         return [sample for family in families for sample in family.samples if sample.name == name]
 
     def own_metrics(self):
-        """Return the names of what the collector tells about itself."""
+        """Return the names of the collector's own metrics."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['telemetry']}/metrics", timeout=60) as answer:
             return set(re.findall(r"^(\w+)", answer.read().decode(), re.MULTILINE))
 
@@ -65,7 +65,7 @@ class Collector:
         return sum(sample.value for sample in matching)
 
     def _command(self):
-        """Run the committed configuration; only its addresses move to free ports of loopback."""
+        """Return the command that runs the committed configuration with addresses on free loopback ports."""
         port = self._ports
         moved = {
             "receivers::otlp::protocols::grpc::endpoint": f"127.0.0.1:{port['grpc']}",
@@ -97,7 +97,7 @@ def collector_program():
 
 @pytest.fixture
 def collector(collector_program, tmp_path):
-    """`collector(name, …)` starts a collector under one of the committed configurations."""
+    """`collector(name, …)` starts a collector with one of the committed configurations."""
     started = []
 
     def start(name, **environ):
@@ -129,7 +129,7 @@ def run_prometheus(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_alertmanager(tmp_path_factory):
-    """`with run_alertmanager() as (alertmanager, inbox)` runs one, and a web server that hears what it has to say."""
+    """`with run_alertmanager() as (alertmanager, inbox)` runs one, and a web server that receives its notifications."""
     program = find_program("prometheus-alertmanager", "apt-get install prometheus-alertmanager")
 
     @contextmanager

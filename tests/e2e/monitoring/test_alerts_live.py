@@ -1,6 +1,6 @@
-"""Alerts from end to end: real traffic, Prometheus with the committed rules, Alertmanager, and who hears of it.
+"""Alerts end to end: real traffic, Prometheus with the committed rules, Alertmanager, and its receivers.
 
-Here Prometheus scrapes the services itself, without a collector. Everything is hurried (`conftest.hurry`): a minute of
+Prometheus scrapes the services directly, without a collector. Everything is sped up (`watchers.hurry`): a minute of
 the committed rules and routes lasts a second.
 """
 
@@ -32,15 +32,15 @@ MODEL = "gpt-4o-mini"
 RUNBOOK = (Path(__file__).parents[3] / "docs/operate/runbook.md").read_text()
 HEADINGS = re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
 PAUSE_S = 0.05
-FIRES_S, RESOLVES_S = 150, 150  # most of it in reserve: 10 and 12 on an idle machine
-DRIFTS_S = 300  # an hour must be known, which is a minute here, and then the alert holds for half of one
+FIRES_S, RESOLVES_S = 150, 150  # mostly reserve: it takes 10 and 12 s on an idle machine
+DRIFTS_S = 300  # an hour of data, a minute here, is required, and then the alert holds for half of that
 EVERY = {"source": "keygauge", "owner": "api"}
 TICKET = {**EVERY, "severity": "ticket", "job": "metered"}
 
 
 @pytest.fixture(scope="module")
 def watch(shared_stack, run_prometheus, run_alertmanager):
-    """Watch the stack; the Prometheus that does, and what Alertmanager sends."""
+    """Monitor the stack; yield Prometheus and Alertmanager's notifications."""
     with run_alertmanager() as (alertmanager, inbox):
         addresses = {
             "collector:8889": f"127.0.0.1:{shared_stack.port_api}",
@@ -70,7 +70,7 @@ def test_commands_of_the_runbook_work(heading, watch, subject):
 
 @pytest.fixture(scope="module")
 def subject(shared_stack, watch):
-    """A key that has made a call, and the environment of an operator."""
+    """A key that has made a call, and an operator's environment."""
     key, token = shared_stack.create_key()
     shared_stack.openai(token).chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hello"}])
     environ = os.environ | {
@@ -86,7 +86,7 @@ def subject(shared_stack, watch):
     return key, environ
 
 
-def test_key_that_runs_into_its_limit_becomes_a_ticket(shared_stack, inbox, eventually):
+def test_rate_limited_key_becomes_a_ticket(shared_stack, inbox, eventually):
     key, token = shared_stack.create_key(plans.Limit(name="rpm", unit="request", amount=1, window_s=3600))
     alert = {**TICKET, "alertname": "KeyRateLimited", label(KEY): key.id, "name": "e2e", "account": key.account_id}
     with calling(shared_stack.openai(token), "Hello"):
@@ -94,16 +94,16 @@ def test_key_that_runs_into_its_limit_becomes_a_ticket(shared_stack, inbox, even
     eventually(lambda: inbox.last(alert), ("tickets", "resolved"), timeout_s=RESOLVES_S)
 
 
-def test_errors_that_burn_the_budget_page_somebody(shared_stack, inbox, eventually):
+def test_errors_that_burn_the_budget_cause_a_page(shared_stack, inbox, eventually):
     _, token = shared_stack.create_key()
     alert = {**TICKET, "severity": "page", "alertname": "ErrorBudgetBurn", "window": "1h"}
     with calling(shared_stack.openai(token), failing_prompt()):
         eventually(lambda: inbox.last(alert), ("pager", "firing"), timeout_s=FIRES_S)
     eventually(lambda: inbox.last(alert), ("pager", "resolved"), timeout_s=RESOLVES_S)
-    assert inbox.last({**alert, "severity": "ticket", "window": "1d"}) is None  # the page says it already
+    assert inbox.last({**alert, "severity": "ticket", "window": "1d"}) is None  # inhibited by the page
 
 
-def test_key_service_that_is_down_pages_somebody(shared_stack, inbox, eventually):
+def test_key_service_down_causes_a_page(shared_stack, inbox, eventually):
     alert = {**EVERY, "alertname": "KeyServiceDown", "severity": "page", "job": "keyservice"}
     shared_stack.service.stop()
     try:
@@ -113,12 +113,12 @@ def test_key_service_that_is_down_pages_somebody(shared_stack, inbox, eventually
     eventually(lambda: inbox.last(alert), ("pager", "resolved"), timeout_s=RESOLVES_S)
 
 
-def test_replica_whose_metrics_are_lost_sets_the_books_apart(shared_stack, inbox, eventually, tmp_path):
+def test_lost_metrics_of_a_replica_are_drift_from_the_metrics(shared_stack, inbox, eventually, tmp_path):
     hidden = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     hidden.start_api(KEYGAUGE_PROMETHEUS="0")
     alert = {**EVERY, "alertname": "LedgerDrift", "severity": "ticket", "books": "metrics"}
     _, token = shared_stack.create_key()
-    assert inbox.last(alert) is None  # whatever the other tests did
+    assert inbox.last(alert) is None  # despite the other tests
     try:
         with calling(shared_stack.openai(token), "Hello"), calling(hidden.openai(token), "Hello"):
             eventually(lambda: inbox.last(alert), ("tickets", "firing"), timeout_s=DRIFTS_S)
@@ -126,7 +126,7 @@ def test_replica_whose_metrics_are_lost_sets_the_books_apart(shared_stack, inbox
         hidden.stop()
 
 
-def test_replica_whose_events_are_lost_is_missing_in_the_ledger(shared_stack, inbox, eventually, tmp_path):
+def test_lost_events_of_a_replica_are_drift_from_the_replicas(shared_stack, inbox, eventually, tmp_path):
     narrow = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     narrow.start_api(KEYGAUGE_PROMETHEUS="1", KEYGAUGE_SPOOL_BYTES=str(SPOOL_BYTES_MIN))
     alert = {**EVERY, "alertname": "LedgerDrift", "severity": "ticket", "books": "replicas"}
@@ -148,14 +148,14 @@ def test_replica_whose_events_are_lost_is_missing_in_the_ledger(shared_stack, in
 
 
 def compare_at_once(stack):
-    """Compare the ledger with its replicas, as the key service does, but for the two minutes that it waits first."""
+    """Compare the ledger with its replicas like the key service, but without waiting two minutes first."""
     with database.connect(stack.database_url) as connection:
         replica_check.check(connection, datetime.now(UTC) - replica_check.PERIOD, grace=timedelta(0))
 
 
 @contextmanager
 def calling(client, prompt):
-    """Call again and again meanwhile."""
+    """Call repeatedly in the background."""
     stop = threading.Event()
 
     def call():
@@ -175,6 +175,6 @@ def calling(client, prompt):
 
 
 def failing_prompt():
-    """Find a prompt that the demo's model fails on, as it does on about one of a hundred."""
+    """Find a prompt on which the demo's model fails, which is about one in a hundred."""
     prompts = (f"Hello {number}" for number in range(10_000))
     return next(prompt for prompt in prompts if compose(MODELS[MODEL], [prompt], cap_tokens=None).fails)

@@ -1,4 +1,4 @@
-"""A real collector under the committed configurations: what the instruments push comes out, to the unit."""
+"""A real collector with the committed configurations: it outputs exactly the totals that are pushed."""
 
 import json
 import re
@@ -41,13 +41,13 @@ BACKENDS = {  # how to get one, and its options
         ("-storageDataPath=data", "-httpListenAddr={address}", "-search.latencyOffset=0s"),
     ),
 }
-PRICE_NANOUSD = 1_250_000  # of each call
-UNPRICED = "own-model"  # but of this model's
+PRICE_NANOUSD = 1_250_000  # per call
+UNPRICED = "own-model"  # calls of this model have no price
 SUFFIXES = {"counter": "", "updowncounter": "", "gauge": "", "histogram": "_count"}
 
 
 class Service:
-    """A metered service: the middleware's aggregator and instruments, pushing when told to."""
+    """A metered service: the middleware's aggregator and instruments, with explicit pushes."""
 
     def __init__(self, url):
         exporter = OTLPMetricExporter(endpoint=f"{url}/v1/metrics", timeout=2)
@@ -93,7 +93,7 @@ class Service:
 
 @pytest.fixture
 def service():
-    """`service(url)` makes a metered service that pushes to an address."""
+    """`service(url)` creates a metered service that pushes to a URL."""
     made = []
 
     def make(url):
@@ -107,7 +107,7 @@ def service():
 
 @pytest.fixture
 def refusing_backend():
-    """The address of a backend that wants nothing, for good."""
+    """The URL of a backend that always refuses data."""
 
     class Refusal(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -125,7 +125,7 @@ def refusing_backend():
         thread.join()
 
 
-def test_totals_on_the_page_are_those_that_were_counted(collector, service):
+def test_totals_on_the_metrics_page_are_exact(collector, service):
     page = collector("config.yaml")
     api = service(page.otlp_url)
     api.answer(40, key="k1")
@@ -140,10 +140,10 @@ def test_totals_on_the_page_are_those_that_were_counted(collector, service):
     page.start()
     api.answer(3, key="k2")
     api.push()
-    assert page.total(REQUESTS) == 50  # what is pushed are totals: the page needs no memory of its own
+    assert page.total(REQUESTS) == 50  # pushes have totals, so the page needs no state of its own
 
 
-def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector, service):
+def test_every_metric_has_the_name_and_labels_used_by_dashboards(collector, service):
     page = collector("config.yaml")
     scrapes = yaml.safe_load((ROOT / "collector/prometheus.yaml").read_text())["scrape_configs"]
     [dropped] = [rule["regex"] for job in scrapes for rule in job.get("metric_relabel_configs", [])]
@@ -152,7 +152,7 @@ def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector,
     api.answer(1, key="k1", model=UNPRICED)
     api.push()
     for metric in metrics.ALL:
-        if metric is metrics.SERIES_FOLDED:  # nothing was folded here
+        if metric is metrics.SERIES_FOLDED:  # nothing is folded in this test
             continue
         samples = page.samples(metric, SUFFIXES[metric.kind])
         assert samples, metric.name
@@ -163,7 +163,7 @@ def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector,
             assert [sample.labels[name] for name in ("job", "instance", ENV)] == ["api", "i1", "live"]
 
 
-def test_collector_tells_what_it_loses_under_the_names_that_alerts_ask_for(
+def test_collector_reports_losses_under_the_names_used_by_alerts(
     collector, service, refusing_backend, tmp_path, eventually
 ):
     middle = collector(
@@ -176,7 +176,7 @@ def test_collector_tells_what_it_loses_under_the_names_that_alerts_ask_for(
     eventually(lambda: wanted & middle.own_metrics(), wanted)
 
 
-def test_what_waits_survives_an_outage_of_the_backend_and_a_kill_of_the_collector(
+def test_the_queue_survives_an_outage_of_the_backend_and_a_kill_of_the_collector(
     collector, service, tmp_path, eventually
 ):
     backend = collector("config.yaml")
@@ -206,7 +206,7 @@ def test_remote_write_survives_an_outage_of_the_backend_and_a_kill_of_the_collec
     api = service(middle.otlp_url)
     api.answer(11, key="k1")
     api.push()
-    eventually(lambda: written_bytes(tmp_path / "queue") > 0, expected=True)  # it answers a moment before it writes
+    eventually(lambda: written_bytes(tmp_path / "queue") > 0, expected=True)  # it answers shortly before it writes
     middle.kill()
     middle.start()
     database.start()
@@ -225,7 +225,7 @@ def written_bytes(folder):
 
 
 class Backend:
-    """A database of metrics that takes remote writes, and keeps what it has while it is away."""
+    """A metrics database that accepts remote writes, and keeps its data while it is stopped."""
 
     def __init__(self, kind, folder, port):
         self.url = f"http://127.0.0.1:{port}"
@@ -250,7 +250,7 @@ class Backend:
 
 @pytest.fixture
 def backend(tmp_path):
-    """`backend(kind)` makes a database of metrics that does not run yet."""
+    """`backend(kind)` creates a metrics database that is not running yet."""
     made = []
 
     def make(kind):

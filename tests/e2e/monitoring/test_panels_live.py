@@ -1,4 +1,4 @@
-"""Every panel on the demo's real traffic: SDKs, API, OTLP, collector and Prometheus; ledger and PostgreSQL."""
+"""Every panel with the demo's real traffic: SDKs, API, OTLP, collector and Prometheus; ledger and PostgreSQL."""
 
 import json
 import math
@@ -27,14 +27,14 @@ pytestmark = [pytest.mark.timeout(900)]
 TRAFFIC_S = 12
 SPAN_S = 300
 SAMPLES_APART_S = 3  # more than an export and a scrape
-# What the one value of each variable is: a key that is limited and meets an error below.
+# The selected value of each variable, for a key that gets limited and gets an error below.
 KEY_NAME, MODEL, ROUTE = "Research notebook", "gpt-5.4-mini", "/v1/chat/completions"
 OTLP = {
     "OTEL_SERVICE_NAME": "demo-api",
     "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=live",
     "OTEL_METRIC_EXPORT_INTERVAL": "1000",
 }
-# Panels that need what this traffic has not: tests/dashboards fills them, from made-up series and rows.
+# Panels without data from this traffic; tests/dashboards fills them from synthetic series and rows.
 NOT_HERE = {
     "Refused/s by reason",
     "Firing alerts",
@@ -45,7 +45,7 @@ NOT_HERE = {
 
 @pytest.fixture
 def addresses(cold_stack, collector):
-    """Start everything; where Prometheus finds it."""
+    """Start everything; return the addresses for Prometheus."""
     page = collector("config.yaml")
     cold_stack.start_service()
     cold_stack.start_api(**OTLP, OTEL_EXPORTER_OTLP_ENDPOINT=page.otlp_url)
@@ -54,7 +54,7 @@ def addresses(cold_stack, collector):
 
 @pytest.fixture
 def planted(cold_stack, addresses, tmp_path):
-    """The demo's customers, who have called for some seconds."""
+    """The demo's customers, after some seconds of calls."""
     environ = {
         **os.environ,
         "KEYGAUGE_SERVICE_URL": cold_stack.service_url,
@@ -71,7 +71,7 @@ def planted(cold_stack, addresses, tmp_path):
     return create
 
 
-def test_every_query_returns_data_at_all_and_at_one_value(cold_stack, addresses, planted, run_prometheus, eventually):
+def test_every_query_returns_data_with_or_without_filters(cold_stack, addresses, planted, run_prometheus, eventually):
     with run_prometheus(addresses, cold_stack.service_token) as prometheus:
         planted_seed = planted()
         _meet_errors_and_limits(cold_stack, planted_seed.tokens[KEY_NAME])
@@ -96,10 +96,10 @@ def test_every_query_returns_data_at_all_and_at_one_value(cold_stack, addresses,
 
 
 def _meet_errors_and_limits(stack, token):
-    """Let the key meet answers, errors of the model, and then its limit of 20 calls a minute."""
+    """Make calls with the key: answers, errors of the model, and then its limit of 20 calls per minute."""
     prompts = (f"Hello {number}" for number in range(10_000))
     failing = next(prompt for prompt in prompts if compose(MODELS[MODEL], [prompt], cap_tokens=None).fails)
-    patient = stack.openai(token, max_retries=5)  # the customers's own calls may have used up this minute's
+    patient = stack.openai(token, max_retries=5)  # the customer's own calls may have used up this minute's limit
     messages = [{"role": "user", "content": "Hello"}]
     for _ in range(2):  # a rate needs two samples of every series
         patient.chat.completions.create(model=MODEL, messages=messages)
@@ -120,7 +120,7 @@ def _meet_errors_and_limits(stack, token):
 
 
 def _expire_soon(stack, key_id):
-    """Give the key two days, which is worth an alert."""
+    """Make the key expire in two days, which triggers an alert."""
     body = {"expires_at": (datetime.now(UTC) + timedelta(days=2)).isoformat()}
     headers = {"Authorization": f"Bearer {stack.admin_token}", "Content-Type": "application/json"}
     url = f"{stack.service_url}/v1/keys/{key_id}"
@@ -130,7 +130,7 @@ def _expire_soon(stack, key_id):
 
 
 def _neglect(stack, key_id):
-    """Let the key's last use and its secret be old, as only time can, and the ledger lack a call."""
+    """Backdate the key's last use and its secret, and remove a call from the ledger."""
     with psycopg.connect(stack.database_url) as connection:
         connection.execute(
             "UPDATE key SET last_used_at = now() - interval '70 days', rotate_every_days = 30 WHERE id = %s", (key_id,)
@@ -140,7 +140,7 @@ def _neglect(stack, key_id):
 
 
 def _empty_charts(prometheus, picked):
-    """Return the panels that show nothing, or no number."""
+    """Return the panels without data or without numbers."""
     empty = set()
     for _, view, target in _targets(Prometheus):
         query = grafana.promql(
@@ -154,12 +154,12 @@ def _empty_charts(prometheus, picked):
 
 
 def _may_be_empty():
-    """Return the panels that say so of themselves; they were full when no variable was picked."""
+    """Return the panels declared as possibly empty; they had data without a selection."""
     return {view.title for page in pages(Thresholds()) for view in page.views() if view.empty_is_fine}
 
 
 def _empty_tables(stack, picked):
-    """Return the panels, annotations and variables of the ledger that show nothing, as Grafana's role sees it."""
+    """Return the ledger's panels, annotations and variables without data, queried as Grafana's role."""
     values = {
         **picked,
         "owner": picked["account"],

@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager on loopback under their committed configurations, and who hears what they have to say."""
+"""Prometheus and Alertmanager on loopback with their committed configurations, and a receiver of notifications."""
 
 import json
 import os
@@ -25,16 +25,16 @@ UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def hurry(text):
-    """Let each minute of a configuration or rule last a second: windows, offsets, intervals, waits and `for`.
+    """Make each minute of a configuration or rule last a second: windows, offsets, intervals, waits and `for`.
 
-    Thresholds stay as they are, so what counts as bad does not change: only how long one waits to see it.
+    Thresholds stay unchanged, so the same conditions fire, only sooner.
     """
     duration = r"(\[|offset |for: |_interval: |interval: |group_wait: )(\d+)([smhd])\b"
     return re.sub(duration, lambda found: f"{found[1]}{int(found[2]) * UNITS_MS[found[3]] // 60}ms", text)
 
 
 def find_program(name, way_out):
-    """Find a program, or skip the test; in CI its absence is a failure."""
+    """Return the path of a program, or skip the test if it is missing (fail in CI)."""
     path = shutil.which(name)
     if path is None and "CI" in os.environ:
         pytest.fail(f"no {name} on this machine: {way_out}")
@@ -44,7 +44,7 @@ def find_program(name, way_out):
 
 
 class Server:
-    """A program that is started, awaited and ended; its output goes to a file."""
+    """A program that is started, waited for and stopped; its output goes to a file."""
 
     def __init__(self, name, folder, health_url):
         self.log = folder / f"{name}.log"
@@ -70,9 +70,9 @@ class Server:
 
 
 class Prometheus:
-    """A Prometheus under collector/prometheus.yaml and the committed rules, hurried.
+    """A Prometheus with collector/prometheus.yaml and the committed rules, sped up.
 
-    `addresses` says where the targets of the committed configuration are; a job whose target is nowhere is left out.
+    `addresses` maps the targets of the committed configuration to real ones; jobs without a target are left out.
     """
 
     def __init__(self, folder, addresses, token):
@@ -95,7 +95,7 @@ class Prometheus:
         self._await_all_parts()
 
     def ask(self, query):
-        """Return an instant query's series, each with its one value."""
+        """Return an instant query's series, each with its value."""
         return [{**one, "values": [one["value"]]} for one in self._get("query", query=query)["result"]]
 
     def ask_range(self, query, *, span_s):
@@ -104,9 +104,9 @@ class Prometheus:
         return self._get("query_range", query=query, start=now - span_s, end=now, step=2)["result"]
 
     def _await_all_parts(self):
-        """Wait for the first scrapes and for the Alertmanagers, which are found after some seconds.
+        """Wait for the first scrapes and for the Alertmanagers, which are discovered after some seconds.
 
-        An alert that fires before is dropped, and sent again a minute later: an age where minutes last a second.
+        An alert that fires earlier is dropped and only sent again a minute later, which is long in this sped-up setup.
         """
         deadline = time.monotonic() + READY_S
         while self._parts() != (0, self._managers):
@@ -130,7 +130,7 @@ class Prometheus:
 
 
 class Alertmanager:
-    """An Alertmanager under collector/alertmanager.yaml, hurried, whose receivers post to `inbox_url`."""
+    """An Alertmanager with collector/alertmanager.yaml, sped up, whose receivers post to `inbox_url`."""
 
     def __init__(self, folder, inbox_url):
         self.address = f"127.0.0.1:{free_port()}"
@@ -148,7 +148,7 @@ class Alertmanager:
 
 
 class Inbox:
-    """A web server that keeps what Alertmanager sends: (receiver, status, labels), in the order of arrival."""
+    """A web server that stores Alertmanager's notifications: (receiver, status, labels), in order of arrival."""
 
     def __init__(self):
         self._alerts = []
@@ -169,7 +169,7 @@ class Inbox:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def last(self, labels):
-        """Return who heard last of the alert with exactly these labels, and whether it fires; None: nobody yet."""
+        """Return the last receiver and status of the alert with exactly these labels; None if there is none."""
         heard = [(receiver, status) for receiver, status, given in list(self._alerts) if given == labels]
         return heard[-1] if heard else None
 
@@ -179,7 +179,7 @@ class Inbox:
 
 
 def _place(committed, addresses):
-    """Point a Prometheus' configuration at real addresses, and let it look every second."""
+    """Point Prometheus' configuration at real addresses, with an interval of a second."""
     jobs = []
     for job in committed["scrape_configs"]:
         [static] = job["static_configs"]
