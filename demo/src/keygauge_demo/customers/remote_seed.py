@@ -35,7 +35,7 @@ class Operator:
             {"name": "rpm", "unit": "request", "amount": plan.requests_per_minute, "window_s": 60},
             {"name": "monthly_requests", "unit": "request", "amount": plan.requests_per_month, "period": "month"},
         ]
-        body = {"id": plan.id, "name": plan.name, "limits": limits}
+        body = {"id": plan.id, "name": plan.name, "limits": limits, "prorated": True, "self_service": True}
         self._ask("POST", "/v1/plans", body, fine=HTTPStatus.CONFLICT)
 
     def create_account(self, account: personas.Account) -> str:

@@ -55,6 +55,7 @@ def _create(connection: Connection, peppers: Peppers, now: datetime) -> Seed:
     seed = empty(now)
     for plan in personas.PLANS:
         plans.create(connection, plan_id=plan.id, name=plan.name, limits=_limits(plan), actor=_ACTOR)
+        plans.set_terms(connection, plan.id, prorated=True, self_service=True, actor=_ACTOR)
     for role in personas.ACCOUNTS:
         account = accounts.create(connection, name=role.name, plan_id=role.plan, actor=_ACTOR)
         for part in role.keys:
