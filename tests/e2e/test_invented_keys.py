@@ -1,4 +1,4 @@
-"""Keys that somebody invents by the hundred: their checksum is right, so only the key service can tell."""
+"""Hundreds of invented keys with a valid checksum, which only the key service can recognize as unknown."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ def get(port, token, source):
 
 
 def invent(port, stop):
-    """Send invented keys at a rate until told to stop; return the answers and for how long it was."""
+    """Send invented keys at a rate until `stop` is set; return the answers and the duration."""
     statuses, started = [], time.monotonic()
     while not stop.is_set() or len(statuses) < PER_S:
         stop.wait(max(0.0, started + len(statuses) / PER_S - time.monotonic()))
@@ -44,7 +44,7 @@ def invent(port, stop):
 
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="other systems have one loopback address only")
-def test_invented_keys_of_one_address_keep_no_new_key_of_another_waiting(key_service, serve):
+def test_invented_keys_of_one_address_do_not_delay_new_keys_of_another(key_service, serve):
     tokens = [key_service.create_key()[1] for _ in range(20)]
     port, _ = serve(["uvicorn", "small:app", "--port", "{port}"], {"small.py": APP}, key_service)
     assert get(port, tokens[0], ATTACKER) == 200
@@ -57,6 +57,6 @@ def test_invented_keys_of_one_address_keep_no_new_key_of_another_waiting(key_ser
             stop.set()
         statuses, took_s = attack.result()
     assert answers == [200] * 20
-    assert get(port, tokens[0], ATTACKER) == 200  # a known key is asked about nowhere
+    assert get(port, tokens[0], ATTACKER) == 200  # a known key needs no look-up
     assert set(statuses) <= {401, 429}
     assert statuses.count(401) <= GUESSES_PER_S * (took_s + 1) + 1

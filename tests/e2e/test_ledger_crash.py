@@ -1,4 +1,4 @@
-"""Writers, key service and PostgreSQL are killed at random; then the ledger holds what was written, event by event.
+"""Writers, key service and PostgreSQL are killed at random; afterwards the ledger has exactly the written events.
 
 KEYGAUGE_CRASH_KILLS and KEYGAUGE_CRASH_EVENTS make it longer, e.g. 50 and 1000000.
 """
@@ -27,7 +27,7 @@ from keygauge_keyservice.sync import told_keys
 
 KILLS = int(os.environ.get("KEYGAUGE_CRASH_KILLS", "4"))
 EVENTS = int(os.environ.get("KEYGAUGE_CRASH_EVENTS", "4000"))
-PER_S = 400 if EVENTS < 100_000 else 8_000  # of each writer
+PER_S = 400 if EVENTS < 100_000 else 8_000  # per writer
 WRITERS = 2
 DRAIN_S = 150 + EVENTS / 1_000
 TOKEN = "crash-service-token-0123456789"
@@ -41,7 +41,7 @@ _spec.loader.exec_module(ledger_writer)
 
 
 class Stage:
-    """A PostgreSQL of its own, a key service and some writers, each of which can be killed and started again."""
+    """A separate PostgreSQL, a key service and some writers, each of which can be killed and restarted."""
 
     def __init__(self, directory, port):
         self.directory = directory
@@ -94,7 +94,7 @@ class Stage:
         self.server.ensure_postgres_running()
 
     def heal(self, timeout_s=1.0):
-        """See to it that the service runs: one that was started while PostgreSQL was away has ended."""
+        """Make sure that the service runs: it exits if it was started while PostgreSQL was down."""
         if not self.service.is_running:
             self.service = self.start_service()
         with suppress(DemoError):
@@ -112,7 +112,7 @@ class Stage:
 
 @pytest.fixture
 def stage():
-    with tempfile.TemporaryDirectory(prefix="kg-") as directory:  # a short name: a socket is in it
+    with tempfile.TemporaryDirectory(prefix="kg-") as directory:  # a short path, as it contains a socket
         stage = Stage(Path(directory), free_port())
         yield stage
         stage.close()
@@ -123,8 +123,8 @@ def written(stage):
 
 
 def drain(stage):
-    """Let a last writer adopt what the killed ones left, until everything written has arrived."""
-    stage.heal(timeout_s=150.0)  # a writer looks for others' spools as it starts, and then every 15 s
+    """Run a last writer that adopts the spools of killed ones, until everything written has arrived."""
+    stage.heal(timeout_s=150.0)  # a writer looks for others' spools at start, and then every 15 s
     for writer in stage.writers:
         writer.stop()
     stage.writers.clear()
@@ -138,7 +138,7 @@ def drain(stage):
         time.sleep(0.2)
 
 
-def test_the_ledger_is_the_truth_after_random_kills(stage):
+def test_the_ledger_is_exact_after_random_kills(stage):
     chance = random.Random(20)
     kinds = [stage.kill_writer, stage.kill_service, stage.kill_postgresql]
     kills = Counter()
@@ -150,7 +150,7 @@ def test_the_ledger_is_the_truth_after_random_kills(stage):
             kill = kinds[sum(kills.values()) % 3] if chance.random() < 0.7 else chance.choice(kinds)
             kill(chance)
             kills[kill.__name__] += 1
-        if chance.random() < 0.8:  # now and then the next kill comes while the last one's victim starts
+        if chance.random() < 0.8:  # sometimes the next kill comes while the last victim is starting
             stage.heal()
     drain(stage)
     counts = ledger_writer.read_counts(stage.directory)
@@ -162,7 +162,7 @@ def test_the_ledger_is_the_truth_after_random_kills(stage):
 
 
 def compare(stage, counts):
-    """Compare event by event and return how many there are; at most one a writer was written but not yet counted."""
+    """Compare event by event and return their number; per writer, at most one event was written but not counted yet."""
     seen = Counter()
     price = PublicPrices()
     with psycopg.connect(stage.url) as connection, connection.cursor("all") as cursor:

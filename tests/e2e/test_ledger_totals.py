@@ -1,4 +1,4 @@
-"""What the API says of real traffic, compared with totals that the clients keep in plain Python; and with reports."""
+"""The API's totals of real traffic, compared with the clients' own totals and with the processes' reports."""
 
 import csv
 import io
@@ -20,14 +20,14 @@ from keygauge_keyservice.ledger.replicas import replica_check
 from keygauge_keyservice.sync import told_keys
 
 CALLS = 48
-LIMIT = 40  # of these a minute
+LIMIT = 40  # calls per minute
 OWN = {"input": 1_500_000_001, "output": 7_000_000_003, "cache_read": 300_000_007, "request": 999_999_000_000}
 ZONES = ("UTC", "Asia/Kathmandu", "America/St_Johns")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def cost_nanousd(usage):
-    """Price one call by hand: exact, then rounded half up."""
+    """Price one call independently: exact, then rounded half up."""
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     plain = usage["prompt_tokens"] - cached
     total = plain * OWN["input"] + cached * OWN["cache_read"] + usage["completion_tokens"] * OWN["output"]
@@ -35,7 +35,7 @@ def cost_nanousd(usage):
 
 
 def call(client, number):
-    """Make a call and return the model, the status and the usage that the client saw."""
+    """Make a call and return the model, status and usage seen by the client."""
     model = ("gpt-4o-mini", "gpt-4o", "no-such-model")[number % 3]
     body = {"model": model, "messages": [{"role": "user", "content": "word " * (number * 7 % 90 + 1)}]}
     if number % 2:
@@ -53,7 +53,7 @@ def call(client, number):
 
 @pytest.fixture
 def traffic(stack, eventually):
-    """Real traffic; returns the account and each call as its client saw it, when all of them are in the ledger."""
+    """Real traffic: the account and each call as seen by its client, once all of them are in the ledger."""
     key, token = stack.create_key(Limit(name="rpm", unit="request", amount=LIMIT, window_s=60))
     operator = {"Authorization": f"Bearer {stack.admin_token}"}
     with httpx.Client(base_url=stack.service_url, headers=operator, timeout=150) as service:
@@ -67,7 +67,7 @@ def traffic(stack, eventually):
 
 
 def totals(seen, name):
-    """Add the calls up by one dimension, as the API tells it."""
+    """Sum the calls by one dimension, in the API's format."""
     sums = defaultdict(Counter)
     for model, status, usage in seen:
         group = {"model": model or "", "status": f"{status // 100}xx", "route": "/v1/chat/completions"}[name]
@@ -86,14 +86,14 @@ def told(groups):
 
 
 def answered(groups):
-    """Leave the refused calls out: they have the model that they asked for where their body came in time to be read."""
+    """Leave out refused calls, which have the requested model only if their body arrived in time to be read."""
     sums = {name: dict(counts) for name, counts in groups.items()}
     for counts in sums.values():
         counts["requests"] -= counts.pop("limited", 0)
     return {name: counts for name, counts in sums.items() if counts["requests"]}
 
 
-def test_every_answer_is_the_clients_totals_to_the_token_and_the_nano_dollar(traffic, stack, eventually):
+def test_api_totals_equal_the_clients_totals_to_the_token_and_nano_dollar(traffic, stack, eventually):
     service, key, seen = traffic
     whole = Counter()
     for counts in totals(seen, "status").values():
@@ -127,7 +127,7 @@ def test_every_answer_is_the_clients_totals_to_the_token_and_the_nano_dollar(tra
         service.get("/v1/billing", params={"account": key.account_id}).json()["current"]["usage_nanousd"]
         == (whole["cost_nanousd"])
     )
-    stack.api.stop()  # it reports as it ends
+    stack.api.stop()  # it sends its report when it stops
     assert_agrees(stack, eventually, whole)
 
 
@@ -147,14 +147,14 @@ def assert_agrees(stack, eventually, whole):
 
 def test_a_killed_api_leaves_no_drift(traffic, stack, eventually):
     stack.api.kill()
-    stack.start_api()  # it adopts what the dead one left
+    stack.start_api()  # it adopts the spool of the killed one
     eventually(lambda: len(list(Path(stack.directory, "spool").glob("*.lock"))), 1, timeout_s=150)
     with database.connect(stack.database_url) as connection:
         assert replica_check.find_differences(connection, LONG_AGO, grace=timedelta(0)) == []
         assert connection.execute("SELECT count(*) AS n FROM event").fetchone() == {"n": CALLS}
 
 
-def test_what_a_full_spool_drops_is_drift(cold_stack, tmp_path):
+def test_events_dropped_by_a_full_spool_are_drift(cold_stack, tmp_path):
     cold_stack.start_service()
     key, _ = cold_stack.create_key()
     with database.connect(cold_stack.database_url) as connection:

@@ -1,4 +1,4 @@
-"""What is used of each kind of limit and what remains, by everything that tells it, after the same traffic."""
+"""Used and remaining units of each kind of limit are the same everywhere they are shown, after the same traffic."""
 
 import os
 import re
@@ -41,7 +41,7 @@ CHATS, HELLOS = 12, 5
 CALLS = CHATS + HELLOS
 COST = CHATS * (100 * 2_000 + 50 * 8_000)  # nano-USD
 PRICE = {"input": 2_000_000_000, "output": 8_000_000_000}  # nano-USD per million
-LIMITS = {  # name: the limit, what calls use of it, and what `keygauge usage` writes
+LIMITS = {  # name: the limit, its use by the calls, and the output of `keygauge usage`
     "hour": (Limit(name="hour", unit="request", amount=500, period="hour"), CALLS, "17"),
     "month": (Limit(name="month", unit="request", amount=2_000, period="month"), CALLS, "17"),
     "total": (Limit(name="total", unit="request", amount=3_000, period="lifetime"), CALLS, "17"),
@@ -74,7 +74,7 @@ LIMITS = {  # name: the limit, what calls use of it, and what `keygauge usage` w
 
 @pytest.fixture
 def owned(key_service):
-    """A key with a limit of each kind, its token, and the token of a page's visitor who may see them."""
+    """A key with a limit of each kind, and its token; its account has a member."""
     key, token = key_service.create_key(*(limit for limit, _, _ in LIMITS.values()))
     operator = {"Authorization": f"Bearer {key_service.admin_token}"}
     price = {"model": "figures-1", "tiers": [PRICE], "valid_from": "2020-01-01T00:00:00Z"}
@@ -124,7 +124,7 @@ def by_metrics(service, key, token):
 
 
 def by_command(key_service, key):
-    """Return the used units as the command line writes them."""
+    """Return the used units in the output of the command line."""
     environ = os.environ | {"KEYGAUGE_URL": key_service.service_url, "KEYGAUGE_TOKEN": key_service.admin_token}
     command = [sys.executable, "-m", "keygauge.cli", "usage", "--account", key.account_id]
     told = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
@@ -133,12 +133,12 @@ def by_command(key_service, key):
 
 
 def by_header(answer):
-    """Return what remains for the next call."""
+    """Return the remaining units for the next call."""
     return {str(name): terms["r"] for name, terms in http_sf.parse(answer.headers["ratelimit"].encode(), tltype="list")}
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_figures_of_each_kind_of_limit_are_the_same_everywhere(key_service, serve, owned, eventually, processes):
+def test_used_and_remaining_are_the_same_everywhere(key_service, serve, owned, eventually, processes):
     key, token = owned
     ports = [serve(COMMAND, {"figures.py": APP}, key_service)[0] for _ in range(processes)]
     for port, number in zip(cycle(ports), range(CALLS), strict=False):
@@ -153,7 +153,7 @@ def test_figures_of_each_kind_of_limit_are_the_same_everywhere(key_service, serv
         for told in (by_ledger, by_api, by_key, by_portal, by_metrics):
             eventually(lambda told=told: told(service, key, token), expected)
     assert by_command(key_service, key) == {name: text for name, (_, _, text) in LIMITS.items()}
-    if processes == 1:  # a lone process tells it to the unit, less what the call that asks has reserved
+    if processes == 1:  # with one process it is exact, minus the reservation of the call itself
         answer = httpx.get(
             f"http://127.0.0.1:{ports[0]}/hello", headers={"Authorization": f"Bearer {token}"}, timeout=150
         )

@@ -1,7 +1,7 @@
-"""Every order of events that two replicas, a limit of 2 and leases of 2 can come to.
+"""Every possible order of events with two replicas, a limit of 2 and leases of 2.
 
-The key service's decisions are its own. Time goes in quarters of the window. Messages may be late, doubled and lost;
-replicas spend, give back and crash. They read one clock.
+The key service's decisions are the production code. Time advances in quarters of the window. Messages may be late,
+duplicated and lost; replicas spend, return and crash. They read one clock.
 """
 
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class Held(NamedTuple):
     available: int
     start: int
     deadline: int
-    spent: int  # when the last unit was, -1: none
+    spent: int  # when the last unit was spent, -1: none
 
 
 class State(NamedTuple):
@@ -38,7 +38,7 @@ class State(NamedTuple):
     leases: tuple[tuple[int, int, int, int], ...]  # number, replica, units, end
     held: tuple[Held | None, ...]
     under_way: tuple[tuple, ...]  # messages in the network
-    spends: tuple[int, ...]  # those that count yet
+    spends: tuple[int, ...]  # those that still count
     last: int
 
 
@@ -55,7 +55,7 @@ def successors(state, rules):
         ):
             yield later
             if message[0] == "return" and len(state.under_way) < 3:
-                yield later._replace(under_way=(*later.under_way, message))  # doubled
+                yield later._replace(under_way=(*later.under_way, message))  # duplicated
 
 
 def pass_time(state):
@@ -71,7 +71,7 @@ def act(state, replica):
         if not asks and len(state.under_way) < 2:
             yield state._replace(under_way=(*state.under_way, ("ask", replica, state.now)))
         return
-    yield put(state, replica, None)  # crashed, or forgot
+    yield put(state, replica, None)  # crashed, or forgot the lease
     if len(state.under_way) < 2:
         told = ("return", replica, held.lease, held.available, held.spent, state.now)
         yield put(state, replica, None)._replace(under_way=(*state.under_way, told))
@@ -131,7 +131,7 @@ def put(state, replica, held):
 
 
 def read(replica, now, rules):
-    """What a replica's clock showed."""
+    """Return a replica's clock reading."""
     return ClockReading("a host", CLOCK_US + (now if rules["reads_one_clock"] else now + 3 * replica) * TICK_US)
 
 
@@ -144,7 +144,7 @@ def tick(moment_us):
 
 
 def worst(**rules):
-    """Return the most that any window sees, and how many states there are."""
+    """Return the most spends in any window, and the number of states."""
     rules = {"counts_from_send": True, "returns_once": True, "reads_one_clock": True} | rules
     first = State(0, Log(), (), (None, None), (), (), 0)
     seen, front, most = {first}, [first], 0
@@ -161,7 +161,7 @@ def worst(**rules):
 
 
 def fullest(spends):
-    """Count the spends of the fullest closed interval of a window's length."""
+    """Return the most spends in any closed interval as long as the window."""
     return max((sum(until - WINDOW <= moment <= until for moment in spends) for until in spends), default=0)
 
 
@@ -172,5 +172,5 @@ def test_no_order_of_events_exceeds_the_limit():
 
 
 @pytest.mark.parametrize("broken", ["counts_from_send", "returns_once", "reads_one_clock"])
-def test_the_check_finds_what_is_known_to_be_wrong(broken):
+def test_known_defects_are_detected(broken):
     assert worst(**{broken: False})[0] > LIMIT

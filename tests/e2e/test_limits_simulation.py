@@ -1,7 +1,7 @@
-"""The replicas' and the key service's own decisions, joined by a simulated network and a virtual clock.
+"""The production decisions of replicas and key service, with a simulated network and a virtual clock.
 
-Messages are delayed, reordered, doubled and lost; replicas crash, pause and have clocks of their own, or one for two of
-them. The numbers are those of the invariants in docs/concepts/limits.md.
+Messages are delayed, reordered, duplicated and lost; replicas crash, pause and have their own clocks, which two of them
+may share.
 """
 
 import os
@@ -38,7 +38,7 @@ CALL_US = 3_600_000_000
 
 
 def told(granted, kept=()):
-    """What a heartbeat's answer says of leases, as JSON has it."""
+    """Return the leases in a heartbeat's answer as JSON types."""
     return msgspec.to_builtins(
         {
             "held": [heartbeat.held(item) for item in kept],
@@ -49,15 +49,15 @@ def told(granted, kept=()):
 
 
 class Store:
-    """The key service: the decisions are its own, the tables are dictionaries."""
+    """The key service: its decisions are the production code, its tables are dictionaries."""
 
     def __init__(self, terms):
         self.terms = {name: {"anchor": None, "zone": None, **item} for name, item in terms.items()}
         empty = {"head": 0, "cells": [0], "ends": []}
         self.states = {name: kinds.load(item | empty) for name, item in terms.items()}
         self.leases = {}
-        self.users = {}  # limit -> replica -> when it asked last
-        self.seen = {}  # when a replica was heard of last
+        self.users = {}  # limit -> replica -> time of its last request
+        self.seen = {}  # replica -> time of its last heartbeat
         self.last = 0
 
     def exchange(self, replica, message, real_ns, replicas):
@@ -89,7 +89,7 @@ class Store:
             if name in wanted:
                 grant = state.give(Wish(wanted[name], now_us, users, reading), terms)
                 if grant.units and not terms["smooth"]:
-                    assert counting(state, grant, terms, reading, now_us) <= terms["amount"]  # 1, 10
+                    assert counting(state, grant, terms, reading, now_us) <= terms["amount"]  # no grant above the limit
                 state, number = grant.state, None
                 lacks = max(1, wanted[name].least - grant.units)
                 is_soon = leases.lacks(grant, wanted[name]) and self._call_back(name, replica, lacks, now_us)
@@ -162,7 +162,7 @@ class Store:
 
 
 def counting(before, grant, terms, reading, now_us):
-    """What counts against a limit at the moment from which a grant may be spent, of a log as it was before."""
+    """Return the units that count against a limit when a grant may first be spent, with the log before the grant."""
     if terms["window_s"] is None:
         return grant.state.used
     start_us = max(grant.start_us, now_us + grant.wait_us)
@@ -179,7 +179,7 @@ class Replica:
         self.lease_pools = tuple(LeasePool(limit) for limit in world.limits)
         self.key = SimpleNamespace(lease_pools=self.lease_pools)
         self.lease_sync = LeaseSync(self.admission, clock=clock)
-        self.asked = None  # the offer that is under way
+        self.asked = None  # the offer in progress
         self.admission.authority_ns = self.admission.clock() + T_MAX_NS
         self.reached_ns = world.real_ns
 
@@ -189,7 +189,7 @@ class Replica:
 
 
 class World(RuleBasedStateMachine):
-    """Calls by the path of `Admission.admit`."""
+    """Calls through `Admission.admit`."""
 
     LIMITS = ()
     REPLICAS = 3
@@ -213,8 +213,8 @@ class World(RuleBasedStateMachine):
         self.skews = [skews[0], skews[0], skews[2]]
         self.replicas = [self._replica(number) for number in range(self.REPLICAS)]
         self.requests, self.answers = [], []
-        self.waiting = []  # calls that decide again, woken or not
-        self.admitted = []  # (moment, units)
+        self.waiting = []  # calls that will be decided again, woken or not
+        self.admitted = []  # (time, units)
         self.names = self.REPLICAS
 
     def _replica(self, number, name=None):
@@ -237,11 +237,11 @@ class World(RuleBasedStateMachine):
         decision = replica.admission.admit(replica.key, since_ns, waiter)
         spent = [held - replica.held(limit) for limit, held in enumerate(before)]
         if decision is None:
-            assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
+            assert self.real_ns < replica.reached_ns + T_MAX_NS  # no admission after a longer disconnect
             assert spent == [1] * len(self.limits)
             self.admit(1)
         else:
-            assert not any(spent)  # 6
+            assert not any(spent)  # a refused call uses nothing of any limit
             if isinstance(decision, Short):
                 self.waiting.append((replica, decision))
             else:
@@ -264,7 +264,7 @@ class World(RuleBasedStateMachine):
     def arrive(self, place, doubled):
         place %= len(self.requests)
         replica, message, real_sent_ns, asked = self.requests[place]
-        if doubled:  # now and then it arrives once more, later
+        if doubled:  # otherwise it arrives once more, later
             del self.requests[place]
         answer = self.store.exchange(replica.name, message, self.real_ns, self.REPLICAS)
         self.answers.append((replica, answer, real_sent_ns, asked))
@@ -273,14 +273,14 @@ class World(RuleBasedStateMachine):
     @rule(place=st.integers(0, 20))
     def answer(self, place):
         replica, answer, real_sent_ns, asked = self.answers.pop(place % len(self.answers))
-        if replica.asked is asked:  # not given up, nor answered by the first of two
+        if replica.asked is asked:  # neither given up nor already answered
             replica.lease_sync.take(answer, asked)
             replica.asked = None
             replica.reached_ns = real_sent_ns
 
     @rule(number=st.integers(0, 2), there_ms=st.integers(0, 400), back_ms=st.integers(0, 400))
     def heartbeat(self, number, there_ms, back_ms):
-        """A heartbeat that arrives and is answered; nothing else happens meanwhile."""
+        """A heartbeat that arrives and is answered, with nothing else in between."""
         replica = self.replicas[number % len(self.replicas)]
         if replica.asked is not None:
             return
@@ -292,7 +292,7 @@ class World(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2))
     def give_up(self, number):
-        """The offer or its answer is lost, or comes too late to be heard."""
+        """The offer or its answer is lost, or arrives too late."""
         replica = self.replicas[number % len(self.replicas)]
         if replica.asked is not None:
             replica.lease_sync.give_up(replica.asked)
@@ -310,7 +310,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting)
     @rule(place=st.integers(0, 20))
     def leave(self, place):
-        """A call that waits is cancelled, or gives up."""
+        """A waiting call is cancelled, or gives up."""
         replica, short = self.waiting.pop(place % len(self.waiting))
         replica.admission.leave(short.waiter)
 
@@ -325,7 +325,7 @@ class World(RuleBasedStateMachine):
     def check_windows(self):
         newest, _ = self.admitted[-1]
         for limit in self.limits:
-            if limit.window_s:  # 2, 8: the closed window that ends with the newest
+            if limit.window_s:  # the closed window that ends with the newest
                 since = newest - limit.window_s * SECOND
                 assert sum(units for moment, units in self.admitted if moment >= since) <= limit.amount
             else:  # the period outlasts the test
@@ -339,22 +339,22 @@ class World(RuleBasedStateMachine):
             for lease_pool in replica.lease_pools:
                 assert lease_pool.remaining(replica.admission.clock()) >= 0
                 for lease in [*lease_pool.leases, *lease_pool.closing]:
-                    assert 0 <= lease.available <= lease.units  # 7
+                    assert 0 <= lease.available <= lease.units
                     assert min(lease.reserved, lease.refund) >= 0
         assert all(state.used >= 0 for state in self.store.states.values())
-        for limit in self.limits:  # 1, 3: what is spent or may be spent is counted by the store
+        for limit in self.limits:  # the store counts units that are spent or may still be spent
             if limit.period:
                 assert self.store.states[limit.id].used >= sum(units for _, units in self.admitted)
                 assert self.store.states[limit.id].used <= limit.amount
 
 
 class Requests(World):
-    """Calls that wait, too."""
+    """Calls that may wait."""
 
     @precondition(lambda self: self.waiting)
     @rule(place=st.integers(0, 20), pauses=st.booleans(), is_late=st.booleans())
     def call_again(self, place, pauses, is_late):
-        """A call that waited decides again, at the moment that it was told or another."""
+        """A waiting call is decided again, at the time that it was told or another."""
         replica, short = self.waiting.pop(place % len(self.waiting))
         if short.wait.at_ns is not None and not pauses:
             self.real_ns = max(self.real_ns, short.wait.at_ns - replica.skew_ns)
@@ -362,7 +362,7 @@ class Requests(World):
 
     @rule(number=st.integers(0, 2), ms=st.lists(st.integers(0, 90), min_size=4, max_size=4), is_late=st.booleans())
     def come(self, number, ms, is_late):
-        """A call is decided upon, undisturbed, and told of."""
+        """A call is decided with the heartbeats that it needs, and reported."""
         self._come(number, ms, is_late)
 
     @precondition(lambda self: self.admitted)
@@ -411,7 +411,7 @@ def quota(name, amount):
     ],
     ids=lambda limits: "+".join(f"{limit.amount}" for limit in limits),
 )
-def test_limits_hold_under_every_disorder(limits):
+def test_limits_hold_under_any_order_of_events(limits):
     machine = type("Machine", (Requests,), {"LIMITS": tuple(limits)})
     run_state_machine_as_test(machine, settings=PROFILE)
 
@@ -426,7 +426,7 @@ PROFILE = settings(
 
 
 class Tokens(World):
-    """Tokens: reserved before, settled after, more or less than reserved."""
+    """Tokens: reserved before a call and settled after it, with at most the reserved units used."""
 
     @rule(number=st.integers(0, 2), units=st.integers(1, 30))
     def call(self, number, units):
@@ -459,7 +459,7 @@ class Tokens(World):
         replica, reservation, units, index = self.calls.pop(place % len(self.calls))
         used = units * share // 100
         self.end(replica, reservation, used)
-        self.admitted[index] = (self.admitted[index][0], min(used, units))  # 5: what comes back may be admitted again
+        self.admitted[index] = (self.admitted[index][0], min(used, units))  # returned units may be admitted again
 
     def end(self, replica, reservation, used):
         replica.admission.settle(reservation, dict.fromkeys(("token", "input_token", "output_token"), used))
@@ -482,13 +482,13 @@ def tokens(name, amount, window_s=None, period=None, unit="token"):
      [tokens("itpm", 70, 2, unit="input_token"), tokens("otpm", 80, 2, unit="output_token")]],
     ids=lambda limits: "+".join(f"{limit.amount}" for limit in limits),
 )  # fmt: skip
-def test_tokens_hold_under_every_disorder(limits):
+def test_tokens_hold_under_any_order_of_events(limits):
     machine = type("Machine", (Tokens,), {"LIMITS": tuple(limits)})
     run_state_machine_as_test(machine, settings=PROFILE)
 
 
 class Money(Tokens):
-    """Cost: as tokens, but calls may cost more than they reserved, as those whose price was not known do."""
+    """Cost: like tokens, but calls may cost more than they reserved, for example if the price was unknown."""
 
     @precondition(lambda self: self._open())
     @rule(place=st.integers(0, 20), share=st.integers(0, 300))
@@ -512,6 +512,6 @@ def money(name, amount, window_s=None, period=None):
     ],
     ids=lambda limits: "+".join(f"{limit.amount}" for limit in limits),
 )
-def test_budgets_of_money_hold_under_every_disorder(limits):
+def test_budgets_hold_under_any_order_of_events(limits):
     machine = type("Machine", (Money,), {"LIMITS": tuple(limits)})
     run_state_machine_as_test(machine, settings=PROFILE)

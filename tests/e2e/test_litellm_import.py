@@ -1,4 +1,4 @@
-"""Keys from a database that LiteLLM's own migrations made, and a client who goes on with its key."""
+"""Keys from a database created by LiteLLM's own migrations, and a client that keeps using its key."""
 
 import hashlib
 
@@ -42,7 +42,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def migrations():
-    """LiteLLM's own, in their order."""
+    """LiteLLM's own migrations, in order."""
     packages = environments.programs("litellm").parent / "lib"
     found = sorted(packages.glob("python*/site-packages/litellm_proxy_extras/migrations/*/migration.sql"))
     assert found
@@ -51,7 +51,7 @@ def migrations():
 
 @pytest.fixture
 def litellm(empty_database_url, migrations):
-    """LiteLLM's database with a team, a user and their keys: its address."""
+    """The URL of a LiteLLM database with a team, a user and their keys."""
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         for migration in migrations:
             connection.execute(migration)
@@ -63,7 +63,7 @@ def litellm(empty_database_url, migrations):
 
 @pytest.fixture
 def imported(litellm, key_service, monkeypatch, tmp_path, capsys):
-    """Import into the key service: what the command told."""
+    """Import into the key service; return the command's output."""
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", key_service.database_url)
     monkeypatch.setenv("KEYGAUGE_PEPPER", key_service.pepper)
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))

@@ -1,7 +1,7 @@
-"""Whoever a limit has room for is admitted within two heartbeats: many callers on a virtual clock.
+"""Calls within a limit are admitted within two heartbeats: many callers on a virtual clock.
 
-The decisions of processes and key service are their own; the network between them, the handlers and the clients are
-simulated. Safety is checked beside: what was admitted never exceeds a limit.
+The decisions of processes and key service are the production code; the network between them, the handlers and the
+clients are simulated. Safety is checked too: admissions never exceed a limit.
 """
 
 import random
@@ -38,10 +38,10 @@ class World:
             for x in limits
         }
         self.store = Store(terms)
-        self.admitted = []  # moment, units
+        self.admitted = []  # time, units
         self.refused = []
         self.refusals_took_ns = []
-        self.waits = []  # of each admitted call: heartbeats sent and answered meanwhile, and nanoseconds
+        self.waits = []  # per admitted call: heartbeats sent and answered while it waited, and nanoseconds
         self._events, self._number = [], count()
         self.processes = [Process(self, number) for number in range(processes)]
 
@@ -60,7 +60,7 @@ class World:
         return self.dice.randrange(MS, (self.slow_ms if usual else self.slowest_ms) * MS)
 
     def check(self):
-        """No window of any rate, and no quota, was ever exceeded."""
+        """Check that no window of a rate, and no quota, was ever exceeded."""
         for limit in self.limits:
             window, total = deque(), 0
             for moment, tokens in sorted(self.admitted):
@@ -73,7 +73,7 @@ class World:
 
 
 class Process:
-    """A process of a metered service: its heartbeat, and the calls that come to it."""
+    """A process of a metered service: its heartbeat, and the calls that it receives."""
 
     def __init__(self, world, number):
         self.world = world
@@ -82,7 +82,7 @@ class Process:
         self.pools = tuple(LeasePool(limit) for limit in world.limits)
         self.key = SimpleNamespace(lease_pools=self.pools)
         self.sync = LeaseSync(self.admission)
-        self.beats = []  # when those that were answered were sent
+        self.beats = []  # send times of answered heartbeats
         self.failed_ns = 0
         self._due = self._busy = False
         self._turn = 0
@@ -105,7 +105,7 @@ class Process:
         message, asked = self.sync.offer()
         sent_ns = world.now_ns
         if world.dice.random() < world.lost:
-            if world.dice.random() < world.lost_answers:  # it arrives, and the answer is lost
+            if world.dice.random() < world.lost_answers:  # it arrives, but the answer is lost
                 world.at(sent_ns + world.way_ns(), lambda: self._arrive(message))
             world.at(sent_ns + TIMEOUT_NS, lambda: self._fail(asked))
             return
@@ -143,7 +143,7 @@ class Process:
 
 
 class Client:
-    """Calls one after the other; each takes a while to handle."""
+    """A client that calls one after the other; each call takes a while to handle."""
 
     def __init__(self, process, *, handler_ms, pause_ms=0, units=1000, used=0.05, calls=10**9):
         self.process, self.world = process, process.world
@@ -229,7 +229,7 @@ AMPLE = {
 @pytest.mark.parametrize("handler_ms", [2, 10, 500])
 @pytest.mark.parametrize(("processes", "clients"), [(1, 1), (1, 16), (2, 60)])
 @pytest.mark.parametrize("mix", AMPLE)
-def test_whoever_a_limit_has_room_for_is_admitted_within_two_heartbeats(mix, processes, clients, handler_ms):
+def test_calls_within_a_limit_are_admitted_within_two_heartbeats(mix, processes, clients, handler_ms):
     for seed in range(20 if LONG else 1):
         world = World(AMPLE[mix], processes=processes, seed=seed)
         for number in range(clients):
@@ -263,7 +263,7 @@ def test_lost_answers_delay_calls_and_lose_none(mix):
 
 
 @pytest.mark.parametrize(("processes", "amount"), [(1, 300), (3, 600)])
-def test_a_limit_that_is_reached_is_used_well_and_never_exceeded(processes, amount):
+def test_a_limit_under_overload_is_well_used_and_never_exceeded(processes, amount):
     for seed in range(20 if LONG else 1):
         world = World([rate("request", amount, 10)], processes=processes, seed=seed)
         for number in range(12):
@@ -289,7 +289,7 @@ SMALL = {
     ("slow_ms", "wakes_ms"), [(10, 2), (300, 2), (800, 2), (10, 700), (300, 1000)], ids=lambda ms: f"{ms}ms"
 )
 @pytest.mark.parametrize("mix", SMALL)
-def test_a_busy_machine_costs_a_lone_caller_no_unit_of_a_small_limit(mix, slow_ms, wakes_ms):
+def test_a_lone_caller_on_a_busy_machine_can_use_all_of_a_small_limit(mix, slow_ms, wakes_ms):
     limit = SMALL[mix][0]
     most = limit.amount // (1000 if limit.unit == "token" else 1)
     for seed in range(100 if LONG else 10):
@@ -304,8 +304,8 @@ def test_a_busy_machine_costs_a_lone_caller_no_unit_of_a_small_limit(mix, slow_m
         world.check()
 
 
-def test_a_return_that_got_lost_is_told_again():
-    """Each call reserves the whole limit, and uses a part of it that must come back for the next one."""
+def test_a_lost_return_is_repeated():
+    """Each call reserves most of the limit and uses little, so the rest must be returned for the next one."""
     for seed in range(100 if LONG else 10):
         world = World([quota("token", 5000)], processes=1, seed=seed, lost=0.2, lost_answers=0)
         Client(world.processes[0], handler_ms=5, pause_ms=40_000, units=4000, used=0.01)
@@ -317,7 +317,7 @@ def test_a_return_that_got_lost_is_told_again():
 
 @pytest.mark.parametrize(("processes", "amount"), [(2, 1000), (5, 1000), (3, 20_000)])
 @pytest.mark.parametrize("used", [1, 0.4])
-def test_what_an_idle_process_holds_of_a_quota_is_called_back(processes, amount, used):
+def test_units_held_by_an_idle_process_are_called_back(processes, amount, used):
     for seed in range(20 if LONG else 2):
         unit = "request" if used == 1 else "token"
         world = World([quota(unit, amount)], processes=processes, seed=seed)
@@ -333,8 +333,8 @@ def test_what_an_idle_process_holds_of_a_quota_is_called_back(processes, amount,
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_who_is_refused_waits_only_while_units_may_come_back(processes):
-    """With less left than a call reserves, and nothing reserved or held elsewhere, the answer is there at once."""
+def test_refused_calls_wait_only_while_units_may_be_returned(processes):
+    """With less left than a call reserves, and nothing reserved or held elsewhere, calls are refused at once."""
     for seed in range(20 if LONG else 4):
         world = World([quota("token", 10_500)], processes=processes, seed=seed)
         for process in world.processes:
@@ -355,11 +355,11 @@ def test_who_is_refused_waits_only_while_units_may_come_back(processes):
 
 
 @pytest.mark.parametrize(("processes", "amount"), [(1, 20_000), (2, 20_000), (4, 20_000), (4, 2_000_000)])
-def test_what_callers_are_told_to_remain_of_a_quota_is_what_nobody_used(processes, amount):
+def test_remaining_units_of_a_quota_are_the_unused_ones(processes, amount):
     for seed in range(20 if LONG else 2):
         world = World([quota("request", amount)], processes=processes, seed=seed)
         for process in world.processes:
-            Client(process, handler_ms=5)  # 200 a second in each
+            Client(process, handler_ms=5)  # 200 per second and process
         amiss = []
         for _ in range(120):
             world.run(0.1)
@@ -373,8 +373,8 @@ def test_what_callers_are_told_to_remain_of_a_quota_is_what_nobody_used(processe
     ("processes", "amount", "pause_ms", "off_percent"),
     [(2, 6_000, 2000, 0.5), (4, 6_000, 500, 1), (2, 600, 3000, 1), (4, 6_000, 60, 5), (4, 100_000, 10, 2)],
 )
-def test_what_callers_are_told_to_remain_of_a_rate_is_near_what_nobody_used(processes, amount, pause_ms, off_percent):
-    """However seldom they call: what is told does not fall to what a process holds."""
+def test_remaining_units_of_a_rate_are_close_to_the_unused_ones(processes, amount, pause_ms, off_percent):
+    """Even for rare callers, the figure does not drop to the units that the process holds."""
     world = World([rate("request", amount)], processes=processes, seed=1)
     for process in world.processes:
         Client(process, handler_ms=5, pause_ms=pause_ms)
@@ -389,10 +389,10 @@ def test_what_callers_are_told_to_remain_of_a_rate_is_near_what_nobody_used(proc
 
 
 def test_processes_that_do_not_use_a_limit_have_no_share_of_it():
-    """Those that only send heartbeats take nothing from the share of the others."""
+    """Processes that only send heartbeats do not reduce the share of the others."""
     world = World([rate("request", 2000, 10)], processes=200, seed=1)
     for process in world.processes[:10]:
-        Client(process, handler_ms=1, pause_ms=32)  # half as many calls again as the limit has room for
+        Client(process, handler_ms=1, pause_ms=32)  # 1.5 times as many calls as the limit allows
     world.run(12)
     world.check()
     assert world.refused
@@ -401,8 +401,8 @@ def test_processes_that_do_not_use_a_limit_have_no_share_of_it():
     assert used >= 0.9 * 2000
 
 
-def test_calls_that_use_more_than_they_reserve_are_provided_for():
-    """What they use counts for how much is held ahead, not what they reserve."""
+def test_leases_cover_calls_that_use_more_than_they_reserve():
+    """The units held ahead depend on usage, not on reservations."""
     world = World([rate("token", 10**9)], processes=1, seed=1)
     for _ in range(16):
         Client(world.processes[0], handler_ms=5, units=10, used=20)

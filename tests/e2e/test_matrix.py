@@ -1,4 +1,4 @@
-"""Every framework under every server: routes, statuses, ends, times and usage in the ledger equal what was sent."""
+"""Every framework on every server: routes, statuses, errors, times and usage in the ledger match the requests."""
 
 import socket
 import time
@@ -25,12 +25,12 @@ WSGI = {
 }
 FRAMEWORKS = {name: name not in OF_WSGI for name in HOSTS}
 MATRIX = [(name, server) for name, is_asgi in FRAMEWORKS.items() for server in (ASGI if is_asgi else WSGI)]
-MADE_WHOLE = 100  # chunks of a stream that the server takes to its end, whoever listens
+MADE_WHOLE = 100  # chunks of a stream that the server reads to its end even without a client
 LIMIT = plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60)
 
 
 def leave(port, token, path):
-    """Get a stream and go after its first bytes."""
+    """Request a stream and disconnect after its first bytes."""
     request = f"GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=150) as connection:
         connection.sendall(request.encode())
@@ -39,7 +39,7 @@ def leave(port, token, path):
 
 
 def expected(host, sent):
-    """What the ledger is to hold, as (route, status, error, stream, usage, input, output)."""
+    """Return the expected ledger, as (route, status, error, stream, usage, input, output)."""
     truth = Counter()
     for path in sent:
         read = ("reported", 11, 7)
@@ -58,7 +58,7 @@ def expected(host, sent):
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("framework", "server"), MATRIX, ids=[f"{name}-{server}" for name, server in MATRIX])
-def test_ledger_and_metrics_hold_what_was_sent(key_service, serve, collector, servers, eventually, framework, server):
+def test_ledger_and_metrics_match_the_requests(key_service, serve, collector, servers, eventually, framework, server):
     host = HOSTS[framework]()
     assert host.is_asgi == FRAMEWORKS[framework]
     command = (ASGI if host.is_asgi else WSGI)[server]
@@ -67,13 +67,13 @@ def test_ledger_and_metrics_hold_what_was_sent(key_service, serve, collector, se
     chunks = MADE_WHOLE if is_made_whole else ENDLESS
     port, process = serve(command, {}, key_service, HOST=framework, ENDLESS=str(chunks))
     paths = ["/items/1", "/items/1", "/stream", "/fail", "/nothing", "/sub/acme/items/1"]
-    if framework != "falcon-asgi":  # its routes do not begin below a mount
+    if framework != "falcon-asgi":  # its routes ignore mounts
         paths.append("/mnt/items/1")
     started = time.monotonic()
     statuses = [get(port, path, token) for path in paths]
     leave(port, token, "/endless")
     assert statuses == [200, 200, 200, 500, 404, 200, 200][: len(paths)], servers.log.read_text()[-2000:]
-    # That the client left, the server finds out when it sends on.
+    # The server notices a client's disconnect when it continues to send.
     eventually(lambda: len(key_service.ledger(key.id)), len(paths) + 1, timeout_s=150)
     elapsed_us = (time.monotonic() - started) * 1e6
     terminate(process)
@@ -91,4 +91,4 @@ def test_ledger_and_metrics_hold_what_was_sent(key_service, serve, collector, se
     assert all(0 < event[7] < elapsed_us for event in events)
     assert collector.total("keygauge.requests", **{"keygauge.key.id": key.id}) == len(paths) + 1
     assert collector.total("keygauge.request.duration") == len(paths) + 1
-    assert list(servers.spool.glob("*.lock")) == []  # all is in the ledger; what is there is kept
+    assert list(servers.spool.glob("*.lock")) == []  # all events are in the ledger; files are kept for a while

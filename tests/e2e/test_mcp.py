@@ -1,4 +1,4 @@
-"""An MCP server: each tool call is a call of its own, with the usage that the tool states."""
+"""An MCP server: each tool call is a separate call, with the usage that the tool records."""
 
 import json
 import os
@@ -63,7 +63,7 @@ print(json.dumps([[call.usage.input_tokens, call.status, call.ended_ns > 0] for 
 
 
 @pytest.mark.parametrize("session", ["stateful", "stateless"])
-def test_tool_states_its_own_call(session, tmp_path):
+def test_tool_records_the_usage_of_its_call(session, tmp_path):
     own = str(Path(keygauge.__file__).parent.parent)
     ended = subprocess.run(
         [environments.programs("mcp") / "python", "-c", PROGRAM, session],
@@ -139,7 +139,7 @@ print(json.dumps(told))
 
 
 @pytest.mark.parametrize("session", ["stateful", "stateless"])
-def test_a_key_calls_its_tools_only_and_no_more_often_than_it_may(session, key_service, tmp_path):
+def test_tool_permissions_and_limits_are_enforced(session, key_service, tmp_path):
     searches = Limit(name="searches", unit="request", amount=2, period="day", tool="search")
     _, token = key_service.create_key(searches, tools=["search"])
     own = str(Path(keygauge.__file__).parent.parent)

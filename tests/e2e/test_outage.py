@@ -1,4 +1,4 @@
-"""The key service is away: the API keeps its calls' records, and refuses what it may no longer decide."""
+"""The key service is unreachable: the API keeps its calls' records, and refuses calls once its authority ends."""
 
 import time
 
@@ -33,9 +33,9 @@ def test_api_starts_without_its_key_service_and_recovers(cold_stack, eventually)
     eventually(lambda: cold_stack.ledger(key.id)[-1:], [(200, "admitted")])
 
 
-def test_key_service_dies_and_comes_back(stack, eventually):
+def test_key_service_is_killed_and_restarted(stack, eventually):
     limited_key, limited_token = stack.create_key(WIDE)
-    free_key, free_token = stack.create_key()  # no limit: only the authority over it ends
+    free_key, free_token = stack.create_key()  # without limits, only its cached authorization ends
     calls = {
         key.id: Calls(stack.openai(token)) for key, token in ((limited_key, limited_token), (free_key, free_token))
     }
@@ -58,7 +58,7 @@ def test_key_service_dies_and_comes_back(stack, eventually):
 
 
 class Calls:
-    """A client's calls and the statuses they got."""
+    """A client's calls and their statuses."""
 
     def __init__(self, client):
         self.client = client
@@ -79,5 +79,5 @@ def test_events_of_an_outage_reach_the_ledger_after_a_restart_of_both(stack, eve
     stack.start_service()
     stack.start_api()
     eventually(lambda: stack.ledger(key.id, "status").count((200,)), answered)
-    time.sleep(1.5)  # a batch sent twice would be here by now
+    time.sleep(1.5)  # a batch sent twice would have arrived by now
     assert stack.ledger(key.id, "status").count((200,)) == answered

@@ -1,8 +1,8 @@
-"""Plans that change under traffic: whoever a limit has room for is admitted, whatever the plan was a moment before.
+"""Plans that change under traffic: calls within the limits are admitted, regardless of the previous plan.
 
-The decisions of processes and key service are their own; the network, the feed of changes, the handlers and the clients
-are simulated. A plan changes while heartbeats are under way: the limit that one asks for is gone when it arrives, or
-between the look at what changed and the look at limits.
+The decisions of processes and key service are the production code; the network, the feed of changes, the handlers and
+the clients are simulated. A plan changes while heartbeats are in progress: a requested limit may be gone when the
+heartbeat arrives, or between reading the changes and reading the limits.
 """
 
 from types import SimpleNamespace
@@ -45,7 +45,7 @@ PLANS = {
 
 
 class ChangingStore(Store):
-    """A key service whose plan changes: limits that measure the same go on, all others are new, without any use."""
+    """A key service whose plan changes: limits with the same unit and period keep their use, others start unused."""
 
     def __init__(self, limits):
         super().__init__({})
@@ -66,7 +66,7 @@ class ChangingStore(Store):
         self.changes += 1
 
     def plan(self, seen):
-        """What is told of changes to who has seen so many."""
+        """Return the changed plan for a replica that has seen `seen` changes."""
         return [{"id": "p", "limits": self.limits, "providers": []}] if seen < self.changes else []
 
     def exchange(self, replica, message, real_ns, replicas):
@@ -108,7 +108,7 @@ class ChangingWorld(World):
 
 
 class ChangingProcess(Process):
-    """Knows one key, and its plan as far as heartbeats told it."""
+    """A process with one key, and the key's plan as of its last heartbeat."""
 
     def __init__(self, world, number):
         self.world, self.name = world, f"r{number}"
@@ -159,7 +159,7 @@ class ChangingProcess(Process):
 
 
 class Caller:
-    """Calls one after the other, by the decisions of the middleware."""
+    """A client that calls one after the other, through the middleware's authorizer."""
 
     def __init__(self, process, *, handler_ms):
         self.process, self.world, self.handler_ms = process, process.world, handler_ms
@@ -209,9 +209,7 @@ class Caller:
     ("processes", "handler_ms", "slow_ms", "gap_s"), [(2, 300, 10, 0.8), (2, 20, 40, 0.8), (4, 100, 150, 2)]
 )
 @pytest.mark.parametrize("plans", PLANS)
-def test_a_change_of_plan_refuses_nobody_and_delays_none_beyond_two_heartbeats(
-    plans, processes, handler_ms, slow_ms, gap_s
-):
+def test_plan_changes_refuse_no_call_and_delay_none_beyond_two_heartbeats(plans, processes, handler_ms, slow_ms, gap_s):
     for seed in range(20 if LONG else 2):
         world = ChangingWorld(PLANS[plans], processes=processes, seed=seed, gap_s=gap_s, slow_ms=slow_ms)
         for number in range(30):
@@ -223,10 +221,10 @@ def test_a_change_of_plan_refuses_nobody_and_delays_none_beyond_two_heartbeats(
 
 
 @pytest.mark.parametrize("plans", ["rpm, month; tpm, slots", "month; tpm; points"])
-def test_lost_heartbeats_amid_changes_of_plan_delay_calls_and_refuse_none(plans):
+def test_lost_heartbeats_during_plan_changes_delay_calls_but_refuse_none(plans):
     for seed in range(20 if LONG else 2):
         world = ChangingWorld(PLANS[plans], processes=3, seed=seed, gap_s=0.8, lost=0.05)
         for number in range(30):
             Caller(world.processes[number % 3], handler_ms=100)
         world.run(12)
-        assert not any(made for _, made, _ in world.refused)  # by a limit
+        assert not any(made for _, made, _ in world.refused)  # none was refused by a limit

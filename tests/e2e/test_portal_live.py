@@ -1,4 +1,4 @@
-"""The portal's switches, pressed in a browser while a real service serves real traffic through the middleware."""
+"""The portal's buttons, pressed in a browser while a real service serves real traffic through the middleware."""
 
 import threading
 import time
@@ -15,12 +15,12 @@ from keygauge_keyservice.accounts.plans import Limit
 
 EMAIL, PASSWORD = "owner@e2e.example", "a password of twenty"
 BOUND_S = 1.5
-TRIES = 4  # the machine is busy: the bound must hold in one of these
+TRIES = 4  # the machine may be busy: the bound must hold in one of these
 
 
 @dataclass
 class Traffic:
-    """A client that calls again and again with one token; what it was answered, and when."""
+    """A client that calls repeatedly with one token, with its answers and their times."""
 
     url: str
     token: str = field(repr=False)
@@ -35,7 +35,7 @@ class Traffic:
                 time.sleep(0.01)
 
     def wait_for(self, status, *, since):
-        """Return when the first answer with a status came, sent for after a moment."""
+        """Return the time of the first answer with a status after `since`."""
         deadline = time.monotonic() + 100
         while time.monotonic() < deadline:
             for moment, seen in self.answers:
@@ -63,7 +63,7 @@ def running(*clients):
 
 @pytest.fixture
 def owned(stack):
-    """A key with limits, whose account has someone who may sign in."""
+    """A key with limits, whose account has a member who can sign in."""
     key, token = stack.create_key(
         Limit(name="rpm", unit="request", amount=100_000, window_s=60),
         Limit(name="month", unit="request", amount=10**7, period="month"),
@@ -99,13 +99,13 @@ def test_no_call_fails_while_a_key_is_rotated_with_grace(stack, owned, page, eve
         assert rotated.startswith(f"kg_live_{key.id}_")
         new = Traffic(old.url, rotated)
         with running(new):
-            time.sleep(2)  # a heartbeat and more: what was known of the key before is forgotten
+            time.sleep(2)  # more than a heartbeat, so that the previous key entry is replaced
     assert (old.statuses, new.statuses) == ({200}, {200})
     assert min(len(old.answers), len(new.answers)) > 10
-    eventually(lambda: len(stack.ledger(key.id)), len(old.answers) + len(new.answers))  # under one id, in one history
+    eventually(lambda: len(stack.ledger(key.id)), len(old.answers) + len(new.answers))  # under the same key id
 
 
-def test_key_that_is_switched_off_is_refused_within_its_bound(stack, owned, page):
+def test_disabled_key_is_refused_within_the_bound(stack, owned, page):
     key, token = owned
     client = Traffic(f"{stack.api_url}/v1/models", token)
     delays = {"Disable": [], "Enable": []}
@@ -125,7 +125,7 @@ def test_key_that_is_switched_off_is_refused_within_its_bound(stack, owned, page
     assert client.statuses == {200, 401}
 
 
-def test_open_streams_come_and_go_on_the_overview(stack, owned, page):
+def test_open_streams_appear_and_disappear_on_the_overview(stack, owned, page):
     _, token = owned
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""`keygauge proxy` before servers that are not Python, as far as anybody can tell over HTTP."""
+"""`keygauge proxy` in front of an upstream over HTTP."""
 
 import socket
 from collections import Counter
@@ -71,7 +71,7 @@ LIMIT = Limit(name="rpm", unit="request", amount=100_000, window_s=60)
 
 @pytest.fixture
 def proxied(key_service, servers, tmp_path):
-    """Serve the upstream and the proxy before it: the key and a client with its token."""
+    """Serve the upstream behind the proxy; yield the key and a client with its token."""
     (tmp_path / "upstream.py").write_text(UPSTREAM)
     behind = free_port()
     servers.start(["uvicorn", "upstream:app", "--port", "{port}"], {}, key_service, port=behind)
@@ -95,7 +95,7 @@ def proxied(key_service, servers, tmp_path):
         yield key, client, process, token
 
 
-def test_requests_pass_whole_and_keys_do_not(proxied):
+def test_requests_are_forwarded_without_the_key(proxied):
     _, client, _, token = proxied
     told = client.put(
         "/a%20b/%C3%A4?x=1&y=%2F", content=b"hello", headers={"x-mine": "1", "connection": "x-gone", "x-gone": "1"}
@@ -117,7 +117,7 @@ def test_requests_pass_whole_and_keys_do_not(proxied):
     assert client.get("/teapot").status_code == 418
 
 
-def test_calls_are_guarded_and_metered(proxied, key_service, eventually):
+def test_calls_are_authorized_and_metered(proxied, key_service, eventually):
     key, client, process, _ = proxied
     assert client.get("/v1/models", headers={"authorization": ""}).status_code == 401
     with client.stream("POST", "/v1/chat/completions", json={"model": "llama3"}) as answer:
@@ -134,14 +134,14 @@ def test_calls_are_guarded_and_metered(proxied, key_service, eventually):
     terminate(process)
 
 
-def test_the_upstream_learns_that_a_client_left(proxied, eventually):
+def test_client_disconnects_end_the_upstream_call(proxied, eventually):
     _, client, _, _ = proxied
     with client.stream("GET", "/endless") as answer:
         next(answer.iter_raw())
     eventually(lambda: client.get("/left").json(), ["http.disconnect"])
 
 
-def test_an_upstream_that_is_away_is_told(key_service, servers):
+def test_unreachable_upstream_is_reported(key_service, servers):
     port = free_port()
     with socket.create_server(("127.0.0.1", 0)) as gone:
         behind = gone.getsockname()[1]
@@ -152,6 +152,6 @@ def test_an_upstream_that_is_away_is_told(key_service, servers):
 
 
 @pytest.mark.parametrize("wrong", ["ftp://x", "localhost:11434", "http://", "http://x/?a=b"])
-def test_an_address_that_is_none_is_refused(wrong, capsys):
+def test_invalid_upstream_url_is_refused(wrong, capsys):
     assert main(["proxy", wrong]) == 2
     assert "is not a server address" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`keygauge-demo-traffic` against a stack that it did not start, as in compose.yaml."""
+"""`keygauge-demo-traffic` with an existing stack, as in compose.yaml."""
 
 import json
 import os
@@ -32,13 +32,13 @@ def run(environ):
 
 
 def count(stack, environ, query):
-    """Count rows of the keys that a run planted."""
+    """Count rows of the keys that a run created."""
     planted = seed.read(Path(environ["DEMO_STATE"]) / "seed.json")
     with psycopg.connect(stack.database_url) as connection:
         return connection.execute(query, (list(planted.key_ids.values()),)).fetchone()[0]
 
 
-def test_cast_is_planted_once_and_calls_through_the_operators_api(shared_stack, environ, eventually):
+def test_customers_are_created_once_and_make_calls(shared_stack, environ, eventually):
     results = [run(environ) for _ in range(2)]
     assert [result.returncode for result in results] == [0, 0], results
     all_counts = [json.loads(result.stdout.splitlines()[-1]) for result in results]
@@ -49,7 +49,7 @@ def test_cast_is_planted_once_and_calls_through_the_operators_api(shared_stack, 
     assert count(shared_stack, environ, disabled) == 1
 
 
-def test_with_the_database_it_has_a_past_and_members_who_sign_in(shared_stack, environ):
+def test_with_the_database_it_has_history_and_members(shared_stack, environ):
     result = run({**environ, "KEYGAUGE_DATABASE_URL": shared_stack.database_url, "DEMO_SECONDS": "0.1"})
     assert result.returncode == 0, result.stdout + result.stderr
     assert personas.ACCOUNTS[0].email in result.stdout
@@ -61,11 +61,11 @@ def test_with_the_database_it_has_a_past_and_members_who_sign_in(shared_stack, e
     assert count(shared_stack, environ, new) == 1  # the visitor's
 
 
-def test_it_ends_with_its_figures_when_told(environ):
+def test_sigterm_ends_it_with_its_totals(environ):
     environ = {name: value for name, value in environ.items() if name != "DEMO_SECONDS"}
     command = [sys.executable, "-u", "-m", "keygauge_demo.remote"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as traffic:
-        traffic.stdout.readline()  # the first look at the counts: there is traffic
+        traffic.stdout.readline()  # the first line of counts: there is traffic
         traffic.send_signal(signal.SIGTERM)
         last = traffic.stdout.readlines()[-1]
         assert traffic.wait(150) == 0
@@ -80,7 +80,7 @@ def test_it_ends_with_its_figures_when_told(environ):
         ({"KEYGAUGE_SERVICE_URL": "http://127.0.0.1:9"}, "does not answer"),
     ],
 )
-def test_it_tells_what_is_wrong(environ, changed, text):
+def test_errors_are_reported(environ, changed, text):
     result = run({**environ, **changed})
     assert result.returncode == 1
     assert text in result.stdout

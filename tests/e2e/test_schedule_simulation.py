@@ -1,7 +1,7 @@
-"""A lone client that calls on a fixed schedule, exactly at its limit, over eight processes: a virtual clock.
+"""A lone client that calls on a fixed schedule, exactly at its limit, over eight processes on a virtual clock.
 
-The decisions of processes and key service are their own. What differs from call to call is how long messages and waking
-up take.
+The decisions of processes and key service are the production code. The times that messages and waking up take vary from
+call to call.
 """
 
 import random
@@ -38,13 +38,13 @@ class Process:
 
 
 class World:
-    """Time goes on by what a call waits for; `late_ns` is the longest that one waited."""
+    """Time advances by the waits of calls; `late_ns` is the longest wait."""
 
     def __init__(self, *, amount, window_s, clocks, seed, wake_ns=MS // 10):
         self.now_ns = 10**12
         self.dice = random.Random(seed)
         self.late_ns = 0
-        self.wake_ns = wake_ns  # the longest that waking up takes
+        self.wake_ns = wake_ns  # the longest time to wake up
         limit = {"id": "1:a", "name": "free", "unit": "request", "amount": amount, "window_s": window_s, "period": None}
         entry = {"id": "key", "account": "a", "plan": "p", "status": "active", "expires_at": None, "limits": [limit]}
         entry["secrets"] = [{"number": 1, "expires_at": None}]
@@ -54,8 +54,8 @@ class World:
         self.processes = [Process(self, number, entry, clocks[number % len(clocks)]) for number in range(PROCESSES)]
 
     def call(self, process):
-        """Call once; return the moment of admission, or the refusal."""
-        process.admission.authority_ns = self.now_ns + T_MAX_NS  # it heartbeats between the calls, too
+        """Make one call; return the time of admission, or the refusal."""
+        process.admission.authority_ns = self.now_ns + T_MAX_NS  # heartbeats are also sent between calls
         call = Call(method="GET", ip=None, time_ns=0, started_ns=self.now_ns)
         decision = process.authorizer.decide(call, TOKEN.encode())
         while decision is not None and not isinstance(decision, Refusal):
@@ -70,7 +70,7 @@ class World:
             return decision
         self.late_ns = max(self.late_ns, self.now_ns - call.started_ns)
         (lease,) = (lease for lease in process.admission.key_cache.lease_pools["1:a"].leases if not lease.available)
-        self.heartbeat(process)  # tells of it
+        self.heartbeat(process)  # reports when the unit was spent
         return lease.last_ns
 
     def heartbeat(self, process):
@@ -85,7 +85,7 @@ class World:
 
 
 def follow(world, *, calls, period_ns):
-    """Call on schedule; return the moments of admission, up to the first refusal."""
+    """Call on schedule; return the times of admission up to the first refusal."""
     moments = []
     begin_ns = world.now_ns
     for number in range(calls):
@@ -99,7 +99,7 @@ def follow(world, *, calls, period_ns):
 
 @pytest.mark.parametrize("seed", range(20 if LONG else 1))
 @pytest.mark.parametrize(("amount", "window_s"), [(1, 1), (1, 60), (3, 2)])
-def test_a_client_on_a_fixed_schedule_is_served_for_long_by_processes_of_one_host(amount, window_s, seed):
+def test_a_client_on_a_fixed_schedule_is_served_for_long_by_one_host(amount, window_s, seed):
     world = World(amount=amount, window_s=window_s, clocks=["a host"], seed=seed)
     moments = follow(world, calls=1_000, period_ns=-(-window_s * SECOND // amount))
     assert len(moments) == 1_000
@@ -112,7 +112,7 @@ def test_a_client_on_a_fixed_schedule_is_served_for_long_by_processes_of_one_hos
     assert world.late_ns < 300 * MS
 
 
-def test_only_what_waking_up_takes_adds_up_there():
+def test_only_wake_up_times_add_up_on_one_host():
     world = World(amount=1, window_s=1, clocks=["a host"], seed=1, wake_ns=3 * MS)
     moments = follow(world, calls=4_000, period_ns=SECOND)
     assert 60 < len(moments) < 600
@@ -120,7 +120,7 @@ def test_only_what_waking_up_takes_adds_up_there():
 
 
 @pytest.mark.parametrize("clocks", [[None], ["a host", "another"]], ids=["no clock", "two hosts"])
-def test_where_no_clock_is_shared_it_is_refused_when_what_messages_took_adds_up(clocks):
+def test_without_a_shared_clock_message_times_add_up_to_a_refusal(clocks):
     world = World(amount=1, window_s=1, clocks=clocks, seed=1)
     moments = follow(world, calls=4_000, period_ns=SECOND)
     assert 20 < len(moments) < 4_000

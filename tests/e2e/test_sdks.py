@@ -1,4 +1,4 @@
-"""The official SDKs of OpenAI and Anthropic understand every answer of a metered API, ours and the app's own."""
+"""The official SDKs of OpenAI and Anthropic understand every answer of a metered API, from KeyGauge and the app."""
 
 import time
 
@@ -58,7 +58,7 @@ def test_metrics_count_the_same_as_the_ledger(shared_stack, eventually):
     ["garbage", "kg_live_000000000000_00000000000000000000000000000000000000", key_format.generate("live", "0" * 12)],
     ids=["garbage", "wrong checksum", "unknown"],
 )
-def test_keys_that_are_not_ours_raise_authentication_errors(shared_stack, token):
+def test_unknown_keys_raise_authentication_errors(shared_stack, token):
     with pytest.raises(openai.AuthenticationError) as refused:
         shared_stack.openai(token).chat.completions.create(model="gpt-4o-mini", messages=ASK)
     assert refused.value.code == "key_invalid"
@@ -77,7 +77,7 @@ def test_disabled_key_raises_authentication_errors_until_it_is_enabled(shared_st
         eventually(lambda: outcome(client), expected)
 
 
-def test_key_that_may_not_call_an_endpoint_raises_permission_errors(shared_stack, eventually):
+def test_forbidden_endpoint_raises_permission_errors(shared_stack, eventually):
     key, token = shared_stack.create_key(WIDE, routes=["/v1/models"])
     assert shared_stack.openai(token).models.list().data
     with pytest.raises(openai.PermissionDeniedError) as refused:
@@ -97,7 +97,7 @@ def outcome(client):
     return None
 
 
-def test_spent_limit_raises_rate_limit_errors(shared_stack, eventually):
+def test_reached_limit_raises_rate_limit_errors(shared_stack, eventually):
     key, token = shared_stack.create_key(Limit(name="rpm", unit="request", amount=1, window_s=60))
     shared_stack.openai(token).models.list()
     with pytest.raises(openai.RateLimitError) as refused:
@@ -110,7 +110,7 @@ def test_spent_limit_raises_rate_limit_errors(shared_stack, eventually):
     eventually(lambda: shared_stack.ledger(key.id), [(200, "admitted"), (429, "limited"), (429, "limited")])
 
 
-def test_spent_quota_raises_rate_limit_errors_that_are_not_worth_a_retry(shared_stack, eventually):
+def test_exhausted_quota_raises_rate_limit_errors_without_retries(shared_stack, eventually):
     key, token = shared_stack.create_key(Limit(name="monthly_requests", unit="request", amount=2, period="month"))
     client = shared_stack.openai(token, max_retries=2)
     client.models.list()
@@ -123,7 +123,7 @@ def test_spent_quota_raises_rate_limit_errors_that_are_not_worth_a_retry(shared_
 
 
 @pytest.mark.parametrize("sdk", ["openai", "anthropic"])
-def test_retries_wait_as_long_as_they_are_told(shared_stack, sdk, eventually):
+def test_retries_honour_retry_after(shared_stack, sdk, eventually):
     key, token = shared_stack.create_key(Limit(name="burst", unit="request", amount=1, window_s=5))
     client = getattr(shared_stack, sdk)(token, max_retries=1)
     client.models.list()

@@ -1,4 +1,4 @@
-"""One small app under every server: ledger and metrics equal the requests sent, and a SIGTERM leaves nothing behind."""
+"""One small app on every server: ledger and metrics match the requests, and SIGTERM leaves nothing behind."""
 
 import os
 import signal
@@ -102,13 +102,13 @@ CLIENTS = 4
 
 
 def send(port, token, count):
-    """Send requests by one client; count the answers by status."""
+    """Send requests with one client; count the answers by status."""
     paths = ["/stream" if number % 4 == 0 else f"/items/{number}" for number in range(count)]
     return Counter(get(port, path, token) for path in paths)
 
 
 def units_taken(stack, key):
-    """The month's units that are out or spent."""
+    """Return the month's units that are leased or spent."""
     with psycopg.connect(stack.database_url) as connection:
         query = (
             "SELECT cells[1] FROM limit_state JOIN plan_limit ON limit_state.id LIKE plan_limit.id || ':%%' "
@@ -125,8 +125,8 @@ def test_every_request_is_counted_once_and_sigterm_leaves_nothing(check, command
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["hypercorn", "hypercorn wsgi"])
-def test_workers_that_are_terminated_ship_what_they_have(check, name):
-    check(SERVERS[name], end=terminate_workers)  # hypercorn does so to all as soon as the first one has ended
+def test_terminated_workers_ship_their_events(check, name):
+    check(SERVERS[name], end=terminate_workers)  # hypercorn terminates all as soon as the first one has ended
 
 
 @pytest.mark.timeout(600)
@@ -146,7 +146,7 @@ def test_graceful_reload_loses_nothing(check, name):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["uvicorn, 2 workers", "gunicorn sync, preload", "granian"])
-def test_prometheus_pulls_each_worker_by_a_port_of_its_own(key_service, serve, name):
+def test_prometheus_pulls_each_worker_on_its_own_port(key_service, serve, name):
     key, token = key_service.create_key(plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60))
     ports = free_ports(20)
     port, process = serve(
@@ -158,7 +158,7 @@ def test_prometheus_pulls_each_worker_by_a_port_of_its_own(key_service, serve, n
     )
     sent, pages, deadline = Counter(), [], time.monotonic() + 60
     with ThreadPoolExecutor(CLIENTS) as clients:
-        while len(pages) < 2 and time.monotonic() < deadline:  # a worker has its page from its first request on
+        while len(pages) < 2 and time.monotonic() < deadline:  # a worker serves its page after its first request
             sent += sum(clients.map(lambda _: send(port, token, REQUESTS // CLIENTS), range(CLIENTS)), Counter())
             pages = [page for page in map(pull, ports) if page]
     terminate(process)
@@ -171,7 +171,7 @@ def test_prometheus_pulls_each_worker_by_a_port_of_its_own(key_service, serve, n
 
 
 def pull(port):
-    """Get a page as Prometheus does; nothing where nobody listens."""
+    """Get a metrics page like Prometheus; empty if nothing listens."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=150) as answer:
             return list(text_string_to_metric_families(answer.read().decode()))
@@ -191,7 +191,7 @@ def terminate_workers(process):
 
 @pytest.fixture
 def check(key_service, collector, serve, tmp_path):
-    """Serve by a command, send requests, end the server; compare."""
+    """Start a server with a command, send requests, stop the server, and compare."""
     return partial(check_counts, key_service, collector, serve, tmp_path)
 
 
@@ -203,7 +203,7 @@ def check_counts(key_service, collector, serve, tmp_path, command, *, reloads=Fa
     port, process = serve(command, {"small.py": APP}, key_service)
     with ThreadPoolExecutor(CLIENTS) as clients:
         answers = clients.map(lambda _: send(port, token, REQUESTS // CLIENTS), range(CLIENTS))
-        if reloads:  # in the midst of them
+        if reloads:  # in the middle of the requests
             time.sleep(0.2)
             process.send_signal(signal.SIGHUP)
         sent = sum(answers, Counter())
@@ -214,5 +214,5 @@ def check_counts(key_service, collector, serve, tmp_path, command, *, reloads=Fa
     assert collector.total("keygauge.requests", **{"keygauge.key.id": key.id}) == REQUESTS
     assert collector.total("keygauge.tokens") == 18 * REQUESTS
     assert collector.total("keygauge.request.duration") == REQUESTS
-    assert list((tmp_path / "spool").glob("*.lock")) == []  # all is in the ledger; what is there is kept
-    assert units_taken(key_service, key) == REQUESTS  # every lease went back, with what was not spent of it
+    assert list((tmp_path / "spool").glob("*.lock")) == []  # all events are in the ledger; files are kept for a while
+    assert units_taken(key_service, key) == REQUESTS  # every lease was returned with its unspent units

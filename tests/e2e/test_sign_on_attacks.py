@@ -1,4 +1,4 @@
-"""Attacks on single sign-on: a served key service, and a provider whose tokens are really signed, or are not."""
+"""Attacks on single sign-on, with a served key service and a provider whose tokens are signed, or forged."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ EMAIL, VICTIM = "kim.strasser@acme.example", "victim@acme.example"
 
 
 def signed_by_hash(secret):
-    """Sign as HS256 does with a secret, whatever key that is."""
+    """Return a function that signs with HS256, using any bytes as the secret."""
 
     def sign(header, claims):
         parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
@@ -67,14 +67,14 @@ def stack(postgresql, _template, tmp_path_factory, provider):
 
 @pytest.fixture
 def browser(stack, provider):
-    """`browser()` is a fresh one; the provider knows the owner, and is honest until it is told otherwise."""
+    """`browser()` returns a new one; the provider knows the owner, and is honest until changed."""
     provider.reset()
     provider.email = EMAIL
     return lambda: Browser(stack.port_service)
 
 
 def leave(browser, **options):
-    """Go to the provider and sign in there; return the query to come back with."""
+    """Start a sign-in; return the URL of the redirect to the provider."""
     begun = browser.get("/sign-in/sso", **options)
     assert begun.status == 303, begun.text
     return begun.headers["Location"]
@@ -118,12 +118,12 @@ def test_an_honest_provider_signs_people_in(browser, provider):
         {"email": f"{EMAIL}\0@evil.example"},
         {"email": f"{EMAIL}, other@evil.example"},
         {"email": f"{EMAIL}\u3000"},
-        {"email": EMAIL.replace("k", "\u212a")},  # the Kelvin sign, whose small letter is a k
+        {"email": EMAIL.replace("k", "\u212a")},  # the Kelvin sign, whose lower case is k
         {"email": EMAIL.replace("ss", "\u00df")},
     ],
     ids=ascii,
 )
-def test_a_signed_token_that_says_anything_else_opens_nothing(browser, provider, claims):
+def test_signed_tokens_with_invalid_claims_are_refused(browser, provider, claims):
     provider.claims = claims
     visitor = browser()
     assert (sign_in(visitor, provider), is_signed_in(visitor)) == (403, False)
@@ -145,7 +145,7 @@ def public_pem(provider):
         ("RS256", public_pem),
     ],
 )
-def test_a_token_that_the_provider_did_not_sign_opens_nothing(browser, provider, alg, secret):
+def test_tokens_not_signed_by_the_provider_are_refused(browser, provider, alg, secret):
     provider.header = {"alg": alg}
     provider.sign = signed_by_hash(secret(provider))
     visitor = browser()
@@ -153,7 +153,7 @@ def test_a_token_that_the_provider_did_not_sign_opens_nothing(browser, provider,
 
 
 @pytest.mark.parametrize("names", ["kid", "jwk", "jku", "no kid"])
-def test_a_key_that_a_token_brings_along_opens_nothing(browser, provider, names):
+def test_keys_named_in_a_token_are_not_trusted(browser, provider, names):
     provider.key = RSAKey.generate_key(2048, {"kid": "1" if names == "kid" else "evil"})
     if names == "jwk":
         provider.header = {"jwk": provider.key.as_dict(private=False)}
@@ -166,7 +166,7 @@ def test_a_key_that_a_token_brings_along_opens_nothing(browser, provider, names)
     assert (sign_in(visitor, provider), is_signed_in(visitor)) == (403, False)
 
 
-def test_new_keys_of_the_provider_are_taken_at_once_and_old_ones_no_more(browser, provider):
+def test_rotated_provider_keys_apply_at_once_and_old_ones_are_refused(browser, provider):
     assert sign_in(browser(), provider) == 303
     old = provider.key
     provider.rotate("2")
@@ -175,44 +175,44 @@ def test_new_keys_of_the_provider_are_taken_at_once_and_old_ones_no_more(browser
     assert sign_in(browser(), provider) == 403
 
 
-def test_userinfo_of_another_person_opens_nothing(browser, provider):
+def test_userinfo_of_another_person_is_refused(browser, provider):
     provider.claims, provider.userinfo = {"email": None, "email_verified": None}, {"sub": "8"}
     assert sign_in(browser(), provider) == 403
     provider.userinfo = {}
     assert sign_in(browser(), provider) == 303
 
 
-def test_an_answer_that_was_begun_elsewhere_opens_nothing(browser, provider):
+def test_answers_to_another_attempt_are_refused(browser, provider):
     attacker, victim = browser(), browser()
     planted = provider.authorize(leave(attacker))
-    assert come_back(victim, planted) == 403  # it began nothing
+    assert come_back(victim, planted) == 403  # it has no attempt
     begun = dict(parse_qsl(urlsplit(leave(victim)).query))
-    assert come_back(victim, planted) == 403  # it began another
+    assert come_back(victim, planted) == 403  # it has another attempt
     victim = browser()
     begun = dict(parse_qsl(urlsplit(leave(victim)).query))
     injected = dict(parse_qsl(planted)) | {"state": begun["state"]}
-    assert come_back(victim, urlencode(injected)) == 403  # the code is of the attacker's attempt
+    assert come_back(victim, urlencode(injected)) == 403  # the code belongs to the attacker's attempt
     assert not is_signed_in(victim)
 
 
-def test_an_answer_works_once(browser, provider):
+def test_an_answer_works_only_once(browser, provider):
     visitor = browser()
     query = provider.authorize(leave(visitor))
     cookies = dict(visitor.cookies)
     assert come_back(visitor, query) == 303
     thief = browser()
-    thief.cookies = cookies  # copied before
+    thief.cookies = cookies  # copied before the answer
     assert (come_back(thief, query), is_signed_in(thief)) == (403, False)
 
 
 @pytest.mark.parametrize("changes", [{"iss": "https://evil.example"}, {"iss": ""}, {"state": ""}, {"code": ""}])
-def test_an_answer_of_another_provider_opens_nothing(browser, provider, changes):
+def test_modified_answers_are_refused(browser, provider, changes):
     visitor = browser()
     query = dict(parse_qsl(provider.authorize(leave(visitor)))) | changes
     assert (come_back(visitor, urlencode(query)), is_signed_in(visitor)) == (403, False)
 
 
-def test_the_provider_is_told_the_public_address_whatever_host_is_claimed(browser, provider):
+def test_redirects_use_the_public_url_despite_forged_hosts(browser, provider):
     visitor = browser()
     evil = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"}
     address = leave(visitor, headers=evil)
@@ -221,7 +221,7 @@ def test_the_provider_is_told_the_public_address_whatever_host_is_claimed(browse
     assert (answer.status, answer.headers["Location"]) == (303, "/")
 
 
-def test_who_changes_the_address_enters_by_the_new_one_alone(browser, provider):
+def test_a_changed_email_address_gives_access_by_the_new_one_only(browser, provider):
     visitor = browser()
     assert sign_in(visitor, provider) == 303
     provider.email = "new@acme.example"
@@ -231,7 +231,7 @@ def test_who_changes_the_address_enters_by_the_new_one_alone(browser, provider):
     assert (sign_in(other, provider), is_signed_in(other)) == (403, False)
 
 
-def test_a_hostile_provider_makes_no_error_of_ours(browser, provider):
+def test_a_hostile_provider_causes_no_server_error(browser, provider):
     for sign in (lambda *_: "", lambda *_: "a.b.c", lambda *_: None, lambda *_: "x" * 1_000_000, lambda *_: 7):
         provider.sign = sign
         assert sign_in(browser(), provider) == 403

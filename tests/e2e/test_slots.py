@@ -1,4 +1,4 @@
-"""Limits of concurrent requests on real PostgreSQL: processes are killed, and never are there more calls than slots."""
+"""Limits of concurrent requests on real PostgreSQL: processes are killed, and there are never more calls than slots."""
 
 import random
 import time
@@ -21,13 +21,13 @@ def cluster(database_url, connection, tmp_path):
 
 
 def read(file):
-    """Return what a process wrote: (1 or -1, moment)."""
+    """Return the records of a process: (1 or -1, time)."""
     data = file.read_bytes() if file.exists() else b""
     return list(RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size]))
 
 
 def most_at_once(cluster, ended_ns):
-    """Count the calls of the fullest moment; those of a killed process end with it."""
+    """Return the most simultaneous calls; those of a killed process end with it."""
     changes = []
     for place, file in enumerate(cluster.files):
         records = read(file)
@@ -35,14 +35,14 @@ def most_at_once(cluster, ended_ns):
         if under_way := sum(change for change, _ in records):
             changes.append((ended_ns.get(place, now_ns()), -under_way))
     most = under_way = 0
-    for _, change in sorted(changes):  # at one moment, those that leave first
+    for _, change in sorted(changes):  # at the same time, those that leave first
         under_way += change
         most = max(most, under_way)
     return most
 
 
 @pytest.mark.timeout(600)
-def test_there_are_never_more_calls_than_slots_though_processes_are_killed(cluster):
+def test_there_are_never_more_calls_than_slots_when_processes_are_killed(cluster):
     _, token = cluster.token({"name": "at_once", "unit": "concurrent", "amount": SLOTS})
 
     def begin():
@@ -63,7 +63,7 @@ def test_there_are_never_more_calls_than_slots_though_processes_are_killed(clust
 
 
 @pytest.mark.timeout(300)
-def test_the_slots_of_killed_processes_come_free_in_time(cluster):
+def test_slots_of_killed_processes_become_free_in_time(cluster):
     _, token = cluster.token({"name": "at_once", "unit": "concurrent", "amount": SLOTS})
     for _ in range(2):
         cluster.start([token], pause_s=SLOTS, program="slot_process.py")
@@ -85,4 +85,4 @@ def test_the_slots_of_killed_processes_come_free_in_time(cluster):
                 break
     assert full_ns is not None
     print(f"all slots were in use again {(full_ns - killed_ns) / SECOND:.1f} s after the kill")
-    assert (full_ns - killed_ns) / SECOND <= LIFE_US / 1_000_000 + 3  # and what starting and asking takes
+    assert (full_ns - killed_ns) / SECOND <= LIFE_US / 1_000_000 + 3  # plus the time to start and to request slots

@@ -1,7 +1,7 @@
-"""Concurrent requests: replicas' and key service's own decisions, joined by a simulated network and a virtual clock.
+"""Concurrent requests: the production decisions of replicas and key service, with a simulated network and clock.
 
-As in test_limits_simulation.py, with calls that last. A call counts as long as the lease it is in is live by its
-replica's clock: a replica that is cut off for longer than that may not admit, but cannot end calls under way.
+Like test_limits_simulation.py, with calls that take time. A call counts while its lease is valid by its replica's
+clock: a replica that is disconnected for longer must not admit calls, but cannot end those in progress.
 """
 
 import pytest
@@ -21,7 +21,7 @@ from keygauge_keyservice.sync import heartbeat
 
 
 class SlotStore:
-    """The key service: the decisions are its own, the table of leases is a dictionary."""
+    """The key service: its decisions are the production code, its table of leases is a dictionary."""
 
     def __init__(self, amount):
         self.amount = amount
@@ -62,7 +62,7 @@ class SlotStore:
 
 
 class Calls(World):
-    """Calls that begin, last and end."""
+    """Calls that start, take time and end."""
 
     AMOUNT = 1
 
@@ -96,10 +96,10 @@ class Calls(World):
         (held,) = replica.lease_pools
         decision = replica.admission.reserve([(held, 1)], replica.admission.clock(), waiter)
         if isinstance(decision, Reservation):
-            assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
+            assert self.real_ns < replica.reached_ns + T_MAX_NS  # no admission after a longer disconnect
             self.calls.append((replica, decision))
             slots_held = sum(lease.units for lease in held.leases if lease.is_live(replica.admission.clock()))
-            assert sum(caller is replica for caller, _ in self.calls) <= slots_held  # those not counted come first
+            assert sum(caller is replica for caller, _ in self.calls) <= slots_held  # with those of ended leases
         elif isinstance(decision, Short):
             self.waiting.append((replica, decision))
         else:
@@ -142,7 +142,7 @@ class Calls(World):
                 assert lease.available + lease.reserved == lease.units
                 if lease.is_live(now):
                     under_way += lease.reserved
-                    row = self.store.leases[int(lease.id)]  # a live lease is known there, with as many slots or more
+                    row = self.store.leases[int(lease.id)]  # the store knows a valid lease, with at least as many slots
                     assert row["units"] >= lease.units
                     assert row["ends_us"] > EPOCH_US + self.real_ns // 1000
         assert under_way <= self.AMOUNT
@@ -152,6 +152,6 @@ class Calls(World):
 
 
 @pytest.mark.parametrize("amount", [1, 3, 12, 40])
-def test_calls_at_once_hold_under_every_disorder(amount):
+def test_concurrency_limits_hold_under_any_order_of_events(amount):
     machine = type("Machine", (Calls,), {"AMOUNT": amount})
     run_state_machine_as_test(machine, settings=PROFILE)

@@ -1,4 +1,4 @@
-"""A limit for each tag on real PostgreSQL: processes that are killed, and a key service that is restarted."""
+"""A limit per tag on real PostgreSQL, with killed processes and a restarted key service."""
 
 import time
 
@@ -37,7 +37,7 @@ def test_every_end_user_gets_the_whole_limit_and_no_more(cluster):
 
 
 @pytest.mark.timeout(600)
-def test_a_process_that_is_killed_burns_its_leases_only(cluster):
+def test_a_killed_process_loses_only_its_leases(cluster):
     _, token = cluster.token({"name": "quota", "unit": "request", "amount": 60, "period": "month", "per_tag": True})
     one, _ = (cluster.start([token], pause_s=0.004, program="tagged_process.py") for _ in range(2))
     while sum(len(cluster.admitted(place)) for place in range(len(TAGS))) < 60:

@@ -1,4 +1,4 @@
-"""A limit of concurrent requests for each tag on real servers that are killed: no tag ever has more than its slots."""
+"""A limit of concurrent requests per tag on real servers that are killed: no tag ever has more calls than slots."""
 
 import random
 import time
@@ -43,12 +43,12 @@ app = KeyGaugeMiddleware(Starlette(routes=[Route("/work", work)]))
 """
 COMMAND = ["uvicorn", "slots:app", "--port", "{port}"]
 TAGS = ("ann", "bob", None)
-CLIENTS = 4  # of each tag
+CLIENTS = 4  # per tag
 KILLS = 4
 
 
 class Clients:
-    """They call on and on, whichever servers there are."""
+    """Clients that call in a loop, using whichever servers are running."""
 
     def __init__(self, token):
         self.token, self.ports, self.statuses, self._end = token, [], Counter(), Event()
@@ -83,7 +83,7 @@ def records(directory, pid):
 
 
 def fullest(directory, ended_ns, *, since_ns=0):
-    """Count by tag the calls of the fullest moment; those of a killed server end with it."""
+    """Return the most simultaneous calls per tag; those of a killed server end with it."""
     changes = []
     for pid, end_ns in ended_ns.items():
         told = records(directory, pid)
@@ -91,7 +91,7 @@ def fullest(directory, ended_ns, *, since_ns=0):
         for tag in {tag for tag, _, _ in told}:
             changes.append((end_ns, -sum(change for one, change, _ in told if one == tag), tag))
     most, under_way = Counter(), Counter()
-    for moment, change, tag in sorted(changes):  # at one moment, those that leave first
+    for moment, change, tag in sorted(changes):  # at the same time, those that leave first
         under_way[tag] += change
         if moment >= since_ns:
             most[tag] = max(most[tag], under_way[tag])
@@ -100,7 +100,7 @@ def fullest(directory, ended_ns, *, since_ns=0):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("slots", [1, 3])
-def test_no_tag_has_more_calls_than_its_slots_though_servers_are_killed(key_service, serve, servers, slots):
+def test_no_tag_has_more_calls_than_slots_when_servers_are_killed(key_service, serve, servers, slots):
     limit = Limit(name="at_once", unit="concurrent", amount=slots, per_tag=True)
     _, token = key_service.create_key(limit)
     clients, dice, ended_ns = Clients(token), random.Random(slots), {}
@@ -122,7 +122,7 @@ def test_no_tag_has_more_calls_than_its_slots_though_servers_are_killed(key_serv
             alive.append(begin())
             clients.ports = [port for port, _ in alive]
         since_ns = now_ns()
-        time.sleep(13)  # the slots of those that were killed are free by then
+        time.sleep(13)  # the slots of killed servers are free by then
         free_ns = now_ns()
         time.sleep(5)
     finally:

@@ -1,4 +1,4 @@
-"""Limits that count each tag apart, under every disorder of messages: processes that forget tags and key service."""
+"""Limits per tag under any order of messages: processes that forget tags, and the key service."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ EMPTY = {"head": 0, "cells": [0], "ends": []}
 
 
 class ByTag(dict):
-    """What a limit's counters begin with: made when one is asked for."""
+    """Initial counters of a limit, created on first use."""
 
     def __init__(self, first, make):
         super().__init__(first)
@@ -120,6 +120,6 @@ def terms(number, name, amount, **when):
     ],
     ids=lambda limits: "+".join(f"{limit['amount']}" for limit in limits),
 )
-def test_each_tag_s_limits_hold_under_every_disorder(limits, monkeypatch):
-    monkeypatch.setattr(tag_pools, "_RECENT", 2)  # the others are forgotten as soon as nothing is held of them
+def test_limits_per_tag_hold_under_any_order_of_events(limits, monkeypatch):
+    monkeypatch.setattr(tag_pools, "_RECENT", 2)  # other tags are forgotten as soon as no units of them are held
     run_state_machine_as_test(type("Machine", (Tagged,), {"TERMS": limits}), settings=PROFILE)

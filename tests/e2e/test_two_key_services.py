@@ -1,4 +1,4 @@
-"""Two key services on one database behind a load balancer: one is killed and started again, and no call feels it."""
+"""Two key services on one database behind a load balancer: one is killed and restarted without affecting any call."""
 
 import socket
 import threading
@@ -19,7 +19,7 @@ QUOTA = plans.Limit(name="quota", unit="request", amount=400, period="month")
 
 
 class Balancer:
-    """Hands connections to the ports in turn, and passes those over that do not listen."""
+    """A load balancer that uses the ports in turn, and skips those that do not listen."""
 
     def __init__(self, ports):
         self._ports = ports
@@ -70,7 +70,7 @@ class Balancer:
 
 
 class Client(threading.Thread):
-    """Calls without a pause, each fifth time with the key of the small quota, until it is told to end."""
+    """A client that calls without a pause until stopped, every fifth time with the key of the small quota."""
 
     def __init__(self, port, tokens):
         super().__init__(daemon=True)
@@ -93,7 +93,7 @@ class Client(threading.Thread):
 
 @pytest.fixture
 def services(database_url, tmp_path):
-    """Two key services, each with a directory of its own."""
+    """Two key services, each with its own directory."""
     made = [Stack(database_url, tmp_path / name) for name in ("one", "other")]
     for stack in made:
         stack.start_service()
@@ -103,7 +103,7 @@ def services(database_url, tmp_path):
 
 
 @pytest.mark.timeout(600)
-def test_a_key_service_that_dies_beside_another_refuses_and_loses_no_call(services, serve, tmp_path, eventually):
+def test_a_killed_key_service_next_to_another_refuses_and_loses_no_call(services, serve, tmp_path, eventually):
     one, other = services
     balancer = Balancer([one.port_service, other.port_service])
     behind = Stack(one.database_url, tmp_path, port_service=balancer.port)
@@ -117,7 +117,7 @@ def test_a_key_service_that_dies_beside_another_refuses_and_loses_no_call(servic
     one.service.kill()
     time.sleep(4)
     one.start_service()
-    other.service.kill()  # whose connections go to the one that was just started
+    other.service.kill()  # its connections move to the one that was just started
     time.sleep(4)
     statuses = Counter()
     for client in clients:

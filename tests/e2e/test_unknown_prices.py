@@ -1,4 +1,4 @@
-"""A budget of money: names that have no price may cost what answered before, so a burst of them does not overrun it."""
+"""Budgets with unpriced names: they reserve the price of models that answered before, so a burst cannot overrun it."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +54,7 @@ def operator(key_service):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("names", [["my-fast-model"], [f"invented-{number}" for number in range(40)], [None]])
 @pytest.mark.parametrize("processes", [1, 2])
-def test_forty_calls_at_once_cost_no_more_than_the_budget(key_service, serve, operator, eventually, processes, names):
+def test_forty_calls_at_once_never_exceed_the_budget(key_service, serve, operator, eventually, processes, names):
     operator.post("/v1/prices", json={"model": "unknown-1", "tiers": [PRICE], "valid_from": "2020-01-01T00:00:00Z"})
     amount = 7 * COST + COST // 2
     key, token = key_service.create_key(Limit(name="budget", unit="nanousd", amount=amount, period="month"))

@@ -1,7 +1,7 @@
-"""`vllm serve --middleware keygauge.asgi.KeyGaugeMiddleware`: a server put together as vLLM puts its own together.
+"""`vllm serve --middleware keygauge.asgi.KeyGaugeMiddleware`, with a server built like vLLM's.
 
-vLLM itself needs a GPU or a build of torch for CPUs. This has its order of layers (CORS, its own `--api-key`, then each
-class of `--middleware` by `add_middleware`), its paths, and the shapes of its answers.
+vLLM itself needs a GPU or a build of torch for CPUs. This server has its order of layers (CORS, its own `--api-key`,
+then each class of `--middleware` with `add_middleware`), its paths, and the formats of its answers.
 """
 
 import json
@@ -108,7 +108,7 @@ MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 
 @pytest.fixture
 def served(key_service, serve):
-    """`served(**environ)` starts the server: the key, its token and a client."""
+    """`served(**environ)` starts the server and returns the key, its token and a client."""
     clients = []
 
     def start(**environ):
@@ -126,7 +126,7 @@ def ask(client, path, token, **body):
     return client.post(path, json={"model": MODEL, **body}, headers={"authorization": f"Bearer {token}"})
 
 
-def test_one_flag_gives_keys_limits_and_metering(served, key_service, eventually):
+def test_one_flag_adds_keys_limits_and_metering(served, key_service, eventually):
     key, token, client = served()
     assert [client.get(path).status_code for path in ("/health", "/ping", "/metrics")] == [200, 200, 200]
     assert [client.get(path).status_code for path in ("/v1/models", "/version")] == [401, 401]
@@ -149,7 +149,7 @@ def test_one_flag_gives_keys_limits_and_metering(served, key_service, eventually
     }
 
 
-def test_its_own_api_key_goes_beside_ours(served):
+def test_vllms_api_key_works_next_to_keygauge_keys(served):
     _, token, client = served(API_KEY="of-the-server")
     both = {"authorization": "Bearer of-the-server", "x-api-key": token}
     assert client.get("/v1/models", headers=both).status_code == 200
@@ -157,7 +157,7 @@ def test_its_own_api_key_goes_beside_ours(served):
     assert client.get("/v1/models", headers={"authorization": "Bearer of-the-server"}).json()["code"] == "key_invalid"
 
 
-def test_a_browser_may_ask_first(served):
+def test_cors_preflights_pass(served):
     _, _, client = served()
     headers = {"origin": "https://site.example", "access-control-request-method": "POST"}
     assert client.options("/v1/chat/completions", headers=headers).status_code == 200

@@ -1,4 +1,4 @@
-"""The real `opentelemetry-instrument`, of an environment in which keygauge is installed and no exporter is."""
+"""The real `opentelemetry-instrument`, in an environment with keygauge but without exporters."""
 
 import json
 import os
@@ -28,7 +28,7 @@ SERVERS = {
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """Install keygauge from its source, as a user does: (environment's directory, the distro's programs)."""
+    """Install keygauge from its source, as a user does; return the directory of the programs."""
     base = environments.programs("zero_code")
     directory = tmp_path_factory.mktemp("zero_code")
     environments.run(base / "python", "-m", "venv", "--without-pip", directory)
@@ -46,7 +46,7 @@ def programs(tmp_path_factory):
 
 @pytest.fixture
 def serve(programs, tmp_path):
-    """Start a server on a socket of the test's: (server, environment) -> (process, port, log)."""
+    """Start a server on a socket opened by the test: (server, environment) -> (process, port, log)."""
     started = []
     for name, text in APPS.items():
         (tmp_path / name).write_text(text)
@@ -96,7 +96,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("failure", FAILURES)
-def test_set_up_that_fails_serves_nothing_and_says_the_way_out(serve, server, failure):
+def test_failed_setup_ends_the_process_with_the_fix(serve, server, failure):
     environ, told = FAILURES[failure]
     process, _, log = serve(server, **{**ENFORCE, **environ})
     assert process.wait(150) != 0
@@ -105,7 +105,7 @@ def test_set_up_that_fails_serves_nothing_and_says_the_way_out(serve, server, fa
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("exporters", [NO_EXPORT, {}], ids=["none", "unset"])
-def test_set_up_without_exporters_guards(serve, server, exporters):
+def test_setup_without_exporters_requires_keys(serve, server, exporters):
     process, port, log = serve(server, **ENFORCE, **exporters)
     wait_until_ready(port, process, log)
     status, problem = get(port)
@@ -114,7 +114,7 @@ def test_set_up_without_exporters_guards(serve, server, exporters):
 
 
 @pytest.mark.parametrize("exporters", [{}, {"OTEL_TRACES_EXPORTER": "otlp"}], ids=["unset", "missing"])
-def test_observed_app_is_served_whatever_fails(serve, exporters):
+def test_app_in_observe_mode_is_served_despite_failures(serve, exporters):
     process, port, log = serve("uvicorn", KEYGAUGE_MODE="observe", **exporters)
     wait_until_ready(port, process, log)
     assert get(port)[0] == 200

@@ -1,4 +1,4 @@
-"""Clients that tell what came over the wire and hide nothing: HTTP/1 as written, HTTP/2 and WebSocket by frames."""
+"""Low-level clients that return everything received: raw HTTP/1, and HTTP/2 and WebSocket by frames."""
 
 import re
 import socket
@@ -15,7 +15,7 @@ _DATE = re.compile(rb"(?i)date: [^\r]*\r\n")
 
 
 def send_http1(port, request):
-    """Send a request as it is written; return all that comes back but the date."""
+    """Send a raw request; return the whole answer except the date."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.settimeout(TIMEOUT_S)
         answer = b""
@@ -29,7 +29,7 @@ def send_http1(port, request):
 
 
 def send_http2(port, method, path, sent=b""):
-    """Send a request on a connection of its own, with prior knowledge; return headers, body and how it ended."""
+    """Send a request on a new connection, with prior knowledge; return headers, body and how it ended."""
     state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1"))
     headers, body = [], b""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
@@ -58,7 +58,7 @@ def send_http2(port, method, path, sent=b""):
 
 
 def talk(port, path, messages, *, subprotocols=(), close=1000):
-    """Open a WebSocket, send each message when the one before was answered, and close; return all that was told."""
+    """Open a WebSocket, send each message after the answer to the previous one, and close; return all events."""
     state = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
     last = wsproto.events.CloseConnection(code=close)
     told, waiting = [], [*map(_message, messages), last]
@@ -81,7 +81,7 @@ def talk(port, path, messages, *, subprotocols=(), close=1000):
 
 
 def _add(told, event):
-    """Write down an event; the parts of a message as one, since how it is cut is the network's affair."""
+    """Record an event; parts of a message are joined, since how it is split depends on the network."""
     match event:
         case wsproto.events.AcceptConnection():
             told.append(("accepted", event.subprotocol, (b"x-own", b"1") in event.extra_headers))
