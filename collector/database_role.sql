@@ -1,5 +1,5 @@
--- Make the role that the key service connects as, which owns its database and has no other right; PostgreSQL's container runs this
--- once, as a superuser, when its data is new. Grafana's role is made here too, since the key service's may make none.
+-- Create the key service's role, which owns its database and has no other privileges. PostgreSQL's container runs this once, as a
+-- superuser, when its data directory is new. Grafana's role is created here too, since the key service's role cannot create roles.
 \getenv password KEYGAUGE_DATABASE_PASSWORD
 CREATE ROLE keygauge LOGIN PASSWORD :'password' NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
 SELECT current_database() AS database \gset

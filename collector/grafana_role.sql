@@ -1,10 +1,10 @@
--- Let the role of the migrations sign in, with the password that Grafana is given; psql reads it from its environment.
--- Run it as a superuser: whoever may look at a dashboard may send any statement, and can lift the role's time limit with one.
+-- Let the role created by the migrations log in, with Grafana's password, which psql reads from its environment.
+-- Run it as a superuser. Note that dashboard viewers can send any statement, including one that lifts the role's time limit.
 \getenv password KEYGAUGE_GRAFANA_DATABASE_PASSWORD
 ALTER ROLE keygauge_grafana LOGIN PASSWORD :'password' CONNECTION LIMIT 20;
 
--- What PostgreSQL allows everybody, and Grafana's role must not: to take the locks under which keys are changed, to leave data
--- behind, to fill the disk. All other roles keep it; for one that is made later, run this again.
+-- Revoke from Grafana's role what PostgreSQL grants to PUBLIC: taking the advisory locks used for changes of keys, storing data, and
+-- filling the disk. All other existing roles keep these privileges; for roles created later, run this again.
 DO $$
 DECLARE
     call regprocedure;

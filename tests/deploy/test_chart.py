@@ -1,4 +1,4 @@
-"""The Helm chart: linted, rendered with everything on and off, and held against the settings and the image."""
+"""The Helm chart: linted, rendered with everything on and off, and compared with the settings and the image."""
 
 import os
 import re
@@ -30,7 +30,7 @@ ALL = {
 
 @pytest.fixture(scope="module")
 def helm():
-    """Run helm: what it prints, or the error where it fails."""
+    """Run helm; return its output, or its error output if it fails."""
     known = (os.environ.get("KEYGAUGE_HELM"), shutil.which("helm"), str(CACHE / f"helm-{VERSION}"))
     program = next((path for path in known if path and os.access(path, os.X_OK)), None)
     if program is None:
@@ -41,7 +41,7 @@ def helm():
 
     def run(command, *arguments):
         if command == "template":
-            arguments = ("--kube-version=1.31.0", *arguments)  # one that Go built knows none of its own
+            arguments = ("--kube-version=1.31.0", *arguments)  # a helm built with plain Go has no default version
         arguments = (command, *arguments)
         done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
         return done.stdout if done.returncode == 0 else done.stderr
@@ -51,7 +51,7 @@ def helm():
 
 @pytest.fixture(scope="module")
 def render(helm):
-    """Render the chart with values: its objects by kind."""
+    """Render the chart with values; return its objects by kind."""
 
     def render(**values):
         given = [f"--set-string={name}={value}" for name, value in values.items() if value not in {"true", "false"}]
@@ -67,7 +67,7 @@ def render(helm):
     return render
 
 
-def test_lint_finds_nothing(helm):
+def test_lint_passes(helm):
     told = helm("lint", "--strict", CHART, "--set=existingSecret=keygauge")
     assert "0 chart(s) failed" in told, told
 
@@ -76,7 +76,7 @@ def test_secrets_must_be_named(helm):
     assert "existingSecret: give the name of a Secret" in helm("template", "kg", CHART)
 
 
-def test_by_default_there_is_no_more_than_is_needed(render):
+def test_only_required_objects_are_rendered_by_default(render):
     objects = render(**SECRET)
     assert objects.keys() == {"Deployment", "Job", "Service", "ServiceAccount", "PodDisruptionBudget"}
 
@@ -93,10 +93,10 @@ def test_everything_on_renders(render):
     }
     rules = yaml.safe_load((generated / "prometheus/keygauge.rules.yaml").read_text())
     assert objects["PrometheusRule"][0]["spec"] == rules
-    assert "replicas" not in objects["Deployment"][0]["spec"]  # the autoscaler's
+    assert "replicas" not in objects["Deployment"][0]["spec"]  # set by the autoscaler
 
 
-def test_pods_run_without_rights_on_a_read_only_disk(render):
+def test_pods_run_unprivileged_on_a_read_only_disk(render):
     objects = render(**SECRET)
     for item in (*objects["Deployment"], *objects["Job"]):
         pod = item["spec"]["template"]["spec"]
@@ -110,7 +110,7 @@ def test_pods_run_without_rights_on_a_read_only_disk(render):
     assert objects["Deployment"][0]["spec"]["template"]["spec"]["securityContext"]["runAsUser"] == int(uid)
 
 
-def test_migrations_come_before_the_pods(render):
+def test_migrations_run_before_the_pods(render):
     (job,) = render(**SECRET)["Job"]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     (container,) = job["spec"]["template"]["spec"]["containers"]
@@ -127,7 +127,7 @@ def test_secrets_are_references_and_settings_exist(render):
         assert environ[f"KEYGAUGE_{name}"]["valueFrom"]["secretKeyRef"]["name"] == "keygauge"
 
 
-def test_all_that_templates_read_is_a_value_and_the_other_way_round():
+def test_templates_use_all_values_and_no_others():
     text = "".join(file.read_text() for file in (CHART / "templates").iterdir())
     read = set(re.findall(r"\.Values\.([A-Za-z0-9_.]+)", text))
     values = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -144,7 +144,7 @@ def has(values, path):
     return True
 
 
-def test_the_version_is_that_of_the_distributions():
+def test_the_version_matches_the_distributions():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     version = re.search(r'^version = "(.+)"', (ROOT / "keyservice/pyproject.toml").read_text(), re.MULTILINE)[1]
     assert chart["appVersion"] == chart["version"] == version

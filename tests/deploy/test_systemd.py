@@ -1,4 +1,4 @@
-"""The systemd unit: verified by systemd itself, and held against the command."""
+"""The systemd unit: verified by systemd itself, and compared with the command."""
 
 import configparser
 import os
@@ -18,7 +18,7 @@ EXPOSURE_MAX = 20  # of 100; 92 without a sandbox
 
 @pytest.fixture(scope="module")
 def analyze():
-    """Run systemd-analyze and return what it prints; its failure is the test's."""
+    """Run systemd-analyze and return its output; the test fails if it does."""
     if shutil.which("systemd-analyze") is None:
         reason = "no systemd-analyze: install systemd"
         (pytest.fail if "CI" in os.environ else pytest.skip)(reason)
@@ -39,7 +39,7 @@ def service():
     return unit["Service"]
 
 
-def test_systemd_takes_the_unit_without_a_warning(analyze, tmp_path):
+def test_systemd_accepts_the_unit_without_warnings(analyze, tmp_path):
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace(PROGRAMS, str(Path(sys.executable).parent)))
     assert UNIT.name not in analyze("verify", "--man=no", str(unit))

@@ -91,4 +91,4 @@ def test_ledger_and_metrics_match_the_requests(key_service, serve, collector, se
     assert all(0 < event[7] < elapsed_us for event in events)
     assert collector.total("keygauge.requests", **{"keygauge.key.id": key.id}) == len(paths) + 1
     assert collector.total("keygauge.request.duration") == len(paths) + 1
-    assert list(servers.spool.glob("*.lock")) == []  # all events are in the ledger; files are kept for a while
+    assert list(servers.spool.glob("*.lock")) == []  # all events are in the ledger

@@ -214,5 +214,5 @@ def check_counts(key_service, collector, serve, tmp_path, command, *, reloads=Fa
     assert collector.total("keygauge.requests", **{"keygauge.key.id": key.id}) == REQUESTS
     assert collector.total("keygauge.tokens") == 18 * REQUESTS
     assert collector.total("keygauge.request.duration") == REQUESTS
-    assert list((tmp_path / "spool").glob("*.lock")) == []  # all events are in the ledger; files are kept for a while
+    assert list((tmp_path / "spool").glob("*.lock")) == []  # all events are in the ledger
     assert units_taken(key_service, key) == REQUESTS  # every lease was returned with its unspent units
