@@ -99,6 +99,8 @@ TWO_NAMES = (
     '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ngood\r\n'
     '--b\r\nContent-Disposition: form-data; name="x"; name="model_id"\r\n\r\nother\r\n--b--'
 )
+FALLBACK = '{"model": "good", "fallbacks": ["other"]}'
+PASSED_ON = '{"model": "good", "extra_body": {"model": "other"}}'
 TWO_VALUES = '{"model":"other"}&model=good'
 SEMICOLON = "model=good&x;model=other"
 FOR_ANOTHER_MODEL = {
@@ -112,6 +114,8 @@ FOR_ANOTHER_MODEL = {
     "query with a semicolon": ("POST /chat?x=1;model=other", "Content-Length: 17", '{"model": "good"}'),
     "form": ("POST /chat", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 11", "model=other"),
     "capitals": ("POST /chat", "Content-Length: 35", '{"MODEL": "other", "model": "good"} '[:35]),
+    "fallback": ("POST /chat", f"Content-Length: {len(FALLBACK)}", FALLBACK),
+    "passed on": ("POST /chat", f"Content-Length: {len(PASSED_ON)}", PASSED_ON),
     "encoding": ("POST /chat", f"Content-Encoding: br\r\n{SIZE}", OTHER),
     "a part with two names": (
         "POST /chat",

@@ -152,7 +152,8 @@ def _find(worker: Worker, connection: Connection) -> None:
 
 
 def _deliver(worker: Worker, connection: Connection) -> None:
-    worker.deliver(connection, now=datetime.now(UTC))
+    while worker.deliver(connection, now=datetime.now(UTC)):
+        pass  # as long as some arrive
 
 
 def _close(connection: Connection) -> None:

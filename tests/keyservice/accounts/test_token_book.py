@@ -29,7 +29,7 @@ def test_a_token_is_valid_until_it_expires_or_is_revoked(connection, make_book, 
     token, secret = tokens.create(connection, name="shop", **given)
     _, expired = tokens.create(connection, name="old", expires_at=datetime.now(UTC) - timedelta(seconds=1), **given)
     book = make_book()
-    assert (book.find(secret), book.find(expired), book.find(f"{secret}x")) == (token, None, None)
+    assert (book.find(f"{secret}x"), book.find(expired), book.find(secret)) == (None, None, token)
     tokens.revoke(connection, token.id, actor="test")
     assert book.find(secret) == token
     fresh(-1)
@@ -49,6 +49,27 @@ def test_an_account_token_is_cached_after_its_lookup(connection, make_book, fres
     fresh(AGES)
     tokens.revoke(connection, token.id, actor="test")
     assert (book.find(secret), book.look_up(secret), book.find(secret)) == (token, None, None)
+
+
+def test_a_new_token_is_known_at_once(connection, make_book, fresh):
+    fresh(AGES)
+    book = make_book()
+    assert book.find("kgs_unknown") is None
+    token, secret = tokens.create(connection, kind="service", name="shop", actor="test")
+    assert book.find(secret) == token
+
+
+def test_unknown_tokens_cost_few_queries(database_url, fresh):
+    fresh(AGES)
+    connected = []
+
+    def connect():
+        connected.append(database.connect(database_url))
+        return connected[-1]
+
+    book = TokenBook(connect, connect)
+    assert {book.find(f"kga_unknown{n}") for n in range(100)} == {None}
+    assert len(connected) == token_book._MISSES_MAX + 1
 
 
 def test_texts_without_a_token_prefix_cost_no_query():

@@ -122,3 +122,17 @@ def test_receiver_that_answers_byte_by_byte_times_out(certificate, sender, monke
 def test_certificate_of_another_name_is_rejected(receiver, sender):
     with pytest.raises(DeliveryError, match="did not answer"):
         sender.send("webhook", f"https://other.test:{receiver.server_port}/", None, message())
+
+
+def test_resolving_a_name_has_a_timeout(monkeypatch):
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(60) and [])
+    with pytest.raises(TimeoutError):
+        webhook_module.resolve("receiver.test", 443, timeout_s=0.01)
+    answered.set()
+
+
+def test_names_that_cannot_be_resolved_fail_the_delivery():
+    for host in ("a" * 64, "nowhere.invalid"):
+        with pytest.raises(DeliveryError, match="has no address"):
+            Sender()._find_address(host, 443)

@@ -1,7 +1,8 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from keygauge_keyservice.accounts import plans
+from keygauge_keyservice import jobs
+from keygauge_keyservice.accounts import members, plans
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.notices import channels, outbox
 from keygauge_keyservice.notices.mail import MailServer
@@ -26,6 +27,19 @@ def test_delivery_without_a_mail_server_has_an_error(connection, account, tell):
     tell()
     Worker().deliver(connection, now=datetime.now(UTC))
     assert outbox.list_deliveries(connection, account.id)[0].error == "no mail server is configured"
+
+
+def test_unexpected_failure_of_one_delivery_does_not_stop_others(connection, account, mailbox, tell):
+    person = {"email": "a@[", "password": "correct horse battery", "role": "viewer"}
+    members.create(connection, account_id=account.id, actor=OWNER, **person)
+    for target in ("a@[", OWNER):  # the first is not valid in a mail header
+        channels.create(connection, account_id=account.id, form="email", target=target, kinds=["quota"], actor=OWNER)
+    tell()
+    mail = MailServer.parse(f"smtp://127.0.0.1:{mailbox.server_address[1]}", "KeyGauge <notices@example.com>")
+    assert Worker(mail).deliver(connection, now=datetime.now(UTC)) == 1
+    assert [taken["To"] for taken in mailbox.taken] == [OWNER]
+    states = {one.target: (one.status, one.error) for one in outbox.list_deliveries(connection, account.id)}
+    assert states == {OWNER: ("delivered", None), "a@[": ("retrying", "it could not be sent")}
 
 
 def test_worker_finds_expiring_and_unused_keys_and_nearly_used_quotas(connection, account, settings, webhook):
@@ -57,3 +71,12 @@ def test_worker_reports_each_change_once(connection, account, settings, receiver
     assert [worker.find(connection, now=now), worker.find(connection, now=now)] == [1, 0]
     assert worker.deliver(connection, now=datetime.now(UTC)) == 1
     assert "“prod” was disabled" in json.loads(receiver.taken[0][2])["data"]["subject"]
+
+
+def test_one_job_delivers_everything_due(connection, account, receiver, sender, webhook, tell):
+    webhook()
+    for number in range(25):
+        tell(name=str(number))
+    _, deliver = jobs.notice_jobs(Worker(webhooks=sender))
+    deliver.do(connection)
+    assert len(receiver.taken) == 25

@@ -10,6 +10,7 @@ from keygauge_keyservice.accounts.tokens import COLUMNS, PREFIXES, Token, digest
 from keygauge_keyservice.database import Connect
 
 _FRESH_S = 2.0  # how long a revoked token may still be accepted
+_MISSES_MAX = 10  # how often unknown tokens are queried in that time, as they may be new
 _KEPT_MAX = 10_000  # cached account tokens
 
 _READ = f"""/* tokens.read */ SELECT hash, {COLUMNS} FROM token
@@ -22,7 +23,7 @@ AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minu
 class TokenBook:
     """A cache of tokens: all service, admin and metrics tokens, and account tokens that were looked up.
 
-    Unknown tokens of the former kinds cost no query. `notes_use`: record when tokens were last used, which a standby
+    Unknown tokens of the former kinds cost few queries. `notes_use`: record when tokens were last used, which a standby
     database cannot do.
     """
 
@@ -35,6 +36,7 @@ class TokenBook:
         self._of_accounts: dict[bytes, tuple[Token, float]] = {}  # with the time of the lookup
         self._used: set[str] = set()
         self._read_at: float | None = None
+        self._missed = 0
 
     def find(self, secret: str) -> Token | None:
         """Return the cached valid token of a secret, or None."""
@@ -42,11 +44,16 @@ class TokenBook:
             return None
         with self._lock:
             if self._read_at is None or monotonic() - self._read_at > _FRESH_S:
+                self._missed = 0
                 self._refresh()
-            known, at = self._of_accounts.get(digest(secret), (None, 0.0))
-            if known is not None and monotonic() - at > _FRESH_S:
-                known = None
-            return self._valid(self._tokens.get(digest(secret)) or known)
+            hashed = digest(secret)
+            if is_of_account(secret):
+                known, at = self._of_accounts.get(hashed, (None, 0.0))
+                return self._valid(known if monotonic() - at <= _FRESH_S else None)
+            if hashed not in self._tokens and self._missed < _MISSES_MAX:
+                self._missed += 1
+                self._refresh()
+            return self._valid(self._tokens.get(hashed))
 
     def look_up(self, secret: str) -> Token | None:
         """Return the valid account token of a secret, or None; each call queries the database."""

@@ -18,8 +18,8 @@ Status: TypeAlias = Literal["pending", "retrying", "delivered", "failed"]
 
 # Delays after each failed attempt; after the last one, 3.7 days after the first, a delivery is given up.
 RETRIES = tuple(timedelta(minutes=minutes) for minutes in (0.25, 2, 10, 60, 240, 720, 1440, 2880))
-_CLAIMED = timedelta(minutes=2)  # longer than a delivery can take; if the process dies, another one takes over
-_BATCH = 20
+_CLAIMED = timedelta(minutes=2)  # longer than a batch can take; if the process dies, another one takes over
+_BATCH = 10  # each may take 5 s to resolve the name and 5 s for the response
 TESTS_MAX = 10  # per account and minute
 _ERROR_LENGTH_MAX = 300
 _LISTED = 50

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from threading import Timer
+from queue import Empty, SimpleQueue
+from threading import Thread, Timer
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -54,9 +55,29 @@ class Message:
     text: str
 
 
-def resolve(host: str, port: int) -> list[str]:
-    """Resolve a host to IP addresses."""
-    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+def resolve(host: str, port: int, timeout_s: float = _TIMEOUT_S) -> list[str]:
+    """Resolve a host to IP addresses, within a time limit, as the system waits long for slow name servers.
+
+    Raises:
+        OSError: it has none, or the response came too late.
+        ValueError: it is not a valid name.
+    """
+    answered: SimpleQueue[list[str] | Exception] = SimpleQueue()
+    Thread(target=_look_up, args=(host, port, answered), daemon=True).start()
+    try:
+        found = answered.get(timeout=timeout_s)
+    except Empty:
+        raise TimeoutError(f"{host} was not resolved in time") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _look_up(host: str, port: int, answered: SimpleQueue[list[str] | Exception]) -> None:
+    try:
+        answered.put([str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)])
+    except (OSError, ValueError) as error:
+        answered.put(error)
 
 
 class Sender:

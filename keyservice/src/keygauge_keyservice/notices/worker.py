@@ -43,6 +43,9 @@ class Worker:
             except DeliveryError as error:
                 _log.info("a notice did not arrive at attempt %d", claimed.attempts)
                 outbox.fail(connection, claimed, str(error), now=now)
+            except Exception:  # noqa: BLE001 - the target of one account must not stop the notices of others
+                _log.exception("a notice could not be sent")
+                outbox.fail(connection, claimed, "it could not be sent", now=now)
             else:
                 outbox.succeed(connection, claimed.message.id, now=now)
                 arrived += 1

@@ -196,7 +196,18 @@ def test_a_body_too_deep_for_us_may_hide_anything():
         (b'{"mod\\u0065l": "a"}', ("a",)),
         (b'{"model\\u017f": ["a"]}', ("a",)),  # Go's decoder takes the long s for an s
         (b'{"model": "a", "models": ["b", "c"]}', ("a", "b", "c")),
-        (b'{"session": {"model": "a"}, "tools": [{"model": "no"}], "metadata": {"model": "no"}}', ("a",)),
+        (b'{"model": "a, b,c,a"}', ("a", "b", "c")),  # LiteLLM calls each
+        (b'{"model": "a", "fallbacks": ["b", {"model": "c", "stop": ["x"]}, {"a": ["d", "e"]}]}', tuple("abcde")),
+        (b'{"model": "a", "context_window_fallbacks": [{"a": ["b"]}], "content_policy_fallbacks": "c"}', tuple("abc")),
+        (b'{"model": "a", "fallbacks": null, "tools": null, "extra_body": null}', ("a",)),
+        (b'{"model": "a", "extra_body": {"model": "b", "extra_body": {"models": ["c"]}}}', ("a", "b", "c")),
+        (b'{"model": "a", "tools": [{"type": "image_generation", "model": "b"}, {"type": "function"}, 1]}', ("a", "b")),
+        (b'{"tools": [{"function": {"parameters": {"properties": {"model": {"type": "string"}}}}}]}', ()),
+        (b'{"model": "a", "deployment": "b", "engine_id": "c"}', ("a", "b", "c")),
+        (
+            b'{"session": {"model": "a"}, "tools": [{"parameters": {"model": "no"}}], "metadata": {"model": "no"}}',
+            ("a",),
+        ),
     ],
 )
 def test_every_model_that_a_server_may_read_is_named(body, named):
@@ -207,6 +218,11 @@ def test_every_model_that_a_server_may_read_is_named(body, named):
 @pytest.mark.parametrize("body", [b'{"model": {"id": "a"}}', b'{"model": 7}', b'{"model": ["a", 7]}'])
 def test_a_model_that_is_no_text_is_hidden(body):
     assert estimate(body, length=len(body), path="/v1/x").hidden
+
+
+def test_caps_of_what_is_passed_on_count_too():
+    body = b'{"max_tokens": 10, "extra_body": {"max_tokens": 4000, "n": 2}}'
+    assert estimate(body, length=len(body), path="/").output_tokens == 8000
 
 
 def test_caps_count_twice_and_in_capitals():

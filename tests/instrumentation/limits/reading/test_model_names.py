@@ -42,5 +42,9 @@ def test_query_names_models():
     assert in_address("/v1/realtime", "model=a&x=1;model=b") == ("a", "b")
 
 
+def test_several_names_in_one_text_are_named_each():
+    assert in_address("/openai/deployments/a,b/chat", "model=c, d") == ("a", "b", "c", "d")
+
+
 def test_names_are_cut():
     assert in_address(f"/models/{'x' * 500}") == ("x" * LENGTH_MAX,)

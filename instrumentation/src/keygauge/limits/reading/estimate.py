@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from codecs import getincrementaldecoder
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from keygauge.limits.limit import MEASURED, TOKENS, Limit
-from keygauge.limits.reading.model_names import cut, in_address
+from keygauge.limits.reading.body_models import NAMING, BodyModels
+from keygauge.limits.reading.model_names import NAMES, cut, in_address
 from keygauge.limits.reading.request_fields import BODY_BYTES_MAX, Fields, Members, read
 from keygauge.limits.reading.tool_calls import only_lists, tools_of
 from keygauge.pricing.rates import Rates, rates_of
@@ -66,12 +66,9 @@ _INSIDE = frozenset(
 )
 _INSTANCES = "instances"  # Vertex AI's: each is answered by itself
 _IN_INSTANCES = frozenset({"parameters", "sampling_params"})
-_CHOICES = "models"  # a list to choose from
-_MODELS = frozenset({"model", "model_id", "modelid", "model_name", "engine"})
+_EXTRA = "extra_body"  # LiteLLM passes its members on, in place of the body's own
 _SESSIONS = frozenset({"session", "response", "request"})  # Realtime and Perplexity's jobs name their model there
 _LOOKED_INTO = _INSIDE | _SESSIONS
-_BATCHES = frozenset({"requests", "batch"})  # Anthropic's and Gemini's: each request in them names its model
-_IN_BATCHES = frozenset({"requests", "params", "request", "body", "inputconfig", "input_config"})
 _is_upload = re.compile(r"/v\d\w*/(?:files|uploads(?:/[^/]+/(?:parts|complete|cancel))?)/?$").search
 
 
@@ -162,7 +159,7 @@ def estimate(
         input_tokens = 0
     if operations.reads(method, length) or operations.writes_nothing(path):
         output = 0
-    named = cut((*declared.models, *in_address(path, query, params)))
+    named = cut((*declared.models.names, *in_address(path, query, params)))
     return Estimate(
         model=named[0] if named else None,
         input_tokens=input_tokens,
@@ -170,7 +167,7 @@ def estimate(
         answers=answers,
         named=named,
         unread=length > 0 and fields.document is None and fields.form is None,
-        hidden=fields.hidden or declared.hidden,
+        hidden=fields.hidden or declared.models.hidden,
         asks=length > 0 and _is_upload(path) is None,
         tools=_tools(length, fields),
         lists=fields.document is not None and only_lists(fields.document),
@@ -210,10 +207,10 @@ class _Declared:
     """What a body declares, all of its readings and all of their members together: the largest cap, every model."""
 
     def __init__(self) -> None:
-        self.models: list[str] = []
+        self.models = BodyModels()
         self.caps: list[int] = []
         self.answers = self.prompts = 1
-        self.hidden = self.is_unlimited = self._has_parameters = False
+        self.is_unlimited = self._has_parameters = False
         self._instances = 1
         self._texts = 1  # prompts of SGLang and TGI, where there are parameters too
 
@@ -224,21 +221,19 @@ class _Declared:
         return max(prompts, self._instances) if self.caps else prompts
 
     def read(self, members: Members, *, is_form: bool = False) -> None:
-        for name, value in members:
+        waiting = list(members)
+        for name, value in waiting:
             lower = name.casefold()  # as Go's decoder compares
-            if lower in _MODELS:
-                self._name(value)
-            elif lower == _CHOICES:
-                for one in value if type(value) is list else [value]:
-                    self._name(one)
+            if lower in NAMING:
+                self.models.read(lower, value)
             elif lower in _CAPS:
                 self._cap(name, value, is_form=is_form)
             elif lower in _ANSWERS:
                 self.answers = max([self.answers, *_number(name, value, _ANSWERS_MAX, is_form=is_form)])
             elif lower in _PROMPTS:
                 self._count_prompts(lower, value)
-            elif lower in _BATCHES:
-                self._look_through(value)
+            elif lower == _EXTRA and isinstance(value, Members):
+                waiting += value
             elif isinstance(value, list):
                 self._look_inside(name, value)
 
@@ -264,8 +259,8 @@ class _Declared:
     def _read_parameters(self, outer: str, members: Members) -> None:
         if outer.casefold() in _SESSIONS:
             for name, value in members:
-                if name.casefold() in _MODELS:
-                    self._name(value)
+                if name.casefold() in NAMES:
+                    self.models.add(value)
         if outer.casefold() in _INSIDE:
             self._read_caps(outer, members)
 
@@ -289,20 +284,6 @@ class _Declared:
             elif name.casefold() in _ANSWERS:
                 self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
 
-    def _look_through(self, batch: object) -> None:
-        """Find the models of a batch's requests; without recursion, as a client chooses how deep it is."""
-        waiting = deque([batch])
-        while waiting:
-            value = waiting.popleft()
-            if isinstance(value, Members):
-                for name, inner in value:
-                    if name.casefold() in _MODELS:
-                        self._name(inner.removeprefix("models/") if isinstance(inner, str) else inner)
-                    elif name.casefold() in _IN_BATCHES:
-                        waiting.append(inner)
-            elif isinstance(value, list):
-                waiting.extend(value)
-
     def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
         """Take a cap; the app may go by one that says "no cap" whatever the others say."""
         given = value if value == "inf" else _whole(value)
@@ -310,13 +291,6 @@ class _Declared:
             self.is_unlimited = True
         else:
             self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
-
-    def _name(self, value: object) -> None:
-        """Take a model; what is no text may name one to the app."""
-        if isinstance(value, str):
-            self.models.append(value)
-        elif value is not None:
-            self.hidden = True
 
 
 def _number(name: str, value: object, most: int, *, is_form: bool = False) -> list[int]:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 LENGTH_MAX = 200
 
-_NAMES = frozenset(
+NAMES = frozenset(
     {"model", "model_id", "modelid", "model_name", "engine", "engine_id", "deployment", "deployment_id", "deploymentid"}
 )
 _in_path = re.compile(r"/(?:models?|engines|deployments)/+((?:arn:[^/]+/)?[^/]+)", re.IGNORECASE).findall
@@ -27,7 +27,7 @@ def in_address(path: str, query: str = "", params: Mapping[str, Any] | None = No
     """Return all models that an address names; `params` are the path's parameters, as the host's router told them."""
     if not params and not query and len(path) <= LENGTH_MAX:
         return _in_short_path(path)
-    named = [str(value) for name, value in (params or {}).items() if name.lower() in _NAMES]
+    named = [str(value) for name, value in (params or {}).items() if name.lower() in NAMES]
     return cut((*_plain(named or _in_path(path)), *in_query(query)))
 
 
@@ -52,9 +52,13 @@ def in_query(query: str) -> tuple[str, ...]:
         return ()
     texts = (query, query.replace(";", "&")) if ";" in query else (query,)  # some end a field there too
     fields = [field for text in texts for field in parse_qsl(text, keep_blank_values=True)]
-    return tuple(value for name, value in fields if name.lower() in _NAMES)
+    return tuple(value for name, value in fields if name.lower() in NAMES)
 
 
 def cut(names: Iterable[str]) -> tuple[str, ...]:
-    """Return each name once, in order, cut to a length that no model has."""
-    return tuple(dict.fromkeys(name[:LENGTH_MAX] for name in names))
+    """Return each name once, in order, cut to a length that no model has; those that are listed, for LiteLLM, apart."""
+    return tuple(dict.fromkeys(one[:LENGTH_MAX] for name in names for one in _each(name)))
+
+
+def _each(name: str) -> list[str]:
+    return [one.strip() for one in name.split(",")] if "," in name else [name]
