@@ -105,3 +105,51 @@ def test_a_migration_reads_the_applied_ones_once(cluster):
         database.migrate(connection)
         database.migrate(connection)
     assert sum("migration.list" in statement for statement in statements) == 2
+
+
+@pytest.fixture
+def tokens(cluster, tmp_path, monkeypatch):
+    """A role whose password a command prints; `tokens.rotate(password)` sets another, `tokens.printed()` counts."""
+
+    class Tokens:
+        url = cluster.url().replace("postgres@", "iam@")
+
+        def rotate(self, password):
+            cluster.execute(f"ALTER ROLE iam PASSWORD '{password}'")
+            (tmp_path / "token").write_text(f"{password}\n")
+
+        def printed(self):
+            return len((tmp_path / "log").read_text())
+
+    cluster.execute("CREATE ROLE iam LOGIN")
+    hba = cluster.data / "pg_hba.conf"
+    hba.write_text(f"host all iam 127.0.0.1/32 scram-sha-256\n{hba.read_text()}")
+    cluster.execute("SELECT pg_reload_conf()")
+    (tmp_path / "print").write_text(f"#!/bin/sh\nprintf x >>{tmp_path}/log\ncat {tmp_path}/token\n")
+    (tmp_path / "print").chmod(0o755)
+    (tmp_path / "log").touch()
+    monkeypatch.setenv("KEYGAUGE_DATABASE_PASSWORD_COMMAND", str(tmp_path / "print"))
+    tokens = Tokens()
+    tokens.rotate("first")
+    return tokens
+
+
+def test_a_command_prints_passwords_that_expire(tokens):
+    with database.pool(tokens.url, connections_max=3) as pool:
+        with pool.connection() as one, pool.connection() as two:
+            assert one.info.backend_pid != two.info.backend_pid
+        assert tokens.printed() == 1
+        tokens.rotate("second")
+        database.connect(tokens.url).close()  # the first is refused, then the command runs again
+        assert tokens.printed() == 2
+
+
+def test_a_command_that_fails_is_an_unavailable_database(tokens, monkeypatch):
+    command = os.environ["KEYGAUGE_DATABASE_PASSWORD_COMMAND"]
+    wrong = ("echo wrong", "password authentication failed")
+    for broken, reason in (wrong, ("false", "status 1"), ("/nothing", "did not run"), ("'", "did not run")):
+        monkeypatch.setenv("KEYGAUGE_DATABASE_PASSWORD_COMMAND", broken)
+        with pytest.raises(database.UNAVAILABLE, match=reason):
+            database.connect(tokens.url)
+    monkeypatch.setenv("KEYGAUGE_DATABASE_PASSWORD_COMMAND", command)
+    database.connect(tokens.url).close()

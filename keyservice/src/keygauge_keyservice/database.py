@@ -12,6 +12,8 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
+from keygauge_keyservice import database_password
+
 Connection: TypeAlias = psycopg.Connection[DictRow]
 Pool: TypeAlias = ConnectionPool[Connection]
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
@@ -59,13 +61,31 @@ class EncodingError(psycopg.OperationalError):
     """The database's encoding cannot store every text."""
 
 
+class _Connection(psycopg.Connection[DictRow]):
+    """A connection whose password may come from a command."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **options: Any) -> Connection:  # type: ignore[override]  # all options by name
+        """Connect; if the command's password is refused, once more with a new one."""
+        password = database_password.find()
+        if password is None:
+            return super().connect(conninfo, **options)
+        try:
+            return super().connect(conninfo, password=password, **options)
+        except psycopg.OperationalError:
+            renewed = database_password.find(after=password)
+            if renewed == password:
+                raise
+            return super().connect(conninfo, password=renewed, **options)
+
+
 def connect(url: str) -> Connection:
     """Open one connection with the session's settings.
 
     Raises:
         EncodingError: the database's encoding is not UTF-8.
     """
-    connection: Connection = psycopg.connect(url, **_options())
+    connection: Connection = _Connection.connect(url, **_options())
     try:
         _configure(connection)
     except BaseException:
@@ -93,7 +113,7 @@ def pool(
 
     return ConnectionPool(
         url,
-        connection_class=Connection,
+        connection_class=_Connection,
         kwargs=_options(),
         configure=configure,
         check=ConnectionPool.check_connection,
