@@ -13,8 +13,8 @@ from keygauge_dashboards.uids import KEYS_PAGE
 
 UID = KEYS_PAGE
 _WIDTHS = {"environment": 105, "plan": 75, "status": 80, "created": 115, "expires": 95, "last used": 145, "reason": 120}
-_WIDTHS |= {"called": 60, "asked": 60, "may come from": 120, "since": 130}
-_BOUNDS = ("may call", "may ask", "may come from")
+_WIDTHS |= {"called": 60, "used": 60, "allowed addresses": 140, "since": 130}
+_BOUNDS = ("allowed endpoints", "allowed models", "allowed addresses")
 _STATES = {"active": "green", "disabled": "orange", "suspended": "red"}
 
 _COUNT = """\
@@ -61,9 +61,11 @@ WITH used AS (
     GROUP BY 1
 )
 SELECT key.id, key.name AS key, key.account_name AS account, key.environment,
-    coalesce(nullif(array_to_string(key.routes, ', '), ''), 'all') AS "may call", coalesce(used.routes, 0) AS "called",
-    coalesce(nullif(array_to_string(key.models, ', '), ''), 'all') AS "may ask", coalesce(used.models, 0) AS "asked",
-    coalesce(nullif(array_to_string(key.networks, ', '), ''), 'anywhere') AS "may come from", key.expires_at AS expires
+    coalesce(nullif(array_to_string(key.routes, ', '), ''), 'all') AS "allowed endpoints",
+    coalesce(used.routes, 0) AS "called",
+    coalesce(nullif(array_to_string(key.models, ', '), ''), 'all') AS "allowed models",
+    coalesce(used.models, 0) AS "used",
+    coalesce(nullif(array_to_string(key.networks, ', '), ''), 'all') AS "allowed addresses", key.expires_at AS expires
 FROM grafana.key LEFT JOIN used ON used.key_id = key.id
 WHERE key.account_id = {accounts} AND key.id = {keys} AND key.status = 'active'
     AND (key.routes = '{}' OR key.models = '{}' OR key.networks = '{}' OR key.expires_at IS NULL)
@@ -169,12 +171,12 @@ def _every() -> View:
 
 def _open() -> View:
     return _of_keys(
-        "Keys that may do more than they do",
-        "Which active keys have no bound on endpoints, models, addresses or time, the least bound first, and what did "
-        "they call and ask for in the selected time range, by whole days? Give them just that.",
+        "Overly permissive keys",
+        "Which active keys are not restricted to endpoints, models, addresses or an expiry date, the least restricted "
+        "first, and how many endpoints and models did they use in the selected time range (whole days)?",
         ledger(_OPEN),
         overrides=[
-            *(states(name, all="orange", anywhere="orange") for name in _BOUNDS),
+            *(states(name, all="orange") for name in _BOUNDS),
             field("expires", noValue="never", unit="dateTimeFromNow"),
         ],
         paged=True,
