@@ -93,7 +93,7 @@ def _model_unpriced() -> Alert:
         hold="1m",
         summary=f"{{{{ $labels.job }}}} answers with {{{{ $labels.{label(MODEL)} }}}}, which has no price",
         description=f"{COUNT} calls in the last hour fall under a cost limit but have no known cost.",
-        impact="Budgets are charged what was reserved, which may be too much; these calls are missing from bills.",
+        impact="Budgets are charged the reservation, which may be too much; these calls are missing from bills.",
         page=subject(MODELS_PAGE, model=label(MODEL)),
     )
 

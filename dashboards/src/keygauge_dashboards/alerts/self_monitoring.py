@@ -96,8 +96,8 @@ def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
         expression=f"max by ({service.REASON}) ({select(service.LEDGER_DRIFT_REQUESTS)}) > 0",
         hold="5m",
         summary="The ledger and the replicas disagree",
-        description=f"{COUNT} requests of the last day are {{{{ $labels.reason }}}} in the ledger, by what the "
-        "processes counted themselves.",
+        description=f"{COUNT} requests of the last day are {{{{ $labels.reason }}}} in the ledger, according to the "
+        "processes' own counts.",
         impact="Bills and quotas may be wrong by that many requests.",
         page=subject(HEALTH_PAGE),
         labels={"books": "replicas"},

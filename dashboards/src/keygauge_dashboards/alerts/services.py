@@ -35,7 +35,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             hold=burn.hold,
             summary=f"{{{{ $labels.job }}}} is burning its error budget {burn.factor:g} times too fast",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} were answered with 5xx; "
-            f"{budget:.2%} may be.",
+            f"the objective allows {budget:.2%}.",
             impact="Customers' calls are failing; the objective for this period will be missed.",
             page=subject(ERRORS_PAGE, job=JOB),
             labels={"window": burn.long},
@@ -49,7 +49,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             hold=burn.hold,
             summary="{{ $labels.job }} is too slow too often",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} took longer than "
-            f"{thresholds.slow_s:g} s; {budget:.0%} may.",
+            f"{thresholds.slow_s:g} s; the objective allows {budget:.0%}.",
             impact="Customers are waiting; the objective for this period will be missed.",
             page=subject(ERRORS_PAGE, job=JOB),
             labels={"window": burn.long},

@@ -150,7 +150,7 @@ def _losses() -> list[View]:
         ),
         _loss(
             "Faults",
-            "How many failures of its own did the middleware hide from the service? Should be zero.",
+            "How many internal errors did the middleware keep from affecting the service? Should be zero.",
             or_zero(gained(FAULTS)),
         ),
         _loss(

@@ -112,7 +112,7 @@ def _traffic(thresholds: Thresholds) -> list[View]:
         drill(
             stat(
                 "Requests/s",
-                "How many requests are answered per second, whatever the status?",
+                "How many requests are answered per second, with any status?",
                 Prometheus(rate(REQUESTS)),
                 unit=PER_SECOND,
             ),
@@ -263,7 +263,7 @@ def _who(thresholds: Thresholds) -> list[View]:
 def _ninety_days() -> View:
     return numbers(
         "Last 90 days",
-        "What is usual? The averages of ninety days, whatever the selected time range?",
+        "What is usual? Averages over ninety days, regardless of the selected time range.",
         [ledger(_NINETY_DAYS)],
         unit="short",
         width=24,
