@@ -5,6 +5,7 @@ may share.
 """
 
 import os
+from collections import Counter
 from types import SimpleNamespace
 
 import msgspec
@@ -58,6 +59,7 @@ class Store:
         self.leases = {}
         self.users = {}  # limit -> replica -> time of its last request
         self.seen = {}  # replica -> time of its last heartbeat
+        self.debts = Counter()  # limit -> units that calls used beyond their reservations
         self.last = 0
 
     def exchange(self, replica, message, real_ns, replicas):
@@ -89,7 +91,9 @@ class Store:
             if name in wanted:
                 grant = state.give(Wish(wanted[name], now_us, users, reading), terms)
                 if grant.units and not terms["smooth"]:
-                    assert counting(state, grant, terms, reading, now_us) <= terms["amount"]  # no grant above the limit
+                    self.debts[name] += wanted[name].debt if terms["period"] else 0
+                    most = terms["amount"] + self.debts[name]
+                    assert counting(state, grant, terms, reading, now_us) <= most  # no grant above the limit
                 state, number = grant.state, None
                 lacks = max(1, wanted[name].least - grant.units)
                 is_soon = leases.lacks(grant, wanted[name]) and self._call_back(name, replica, lacks, now_us)
@@ -345,7 +349,7 @@ class World(RuleBasedStateMachine):
         for limit in self.limits:  # the store counts units that are spent or may still be spent
             if limit.period:
                 assert self.store.states[limit.id].used >= sum(units for _, units in self.admitted)
-                assert self.store.states[limit.id].used <= limit.amount
+                assert self.store.states[limit.id].used <= limit.amount + self.store.debts[limit.id]
 
 
 class Requests(World):

@@ -410,3 +410,16 @@ def test_leases_cover_calls_that_use_more_than_they_reserve():
     assert not world.refused
     assert sum(sent_ns >= world.now_ns - 4 * SECOND for sent_ns in world.processes[0].beats) <= 12
     world.check()
+
+
+@pytest.mark.parametrize("lost", [0, 0.2])
+def test_what_calls_used_beyond_their_reservations_is_counted_though_nothing_is_left(lost):
+    for seed in range(20 if LONG else 3):
+        world = World([quota("token", 10_000)], processes=2, seed=seed, lost=lost)
+        for process in world.processes:
+            Client(process, handler_ms=20, used=7)
+        world.run(20)
+        used = sum(units for _, units in world.admitted)
+        assert used > 10_000
+        assert world.store.states[world.limits[0].id].used == used
+        assert not any(process.pools[0].debt for process in world.processes)

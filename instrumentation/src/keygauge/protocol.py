@@ -55,7 +55,7 @@ class Acquisition(Struct, frozen=True):
     """Units of a limit that the replica requests; calls wait for `waiting` of them, the first call for `least`.
 
     The units must be usable for at least `life_ms`, as earlier ones expired before they reached their calls, or calls
-    are rare.
+    are rare. Of a quota, `debt` are units that calls used beyond their reservations: they are granted in any case.
     """
 
     limit: Text
@@ -63,6 +63,7 @@ class Acquisition(Struct, frozen=True):
     waiting: Count = 0
     least: Count = 0
     life_ms: Annotated[int, Meta(ge=0, le=LIFE_MS_MAX)] = 0
+    debt: Count = 0
 
 
 class Return(Struct, frozen=True, omit_defaults=True):

@@ -167,6 +167,7 @@ class Admission:
             for lease_pool, rest in left.items():
                 if rest and lease_pool.charge(rest, now):
                     self.ask(lease_pool)
+                lease_pool.pay(now)
                 lease_pool.wake_covered(now)
 
     def owes(self) -> bool:

@@ -192,13 +192,22 @@ class LeasePool(WaitQueue):
         """Take what a call used beyond its reservation, now or from the next grant; return whether to ask for that."""
         self.spent += units
         self._taken += units
-        for lease in self.leases:
-            if lease.is_live(now_ns):
-                part = min(units, lease.available)
-                lease.available -= part
-                units -= part
         self.debt += units
-        return units > 0
+        self.pay(now_ns)
+        return self.debt > 0
+
+    def pay(self, now_ns: int) -> None:
+        """Take what was used beyond reservations from what is held."""
+        for lease in self.leases if self.debt else ():
+            if lease.is_live(now_ns):
+                part = min(self.debt, lease.available)
+                lease.available -= part
+                self.debt -= part
+
+    @property
+    def is_owing(self) -> bool:
+        """Return whether units of a quota were used that the key service does not count, however little is left."""
+        return self.debt > 0 and self.limit.period is not None and not self.limit.dry_run
 
     def is_low(self, now_ns: int) -> bool:  # noqa: ARG002 - as `count`
         """Return whether to ask for more before a call has to wait."""

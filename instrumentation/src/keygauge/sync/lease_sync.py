@@ -90,6 +90,7 @@ class LeaseSync:
                     "waiting": waiting,
                     "least": lease_pool.tell_least(now),
                     "life_ms": life_ns // MS,
+                    **({"debt": min(units, lease_pool.debt)} if lease_pool.is_owing else {}),
                 }
                 for lease_pool, units, waiting, life_ns in demands
             ],
@@ -184,7 +185,8 @@ class LeaseSync:
         admission.asking.difference_update(asking)
         if admission.asking:
             admission.wake()
-        wanted = [(lease_pool, *lease_pool.demand(now)) for lease_pool in asking if not lease_pool.is_denied(now)]
+        asking = [one for one in asking if one.is_owing or not one.is_denied(now)]
+        wanted = [(lease_pool, *lease_pool.demand(now)) for lease_pool in asking]
         return [one for one in wanted if one[1]]
 
     def _wake(self, request: LeaseRequest, granted: Collection[str], now: int) -> None:

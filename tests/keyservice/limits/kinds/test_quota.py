@@ -36,6 +36,16 @@ def test_no_period_gives_more_than_the_budget(steps, amount, period):
     assert all(units <= amount for units in given_by_period.values())
 
 
+@pytest.mark.parametrize(
+    ("used", "want", "debt", "units", "after"), [(0, 9, 4, 5, 5), (3, 9, 7, 7, 10), (8, 4, 4, 4, 12)]
+)
+def test_what_was_used_already_counts_however_little_is_left(used, want, debt, units, after):
+    now_us = micros(datetime(2026, 1, 31, tzinfo=UTC))
+    counter = quota.advance(NEW, now_us=now_us, periods=MONTH).take(used)
+    grant = quota.grant(counter, now_us=now_us, amount=5, periods=MONTH, want=want, waiting=want, debt=debt)
+    assert (grant.units, grant.state.used, grant.remaining) == (units, after, 0)
+
+
 @pytest.mark.parametrize(("second", "lease_s"), [(0, 30), (50, 10), (59, 1)])
 def test_a_lease_ends_with_its_period(second, lease_s):
     now_us = micros(datetime(2026, 1, 31, 23, 59, second, tzinfo=UTC))

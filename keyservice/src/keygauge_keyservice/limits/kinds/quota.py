@@ -11,6 +11,7 @@ from keygauge_keyservice.limits.periods import Periods
 
 LEASE_US = 30_000_000  # how long a replica may hold units it does not spend
 _SECOND_US = 1_000_000
+_USED_MAX = 2**53 - 1  # as any amount
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Counter:
 
     def give(self, wish: Wish, row: Row) -> Grant[Counter]:
         """Grant what the terms allow."""
-        return grant(self, amount=row["amount"], periods=_periods(row), **wish.counts)
+        debt = min(wish.wanted.debt, wish.wanted.units)
+        return grant(self, amount=row["amount"], periods=_periods(row), debt=debt, **wish.counts)
 
     def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Counter:  # noqa: ARG002 - as any kind
         """Apply what was returned."""
@@ -73,14 +75,20 @@ def grant(
     want: int,
     replicas: int = 1,
     waiting: int = 1,
+    debt: int = 0,
 ) -> Grant[Counter]:
-    """Give what the budget allows of the units wanted, and say when the next period starts."""
+    """Give what the budget allows of the units wanted, and say when the next period starts.
+
+    `debt` are those of them that were used already: they count in any case.
+    """
     counter = advance(counter, now_us=now_us, periods=periods)
-    units = clamp(want, remaining=counter.room(amount), replicas=replicas, waiting=waiting)
+    debt = min(debt, max(0, _USED_MAX - counter.used))
+    counter = counter.take(debt)
+    units = clamp(want - debt, remaining=counter.room(amount), replicas=replicas, waiting=waiting - debt)
     counter = counter.take(units)
     return Grant(
         state=counter,
-        units=units,
+        units=debt + units,
         remaining=counter.room(amount),
         ends_us=min(counter.end_us, now_us + LEASE_US),
         reset_us=counter.end_us - now_us,
