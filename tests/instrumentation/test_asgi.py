@@ -407,7 +407,7 @@ async def test_client_disconnect_is_settled(service, guard):
     with pytest.raises(asyncio.CancelledError):
         await task
     (event,) = await settled(service, 1)
-    assert (event["status"], event["error"]) == (200, "CancelledError")
+    assert (event["status"], event["error"]) == (500, "CancelledError")
     assert (event["input_tokens"], event["output_tokens"]) == (11, 7)
 
 

@@ -241,6 +241,8 @@ def test_file_wrapper_reaches_the_server_unchanged(service, guard_wsgi):
 
     server = Server(guard_wsgi(app), token, **{"wsgi.file_wrapper": FileWrapper})
     assert type(server.answer) is FileWrapper
+    assert b"".join(server.answer) == b"hello"
+    server.answer.close()
     (event,) = service.events(1)
     assert event["response_bytes"] == 5
 

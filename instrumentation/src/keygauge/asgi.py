@@ -69,6 +69,8 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
             finally:
                 CURRENT.reset(outer)
         except BaseException as error:
+            if not isinstance(error, Exception):
+                request.note_cancelled()
             request.end(complete=False, error=error)
             raise
         request.finish()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -31,7 +31,7 @@ Outcome = Literal[
     "degraded",  # admitted by a `safe` limit without a lease while the key service was unreachable
 ]
 UsageStatus = Literal["reported", "partial", "estimated", "none"]
-StreamKind = Literal["sse", "websocket"]
+StreamKind = Literal["sse", "ndjson", "eventstream", "websocket"]
 
 SCOPE_MARK = "keygauge"  # in an ASGI scope: the request's call
 ANONYMOUS = "anonymous"  # the key id of calls without a key
@@ -51,7 +51,15 @@ class OpenRoute(str):
         return pattern.startswith(start) or (pattern.endswith("*") and start.startswith(pattern[:-1]))
 
 
-_NO_OTHERS: Mapping[str, tuple[Usage, str | None]] = MappingProxyType({})  # by model: its usage and its provider
+class Stated(NamedTuple):
+    """Usage that the app recorded for a model other than the one it named last."""
+
+    usage: Usage
+    provider: str | None
+    charged: Usage | None  # the part already charged to limits
+
+
+_NO_OTHERS: Mapping[str, Stated] = MappingProxyType({})  # by model
 
 
 class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a reference cycle
@@ -80,7 +88,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
     missing: str | None = None  # why a successful answer has no usage
     is_model_assumed: bool = False  # its answer named no model
     model: str | None = None  # the model it counts for: named by the answer, or else by the request
-    others: Mapping[str, tuple[Usage, str | None]] = _NO_OTHERS  # usage of other models, recorded by the app
+    others: Mapping[str, Stated] = _NO_OTHERS  # usage of other models, recorded by the app
     outcome: Outcome = "admitted"
     path: str = ""  # set if a decision needs the route
     policy: Any = None  # the source of the rate limit headers, if limits are enforced
@@ -138,7 +146,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
             _complain_of_late_usage()
             return
         stated = Usage(*counts, details=known or None)
-        if model is not None and model != self.model and self.model is not None and self.stream != "websocket":
+        if model is not None and model != self.model and self.model is not None:
             self._turn_to(model)
         self.usage = (stated if self.usage is None else self.usage + stated).clipped()
         self.usage_status = "reported"
@@ -149,8 +157,8 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
         """Set the current model's usage aside, and continue with another model's."""
         others = dict(self.others)
         if self.usage is not None and self.model is not None:
-            others[self.model] = (self.usage, self.provider)
-        self.usage, self.provider = others.pop(model, (None, None))
+            others[self.model] = Stated(self.usage, self.provider, self.charged)
+        self.usage, self.provider, self.charged = others.pop(model, (None, None, None))
         self.model, self.others = model, others
 
     def hold(self) -> None:

@@ -20,7 +20,7 @@ TOKEN_TYPE = "gen_ai.token.type"  # input, output  # noqa: S105 - an attribute's
 SUBSET = "keygauge.token.subset"  # cache_read, cache_write, reasoning
 LIMIT = "keygauge.limit.name"
 OUTCOME = "keygauge.outcome"
-STREAM = "keygauge.stream.kind"  # sse, websocket
+STREAM = "keygauge.stream.kind"  # sse, ndjson, eventstream, websocket
 REASON = "keygauge.reason"
 
 DURATION_BUCKETS_S = (

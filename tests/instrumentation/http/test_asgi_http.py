@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -108,3 +109,50 @@ def test_a_session_is_one_call(serve, messages, told):
 def test_a_field_that_comes_several_times_is_told_whole():
     scope = {"headers": [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]}
     assert [header_of(scope, name) for name in ("a", "b", "c")] == ["1, 3", "2", ""]
+
+
+class Connection:
+    """The server's side of a request, as uvicorn has it."""
+
+    disconnected = False
+
+    async def send(self, message):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("leaves", "starts", "told"),
+    [
+        (False, False, (500, "CancelledError")),
+        (False, True, (500, "CancelledError")),
+        (True, False, (499, "client_disconnected")),
+        (True, True, (200, "client_disconnected")),
+    ],
+)
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_who_cancels_a_request_is_the_server_unless_its_client_left(tmp_path, server, leaves, starts, told):
+    async def app(scope, receive, send):
+        if starts:
+            await send(START)
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def run():
+        inbox, connection = asyncio.Queue(), Connection()
+        send = connection.send if server == "uvicorn" else partial(Connection.send, connection)
+        await inbox.put(SENT)
+        task = asyncio.create_task(middleware(scope, inbox.get, send))
+        await begun.wait()
+        if leaves:
+            connection.disconnected = True
+            await inbox.put(GONE)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    begun = asyncio.Event()
+    middleware = KeyGaugeMiddleware(app, mode="observe", spool_dir=tmp_path)
+    scope = {"type": "http", "method": "POST", "path": "/x", "headers": [], "client": None}
+    asyncio.run(run())
+    middleware._process.stop()
+    assert (scope["keygauge"].status, scope["keygauge"].error) == told

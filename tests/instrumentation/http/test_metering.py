@@ -632,6 +632,31 @@ async def test_an_answer_of_200_that_tells_an_error_has_failed(event_of, documen
     assert (event["status"], event["error"], told(event)) == (500, "error_in_answer", usage)
 
 
+async def test_cached_tokens_that_only_a_header_tells_are_counted(event_of):
+    document = {"model": "accounts/fireworks/models/kimi-k2", "choices": [], "usage": USAGE}
+    event = await event_of(answering(document, headers={"Fireworks-Cached-Prompt-Tokens": "8"}))
+    assert (told(event), event["cache_read_tokens"]) == (("reported", 11, 7), 8)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "chunks", "path", "stream"),
+    [
+        ("application/x-ndjson", [b'{"error": "model not found"}\n'], "/api/chat", "ndjson"),
+        (
+            "application/vnd.amazon.eventstream",
+            [message({"message": "slow down"}, exception_type="throttlingException", message_type="exception")],
+            "/model/amazon.nova-lite-v1:0/converse-stream",
+            "eventstream",
+        ),
+    ],
+)
+async def test_an_error_in_a_stream_that_is_not_of_events_is_one_of_a_stream(
+    event_of, media_type, chunks, path, stream
+):
+    event = await event_of(answering(chunks=chunks, media_type=media_type), path)
+    assert (event["status"], event["error"], event["stream"]) == (500, "error_in_answer", stream)
+
+
 @pytest.mark.parametrize(
     ("path", "method"), [("/v1/responses/resp_1", "GET"), ("/cars", "POST"), ("/mcp", "POST"), ("/v1/batches", "POST")]
 )

@@ -44,7 +44,7 @@ def test_session_is_one_call_with_its_messages_and_usage(service, guard):
     assert event["error"] is None
 
 
-def test_usage_of_a_sessions_responses_is_summed(service, guard):
+def test_each_response_of_a_session_is_a_call_of_its_own(service, guard):
     def response(number):
         usage = {
             "total_tokens": 30,
@@ -74,10 +74,13 @@ def test_usage_of_a_sessions_responses_is_summed(service, guard):
     with client.websocket_connect("/v1/realtime?model=gpt-realtime", headers=headers) as session:
         for _ in range(6):
             session.receive_json()
-    (event,) = service.events(1)
-    assert (event["usage_status"], event["input_tokens"], event["output_tokens"]) == ("reported", 40, 20)
-    assert event["details"] == {"input_audio": 16, "cache_read_audio": 8, "output_audio": 18}
-    assert (event["model"], event["provider"], event["error"]) == ("gpt-realtime", "openai", None)
+    first, last = sorted(service.events(2), key=lambda event: event["messages"])
+    for event in (first, last):
+        assert (event["usage_status"], event["input_tokens"], event["output_tokens"]) == ("reported", 20, 10)
+        assert event["details"] == {"input_audio": 8, "cache_read_audio": 4, "output_audio": 9}
+        assert (event["model"], event["provider"], event["error"]) == ("gpt-realtime", "openai", None)
+    assert (first["messages"], first["response_bytes"], first["stream"]) == (0, 0, None)
+    assert (last["messages"], last["stream"]) == (6, "websocket")
 
 
 TOKENS = {"name": "tokens", "unit": "token", "amount": 1_000_000, "period": "month"}
@@ -96,8 +99,8 @@ def is_charged(service, count):
     return used(service) >= count
 
 
-def hear(service, guard, messages, *, path="/v1/realtime?model=gpt-realtime", during=lambda: None):
-    """Serve one session that sends messages, and return its event."""
+def hear(service, guard, messages, *, path="/v1/realtime?model=gpt-realtime", during=lambda: None, count=1):
+    """Serve one session that sends messages, and return its events, its own last."""
 
     async def session(websocket):
         await websocket.accept()
@@ -116,21 +119,71 @@ def hear(service, guard, messages, *, path="/v1/realtime?model=gpt-realtime", du
         client.send_text("end")
         client.receive()
     app._process.stop()
-    return service.events(1)[0]
+    return sorted(service.events(count), key=lambda event: (event["messages"], event["input_tokens"] or 0))
 
 
-def done(number, given, made):
+def done(number, given, made, **response):
     usage = {"total_tokens": given + made, "input_tokens": given, "output_tokens": made}
-    return {"type": "response.done", "response": {"id": f"resp_{number}", "usage": usage}}
+    return {"type": "response.done", "response": {"id": f"resp_{number}", "usage": usage} | response}
+
+
+def told(events):
+    return [(event["model"], event["input_tokens"], event["output_tokens"]) for event in events]
 
 
 def test_each_response_of_a_session_is_charged_while_it_goes_on(service, guard):
     seen = []
     messages = [done(1, 2000, 100), done(2, 30_000, 500), done(3, 50_000, 700)]
-    event = hear(service, guard, messages, during=lambda: seen.append(is_charged(service, 83_300)))
+    events = hear(service, guard, messages, during=lambda: seen.append(is_charged(service, 83_300)), count=3)
     assert seen == [True]
-    assert (event["input_tokens"], event["output_tokens"]) == (82_000, 1300)
+    assert [event["input_tokens"] for event in events] == [2000, 30_000, 50_000]
     assert used(service) == 83_300
+
+
+def test_each_model_of_a_session_is_priced_by_its_own_rates(service, guard):
+    def completed(number, model, given, made):
+        document = done(number, given, made, model=model)
+        return document | {"type": "response.completed"}
+
+    messages = [completed(1, "gpt-4o", 1000, 100), completed(2, "gpt-4.1-nano", 1000, 100)]
+    events = hear(service, guard, messages, path="/v1/responses", count=2)
+    costs = {event["model"]: event["cost_nanousd"] for event in events}
+    assert costs == {"gpt-4o": 3_500_000, "gpt-4.1-nano": 140_000}
+    assert used(service) == 2200
+
+
+def test_what_a_session_hears_is_of_the_model_that_transcribes(service, guard):
+    usage = {"type": "tokens", "total_tokens": 1100, "input_tokens": 1000, "output_tokens": 100}
+    kind = "conversation.item.input_audio_transcription.completed"
+    session = {"model": "gpt-realtime", "audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}
+    noise = [{"type": "input_audio_buffer.committed"}] * 6
+    messages = [
+        *noise,
+        {"type": "session.updated", "session": session},
+        {"type": kind, "item_id": "item_1", "usage": usage},
+        done(1, 20, 10),
+    ]
+    events = hear(service, guard, messages, count=2)
+    assert told(events) == [("gpt-4o-transcribe", 1000, 100), ("gpt-realtime", 20, 10)]
+
+
+def test_what_an_app_states_of_two_models_in_a_session_is_counted_by_each(service, guard):
+    async def talk(websocket):
+        await websocket.accept()
+        for model in ("gpt-4o", "gpt-4.1-nano", "gpt-4o"):
+            current().record_usage(input_tokens=100, output_tokens=1, model=model)
+            await websocket.send_text(model)
+        await websocket.close()
+
+    _, token = service.key(TOKENS)
+    app = guard(Starlette(routes=[WebSocketRoute("/talk", talk)]))
+    with TestClient(app).websocket_connect("/talk", headers={"authorization": f"Bearer {token}"}) as session:
+        for _ in range(4):
+            session.receive()
+    app._process.stop()
+    events = sorted(service.events(2), key=lambda event: event["model"])
+    assert told(events) == [("gpt-4.1-nano", 100, 1), ("gpt-4o", 200, 2)]
+    assert used(service) == 303
 
 
 def test_what_an_app_states_in_a_session_is_charged_once(service, guard):
@@ -145,22 +198,22 @@ def test_what_an_app_states_in_a_session_is_charged_once(service, guard):
     assert used(service) == 1 + 2 + 3000 + 3
 
 
-def test_turns_of_a_live_session_are_summed(service, guard):
+def test_turns_of_a_live_session_are_counted_each(service, guard):
     def turn(given, made):
         usage = {"promptTokenCount": given, "responseTokenCount": made, "totalTokenCount": given + made}
         return json.dumps({"serverContent": {"turnComplete": True}, "usageMetadata": usage}).encode()
 
-    event = hear(service, guard, [turn(100, 20), turn(150, 30)], path="/live?model=gemini-live-2.5-flash")
-    assert (event["input_tokens"], event["output_tokens"], event["model"]) == (250, 50, "gemini-live-2.5-flash")
+    events = hear(service, guard, [turn(100, 20), turn(150, 30)], path="/live?model=gemini-live-2.5-flash", count=2)
+    assert told(events) == [("gemini-live-2.5-flash", 100, 20), ("gemini-live-2.5-flash", 150, 30)]
 
 
-def test_transcriptions_by_the_second_are_summed(service, guard):
+def test_transcriptions_by_the_second_are_counted_each(service, guard):
     def heard(number, seconds):
         kind = "conversation.item.input_audio_transcription.completed"
         return {"type": kind, "item_id": f"item_{number}", "usage": {"type": "duration", "seconds": seconds}}
 
-    event = hear(service, guard, [heard(1, 9), heard(2, 4.2)])
-    assert event["details"] == {"seconds": 14}
+    events = hear(service, guard, [heard(1, 9), heard(2, 4.2)], count=2)
+    assert [event["details"] for event in events] == [{"seconds": 9}, {"seconds": 5}]
 
 
 @pytest.mark.parametrize(("code", "status", "error"), [(1011, 500, "websocket_1011"), (1013, 500, "websocket_1013")])

@@ -116,3 +116,27 @@ def test_fields_and_path_are_told_as_text():
         "",
     ]
     assert path_of({"SCRIPT_NAME": "/api", "PATH_INFO": "/größe".encode().decode("latin-1")}) == "/api/größe"
+
+
+@pytest.mark.parametrize(
+    ("read", "size", "told"),
+    [
+        (10, None, (200, None, 7)),
+        (4, None, (200, "client_disconnected", 4)),
+        (4, "4", (200, None, 4)),
+        (0, None, (200, None, 7)),  # the server sent it by other means
+        (0, "5", (200, None, 5)),
+    ],
+)
+def test_of_a_file_as_much_was_sent_as_the_server_read(serve, tmp_path, read, size, told):
+    (tmp_path / "file").write_bytes(b"0123456789")
+    file = (tmp_path / "file").open("rb")
+    file.seek(3)
+    headers = [("Content-Length", size)] if size else []
+    served = serve(answering(lambda: FileWrapper(file), *headers), **{"wsgi.file_wrapper": FileWrapper})
+    assert type(served.answer) is FileWrapper
+    file.read(read)
+    assert served.call.ended_ns == 0
+    served.answer.close()
+    assert served.told == told
+    assert file.closed

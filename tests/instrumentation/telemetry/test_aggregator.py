@@ -112,12 +112,12 @@ def test_active_requests_rise_and_fall_by_method():
 
 def test_open_streams_rise_and_fall_by_kind():
     aggregator = Aggregator()
-    calls = [make_call(stream=kind) for kind in ("sse", "websocket", None)]
+    calls = [make_call(stream=kind) for kind in ("sse", "websocket", "ndjson", None)]
     for call in calls:
         aggregator.started(call)
-    assert aggregator.streams() == {"sse": 1, "websocket": 1}
+    assert aggregator.streams() == {"sse": 1, "ndjson": 1, "eventstream": 0, "websocket": 1}
     aggregator.record(calls[0])
-    assert aggregator.streams() == {"sse": 0, "websocket": 1}
+    assert aggregator.streams() == {"sse": 0, "ndjson": 1, "eventstream": 0, "websocket": 1}
 
 
 def test_faults_and_drops_are_counted_by_a_bounded_set_of_reasons():
@@ -399,7 +399,7 @@ def test_reset_clears_the_parents_counts_and_held_lock():
     aggregator.reset()
     assert aggregator.cells() == []
     assert aggregator.faults() == {}
-    assert aggregator.streams() == {"sse": 0, "websocket": 0}
+    assert aggregator.streams() == dict.fromkeys(("sse", "ndjson", "eventstream", "websocket"), 0)
     record(aggregator, make_call(key="child"))
     assert by(aggregator, "key") == {"child": 1}
 

@@ -22,6 +22,15 @@ def read(*documents, complete=True, reason=None):
     return accumulator.read(complete=complete, reason=reason)
 
 
+def read_all(*documents, complete=True):
+    """Return what each answer used."""
+    accumulator = Accumulator()
+    for document in documents:
+        accumulator.take(document)
+    reading = accumulator.read(complete=complete)
+    return [part.reading.usage for part in accumulator.others] + [reading.usage]
+
+
 def test_one_document_is_read_whole():
     assert read(chunk(3, 4)) == (Usage(3, 4), "gpt-4o", "openai", "reported", None)
 
@@ -35,9 +44,57 @@ def test_of_counts_of_one_answer_the_largest_holds(counts):
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=6))
-def test_answers_with_ids_of_their_own_are_summed(counts):
+def test_answers_with_ids_of_their_own_are_told_apart(counts):
     documents = [chunk(*count, name=str(number)) for number, count in enumerate(counts)]
-    assert read(*documents).usage == Usage(*(sum(column) for column in zip(*counts, strict=True)))
+    assert read_all(*documents) == [Usage(*count) for count in counts]
+
+
+def test_each_answer_has_its_own_model_provider_id_and_status():
+    accumulator = Accumulator()
+    accumulator.take(chunk(3, 4, name="a"))
+    accumulator.take(chunk(5, 6, name="b", done=False) | {"model": "claude-opus-4-1"})
+    reading = accumulator.read(complete=False)
+    assert reading == (Usage(5, 6), "claude-opus-4-1", "anthropic", "partial", "cut")
+    assert accumulator.id == "b"
+    assert accumulator.others == [((Usage(3, 4), "gpt-4o", "openai", "reported", None), "a")]
+
+
+def test_past_so_many_answers_the_last_one_has_the_rest():
+    documents = [chunk(3, 4, name=str(number)) for number in range(1000)]
+    usages = read_all(*documents)
+    assert len(usages) == 256
+    assert (sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages)) == (3000, 4000)
+
+
+def test_answers_that_ended_are_taken_once():
+    accumulator = Accumulator()
+    accumulator.take(chunk(3, 4, name="a"))
+    assert accumulator.take_ended() == []
+    accumulator.take(chunk(5, 6, name="b"))
+    assert [(part.answer, part.reading.usage) for part in accumulator.take_ended()] == [("a", Usage(3, 4))]
+    assert accumulator.take_ended() == []
+    assert (accumulator.last, accumulator.read(complete=True).usage) == ((Usage(5, 6), "gpt-4o"), Usage(5, 6))
+
+
+def choice(index, made, *, given=7, finish=None):
+    return chunk(given, made, total_tokens=given + made) | {
+        "choices": [{"index": index, "delta": {}, "finish_reason": finish}]
+    }
+
+
+def test_choices_that_each_tell_their_own_output_are_added_up():
+    both = [choice(0, 0), choice(1, 0), choice(0, 1), choice(1, 1), choice(0, 2), choice(1, 2), choice(1, 3)]
+    assert read(*both, complete=False)[0::3] == (Usage(7, 5), "partial")
+    one_done = [*both, choice(0, 3, finish="stop")]
+    assert read(*one_done, complete=False)[0::3] == (Usage(7, 6), "partial")
+    assert read(*one_done, choice(1, 4, finish="stop"), complete=False)[0::3] == (Usage(7, 7), "reported")
+    assert read(*both, chunk(7, 9, total_tokens=16))[0::3] == (Usage(7, 9), "reported")
+
+
+def test_choices_that_tell_the_output_of_all_are_not_added_up():
+    running = [choice(0, 0), choice(1, 0), choice(0, 1), choice(1, 2), choice(0, 3), choice(1, 4)]
+    assert read(*running, complete=False)[0::3] == (Usage(7, 4), "partial")
+    assert read(*running, choice(0, 5, finish="stop"), choice(1, 6, finish="stop")).usage == Usage(7, 6)
 
 
 def test_an_answer_that_was_ended_by_hand_is_not_mixed_with_the_next():
@@ -45,7 +102,8 @@ def test_an_answer_that_was_ended_by_hand_is_not_mixed_with_the_next():
     for count in ((3, 4), (2, 1)):
         accumulator.take(chunk(*count, name=None))
         accumulator.end_answer()
-    assert accumulator.usage == Usage(5, 5)
+    assert [part.reading.usage for part in accumulator.take_ended()] == [Usage(3, 4)]
+    assert accumulator.last[0] == Usage(2, 1)
 
 
 def test_counts_so_far_are_all_only_where_the_stream_ended_as_it_should():
@@ -74,7 +132,11 @@ def test_a_bad_count_spoils_the_answer_unless_its_last_word_mends_it():
     assert read(chunk(3, -4))[0] == Usage(3)
     assert read(chunk(3, -4))[3:] == ("partial", "bad_counts")
     assert read(chunk(3, -4, done=False), chunk(3, 4))[3:] == ("reported", None)
-    assert read(chunk(3, -4, name="a"), chunk(3, 4, name="b"))[3:] == ("partial", "bad_counts")
+    accumulator = Accumulator()
+    accumulator.take(chunk(3, -4, name="a"))
+    accumulator.take(chunk(3, 4, name="b"))
+    assert accumulator.read(complete=True)[3:] == ("reported", None)
+    assert accumulator.others[0].reading[3:] == ("partial", "bad_counts")
 
 
 def test_a_total_tells_what_is_not_shown():
@@ -86,7 +148,7 @@ def test_errors_and_ids_are_kept():
     accumulator = Accumulator()
     accumulator.take({"id": "a", "choices": []})
     accumulator.take({"id": "b", "error": {"message": "overloaded"}})
-    assert (accumulator.id, accumulator.failed, accumulator.tells, accumulator.is_final) == ("a", True, False, False)
+    assert (accumulator.id, accumulator.failed, accumulator.is_final) == ("a", True, False)
 
 
 def message(stage, **usage):
@@ -119,24 +181,24 @@ def test_tokens_that_move_between_the_input_and_the_caches_are_counted_once(star
 def test_usage_that_a_chunk_without_choices_repeats_under_another_id_is_counted_once():
     finished = [{"finish_reason": "stop", "delta": {}}]
     first, again = chunk(3, 4, name="a") | {"choices": finished}, chunk(3, 4, name="b")
-    assert read(first, again).usage == Usage(3, 4)
+    assert read_all(first, again) == [Usage(3, 4)]
     second, once_more = chunk(5, 6, name="c") | {"choices": finished}, chunk(5, 6, name="d")
-    assert read(first, again, second, once_more).usage == Usage(8, 10)
-    assert read(first, second).usage == Usage(8, 10)
-    assert read(chunk(3, 4, name="a"), chunk(3, 4, name="b")).usage == Usage(6, 8)
+    assert read_all(first, again, second, once_more) == [Usage(3, 4), Usage(5, 6)]
+    assert read_all(first, second) == [Usage(3, 4), Usage(5, 6)]
+    assert read_all(chunk(3, 4, name="a"), chunk(3, 4, name="b")) == [Usage(3, 4)] * 2
 
 
 def test_answers_that_take_turns_are_counted_each_by_the_largest_of_its_own():
     a, b = chunk(100, 10, name="a", done=False), chunk(50, 2, name="b", done=False)
     a_done, b_done = chunk(100, 20, name="a"), chunk(50, 5, name="b")
     for order in ((b, a, b_done, a_done), (b, a, a_done, b_done), (a, b, a, b, b_done, a, a_done, b_done, b_done)):
-        assert read(*order)[0::3] == (Usage(150, 25), "reported")
+        assert sorted(read_all(*order)) == [Usage(50, 5), Usage(100, 20)]
 
 
 def test_an_answer_that_is_told_again_after_another_is_counted_once():
     a, b = chunk(5, 7, name="a"), chunk(7, 7, name="b")
-    assert read(a, b, a).usage == read(a, b, a, b, a).usage == Usage(12, 14)
-    assert read(a, b, chunk(5, 9, name="a")).usage == Usage(12, 16)
+    assert read_all(a, b, a) == read_all(a, b, a, b, a) == [Usage(5, 7), Usage(7, 7)]
+    assert read_all(a, b, chunk(5, 9, name="a")) == [Usage(5, 9), Usage(7, 7)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=12))
@@ -145,4 +207,4 @@ def test_in_any_order_each_answer_counts_by_its_largest(counts):
     largest = {}
     for name, *count in counts:
         largest[name] = [max(pair) for pair in zip(count, largest.get(name, (0, 0)), strict=True)]
-    assert read(*finals).usage == Usage(*(sum(column) for column in zip(*largest.values(), strict=True)))
+    assert read_all(*finals) == [Usage(*count) for count in largest.values()]

@@ -70,7 +70,7 @@ EXPECTED = {
     "vllm_chat_continuous.sse": (Usage(11, 3), "meta-llama/Llama-3.1-8B-Instruct", "openai"),
     "xai_chat.json": (Usage(37, 763, 8, None, 233), "grok-4-0709", "x_ai"),
     "anthropic_compaction.json": (Usage(203000, 4500), "claude-opus-4-6", "anthropic"),
-    "anthropic_two_messages.sse": (Usage(55, 25), "claude-sonnet-4-5", "anthropic"),
+    "anthropic_two_messages.sse": (Usage(40, 5), "claude-sonnet-4-5", "anthropic"),
     "anthropic_zero_delta.sse": (Usage(15, 20), "claude-sonnet-4-5", "anthropic"),
     "bedrock_invoke_claude.json": (Usage(14, 9), "anthropic.claude-sonnet-4-20250514-v1:0", "aws.bedrock"),
     "bedrock_invoke_stream.ndjson": (Usage(8, 5), None, "aws.bedrock"),
@@ -102,7 +102,7 @@ EXPECTED = {
     ),
     "openai_transcription.json": (Usage(14, 45, details={"input_audio": 10}), None, "openai"),
     "openai_transcription_seconds.json": (Usage(details={"seconds": 9}), None, "openai"),
-    "openai_two_completions.sse": (Usage(14, 5), "gpt-4o", "openai"),
+    "openai_two_completions.sse": (Usage(9, 3), "gpt-4o", "openai"),
     "openai_usage_after_done.sse": (Usage(5, 2), "gpt-4o", "openai"),
     "openrouter_chat.json": (
         Usage(194, 2, 100, 50, 0, {"web_searches": 1}),
@@ -381,16 +381,18 @@ def test_answer_without_usage_is_not_zero(name, model):
 @pytest.mark.parametrize(
     ("name", "model", "usage"),
     [
+        ("anthropic_two_messages.sse", "claude-sonnet-4-5", Usage(15, 20)),
+        ("openai_two_completions.sse", "gpt-4o", Usage(5, 2)),
         ("anthropic_advisor.json", "claude-opus-4-6", Usage(823, 1612, 0, 0)),
         ("anthropic_fallback.json", "claude-fable-5", Usage(83192, 578, 72769, 10421)),
         ("openai_image_svg.json", "gpt-5", Usage(120, 900, None, None, 200)),
     ],
 )
-def test_what_other_models_used_is_told_apart(name, model, usage):
-    reader = reader_for(b"application/json", None)
+def test_what_is_priced_by_itself_is_told_apart(name, model, usage):
+    reader = reader_for(CONTENT_TYPES[Path(name).suffix], None)
     reader.feed((GOLDEN / name).read_bytes())
     reader.close(complete=True)
-    assert list(reader.others) == [(model, usage)]
+    assert [(part.reading.model, part.reading.usage) for part in reader.others] == [(model, usage)]
 
 
 def test_anthropic_stream_that_failed_is_partial():

@@ -1,6 +1,6 @@
 from keygauge.usage import Usage
 from keygauge.usage.counts import MAX_TOKENS
-from keygauge.usage.header_counts import read
+from keygauge.usage.header_counts import add_cached, read
 
 
 def test_counts_are_read_from_text_and_bytes():
@@ -27,3 +27,12 @@ def test_a_sum_stays_within_what_the_ledger_takes():
     name = "x-amzn-bedrock-{}-token-count".format
     most = str(MAX_TOKENS)
     assert read({name("input"): most, name("cache-read-input"): most}).input_tokens == MAX_TOKENS
+
+
+def test_cached_tokens_are_added_where_the_body_tells_none():
+    headers = {b"fireworks-cached-prompt-tokens": b"80", b"fireworks-prompt-tokens": b"100"}
+    assert add_cached(Usage(100, 5), headers) == Usage(100, 5, 80)
+    assert add_cached(Usage(100, 5, 0), headers) == Usage(100, 5, 0)
+    assert add_cached(Usage(50, 5), headers) == Usage(50, 5, 50)
+    assert add_cached(Usage(100, 5), {"fireworks-cached-prompt-tokens": "many"}) == Usage(100, 5)
+    assert add_cached(Usage(100, 5), {}) == Usage(100, 5)

@@ -79,9 +79,10 @@ def all_counted(name, body):
     reader = reader_for(types[Path(name).suffix], None)
     reader.feed(body)
     reading = reader.close(complete=True)
-    told = [reading.usage or Usage(), *(usage for _, usage in reader.others)]
+    readings = [reading, *(part.reading for part in reader.others)]
+    told = [one.usage or Usage() for one in readings]
     counts = [count or 0 for usage in told for count in (*usage[:5], *(usage.details or {}).values())]
-    return sum(counts), reading.missing
+    return sum(counts), {one.missing for one in readings}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.iterdir()))
@@ -91,7 +92,7 @@ def test_no_count_of_any_answer_is_lost_in_silence(name, value):
     for document, replace in documents(name):
         for path in places(document):
             counted, missing = all_counted(name, replace(json.dumps(put(document, path, value)).encode()))
-            assert counted >= whole or missing == "bad_counts", path
+            assert counted >= whole or "bad_counts" in missing, path
 
 
 @pytest.mark.parametrize("name", WHOLE)

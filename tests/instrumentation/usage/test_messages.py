@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from keygauge.usage import Usage
 from keygauge.usage.messages import MessageReader, document_in
 
@@ -21,13 +23,49 @@ def read(*documents):
     return reader
 
 
-def test_a_session_is_the_sum_of_its_responses():
+def test_each_response_of_a_session_is_an_answer_of_its_own():
     reader = read(done("a", 3, 4), {"type": "response.created"}, done("b", 5, 6))
-    assert (reader.usage, reader.model, reader.answer) == (Usage(8, 10), "gpt-realtime", "a")
+    assert [(part.answer, part.reading.usage) for part in reader.take_ended()] == [("a", Usage(3, 4))]
+    assert (reader.last, reader.close(complete=True).usage, reader.answer) == (
+        (Usage(5, 6), "gpt-realtime"),
+        Usage(5, 6),
+        "b",
+    )
 
 
 def test_every_turn_of_a_live_session_is_billed_for_itself():
-    assert read(turn(3, 1, complete=False), turn(3, 4), turn(7, 2)).usage == Usage(10, 6)
+    reader = read(turn(3, 1, complete=False), turn(3, 4), turn(7, 2))
+    assert [part.reading.usage for part in reader.take_ended()] == [Usage(3, 4)]
+    assert reader.last[0] == Usage(7, 2)
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {"type": "realtime", "model": "gpt-realtime", "audio": {"input": {"transcription": {"model": "whisper-1"}}}},
+        {"model": "gpt-realtime", "input_audio_transcription": {"model": "whisper-1", "language": "en"}},
+    ],
+)
+def test_what_is_heard_is_of_the_model_that_transcribes(session):
+    usage = {"type": "tokens", "total_tokens": 22, "input_tokens": 13, "output_tokens": 9}
+    heard = {"type": "conversation.item.input_audio_transcription.completed", "item_id": "item_1", "usage": usage}
+    unnamed = done("a", 3, 4)
+    del unnamed["response"]["model"]
+    reader = read({"type": "session.created", "session": session}, heard, unnamed)
+    (first,) = reader.take_ended()
+    assert (first.answer, first.reading.model, first.reading.usage) == ("item_1", "whisper-1", Usage(13, 9))
+    assert reader.last == (Usage(3, 4), "gpt-realtime")
+
+
+def test_a_later_session_may_name_another_model_that_transcribes():
+    session = {"audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}
+    updated = json.dumps({"type": "session.updated", "session": session})
+    assert document_in(updated, None) == updated.encode()
+    heard = {"type": "conversation.item.input_audio_transcription.completed", "item_id": "i", "usage": {"seconds": 3}}
+    reader = read({"type": "session.created", "session": {"model": "gpt-realtime"}})
+    reader.feed(updated.encode())
+    reader.feed(json.dumps(heard).encode())
+    assert reader.last == (Usage(details={"seconds": 3}), "gpt-4o-transcribe")
 
 
 def test_a_session_may_end_at_any_time():
@@ -41,7 +79,7 @@ def test_an_error_does_not_end_a_session_and_garbage_is_passed_over():
     reader = read({"type": "error", "error": {"message": "no"}})
     reader.feed(b"\x00\xff")
     reader.feed(json.dumps(done("a", 3, 4)).encode())
-    assert (reader.usage, reader.failed, reader.is_final) == (Usage(3, 4), False, False)
+    assert (reader.last[0], reader.failed, reader.is_final) == (Usage(3, 4), False, False)
 
 
 def test_only_messages_that_may_tell_usage_are_handed_on():
@@ -56,4 +94,4 @@ def test_a_session_tells_its_model_in_an_early_message():
     unnamed = done("a", 3, 4)
     del unnamed["response"]["model"]
     reader = read(created, unnamed)
-    assert (reader.usage, reader.model, reader.answer) == (Usage(3, 4), "gpt-realtime", "a")
+    assert (reader.last, reader.answer) == ((Usage(3, 4), "gpt-realtime"), "a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from asyncio import Queue
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, cast
@@ -63,6 +64,9 @@ class AsgiRequest(Request, eq=False):
     def watch(self, server: object) -> None:
         """Take note of the server's side of the request."""
 
+    def note_cancelled(self) -> None:
+        """Note whether the client left, of a request that is cancelled."""
+
     def finish(self) -> None:
         """End the call when the app is done, if it has not ended before."""
         if not self._settled or self._rest is not None:
@@ -100,6 +104,15 @@ class HttpRequest(AsgiRequest, eq=False):
         """Ask the server's side of the request whether the client left, where it can tell."""
         if hasattr(server, "disconnected"):
             self._cycle = server
+
+    def note_cancelled(self) -> None:
+        """Note whether the client left, of a request that is cancelled: perhaps the app has not asked."""
+        cycle, queue = self._cycle, getattr(self._receive, "__self__", None)
+        if cycle is not None:
+            self._is_gone = self._is_gone or cycle.disconnected
+        elif isinstance(queue, Queue):  # daphne's; it cancels what goes on after its client left
+            while not queue.empty():
+                self._is_gone = self._is_gone or queue.get_nowait().get("type") == "http.disconnect"
 
     async def answer(self, refusal: Refusal) -> None:
         """Answer instead of the app."""

@@ -18,6 +18,7 @@ from keygauge.usage.requested_models import RequestedModels
 
 _REFUSED = 400
 _FAILED = 500
+_STREAMS = frozenset({"sse", "ndjson", "eventstream"})
 _NO_KEY = frozenset({ANONYMOUS, INVALID})
 _NOTHING = Reading(None, None, None, "none", None)
 
@@ -49,12 +50,15 @@ class Passed(Protocol):
 
 
 def meter(call: Call, reader: Reader | None, passed: Passed, policy: Policy, *, complete: bool) -> Others:
-    """Write into a call what it used; what the app stated itself wins. Return what other models used beside."""
+    """Write into a call what it used; what the app stated itself wins. Return what else is to be priced by itself."""
     path = passed.path
     if reader is None:
         return _meter_any(call, None, _NOTHING, passed, policy)
     reading = reader.close(complete=complete)
     usage, model, shape, status, missing = reading
+    if shape == header_counts.FIREWORKS and usage is not None:
+        usage = header_counts.add_cached(usage, passed.headers)
+        reading = reading._replace(usage=usage)
     if (
         missing is not None
         or model is None
@@ -119,7 +123,7 @@ def _fit_stated(call: Call) -> None:
         if was_cut:
             call.usage_status, call.missing = "partial", "bad_counts"
     if call.others:
-        call.others = {model: (fitted(usage)[0], provider) for model, (usage, provider) in call.others.items()}
+        call.others = {model: one._replace(usage=fitted(one.usage)[0]) for model, one in call.others.items()}
 
 
 def _complete(
@@ -162,7 +166,7 @@ def _uses_nothing(call: Call, reader: Reader | None, path: str) -> bool:
 def _shows_new(call: Call, reader: Reader | None, passed: Passed, policy: Policy) -> bool:
     """Return whether a call that reads an answer is to be charged with what it shows."""
     if call.usage is None:
-        return call.stream is not None
+        return call.stream in {"sse", "websocket"}
     name = reader.answer if reader is not None else None
     rest = policy.answers.rest(name, call.usage)
     if rest is not None:
@@ -221,10 +225,14 @@ def _asked_model(call: Call, passed: Passed, path: str) -> str | None:
 def _estimate(call: Call, reader: Reader | None, passed: Passed, policy: Policy, missing: Missing | None) -> None:
     """Estimate what an answer did not tell: an event of a stream is about a token, so are four bytes."""
     usage = call.usage
-    is_stream = (call.stream == "sse" or (reader is not None and reader.events > 0)) and "streams" in policy.estimates
+    is_stream = (
+        call.stream in _STREAMS or (reader is not None and reader.events > 0)
+    ) and "streams" in policy.estimates
     made = call.messages - (reader.empty_events if reader is not None else 0)
     if usage is not None:
         is_cut = is_stream and missing == "cut" and call.usage_status == "partial"
+        if is_cut:
+            made -= sum(one.usage.output_tokens or 0 for one, _ in reader.others if one.usage) if reader else 0
         if is_cut and (usage.output_tokens or 0) < made:
             call.usage, call.usage_status = usage._replace(output_tokens=made), "estimated"
         return

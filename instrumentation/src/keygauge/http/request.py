@@ -57,7 +57,6 @@ def name_of(error: BaseException) -> str:
 class Request(Responder, kw_only=True, eq=False):
     """One request from its arrival to its event: it is decided on, then its answer passes, then it has ended."""
 
-    path: str  # as it came
     sent_first: bytes = b""  # the request's beginning, and its last chunk
     sent_last: bytes = b""
     _is_answered: bool = False  # a held call, in full
@@ -240,10 +239,10 @@ class Request(Responder, kw_only=True, eq=False):
         finally:
             self._spent = call.reservation
             runtime.settle(call)
-        for model, usage in others:
-            runtime.attempt("others", self.settle_other, model, usage)
-        for model, (usage, provider) in call.others.items():
-            runtime.attempt("others", self.settle_other, model, usage, provider)
+        for part in others:
+            runtime.attempt("others", self.settle_part, part)
+        for model, stated in call.others.items():
+            runtime.attempt("others", self.settle_stated, model, stated)
 
     def _note_answer(self, *, complete: bool) -> None:
         """Note that a held call's answer is over."""
@@ -255,17 +254,16 @@ class Request(Responder, kw_only=True, eq=False):
         """Say who ended the call where not as its answer said, from what was seen.
 
         A client that left first is the reason for all that follows. An app that raises, or is done without a whole
-        answer, has failed, whatever it sent. Anything else that breaks off is the server's doing.
+        answer, has failed, whatever it sent. Anything else that breaks off, a task that is cancelled or a worker that
+        exits, is the server's doing.
         """
         call = self.call
         if self._is_gone and not complete:
             call.error = "client_disconnected"
             call.status = call.status or LEFT
         elif error is not None and not isinstance(error, Exception):
-            is_server = isinstance(error, SystemExit | KeyboardInterrupt)  # else its task was cancelled: a client left
-            call.status = call.status or (_FAILED if is_server else LEFT)
-            if is_server:
-                self._break(name_of(error))
+            call.status = call.status or _FAILED
+            self._break(name_of(error))
             call.error = name_of(error)
         elif error is not None or not complete or call.status == 0:
             raised = call.raised if error is None else name_of(error)
@@ -282,7 +280,7 @@ class Request(Responder, kw_only=True, eq=False):
             call.status, call.error, call.is_broken = _FAILED, error, True
 
     def _meter(self, *, complete: bool) -> Others:
-        """Write what the call used; return what other models used beside."""
+        """Write what the call used; return what else is to be priced by itself."""
         try:
             if self._passed is not None:
                 self._catch_up()
@@ -298,7 +296,7 @@ class Request(Responder, kw_only=True, eq=False):
     def _fail(self) -> None:
         """Count a call as failed whose answer says so, where that is known to be said of the call."""
         call = self.call
-        if call.stream:
+        if call.stream == "sse":
             self._break("stream_error")
         elif call.method not in operations.READS and operations.names_a_model(self.path) and call.status < _REFUSED:
             call.status, call.error, call.is_broken = _FAILED, "error_in_answer", call.usage is not None

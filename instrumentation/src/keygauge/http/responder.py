@@ -9,7 +9,7 @@ from typing import Any, ClassVar, ParamSpec, Protocol
 
 from msgspec import Struct
 
-from keygauge.call import Call
+from keygauge.call import Call, Stated
 from keygauge.clock import now_ns
 from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry import tracing
@@ -19,6 +19,7 @@ from keygauge.usage import Reader, Usage, kind_of, operations
 from keygauge.usage.counts import UNREPORTED
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.providers.names import provider_of
+from keygauge.usage.reading import Part
 from keygauge.usage.requested_models import RequestedModels
 from keygauge.usage.sse import read_events
 
@@ -67,6 +68,7 @@ class Responder(Struct, kw_only=True, eq=False):
     is_text: ClassVar[bool] = False  # header fields are str, as WSGI has them, not bytes
 
     call: Call
+    path: str  # as it came
     runtime: Recorder
     headers: Mapping[Any, Any] = _NO_HEADERS  # of the answer
     is_document: bool = False  # the answer, of JSON
@@ -118,10 +120,10 @@ class Responder(Struct, kw_only=True, eq=False):
         except ValueError:  # not ours to judge
             self._length = None
         kind = kind_of(content_type)
-        make, self.is_document, is_stream = kind
+        make, self.is_document, stream = kind
         self._reader = kind.reader(encoding) if encoding else make and make()
-        if is_stream:
-            call.stream = "sse"
+        if stream:
+            call.stream = stream
             self.runtime.streams.add(call)
         elif call.stream is not None:
             call.stream = None
@@ -211,34 +213,56 @@ class Responder(Struct, kw_only=True, eq=False):
     def _end_rest(self, *, complete: bool) -> None:
         reader, self._rest = self._rest, None
         if reader is not None and reader.answer is not None:
-            self.runtime.attempt("rest", self._settle_rest, reader, reader.answer, complete=complete)
+            self.runtime.attempt("rest", self._settle_rest, reader, complete=complete)
 
-    def _settle_rest(self, reader: Reader, answer: str, *, complete: bool) -> None:
-        """Count another answer in the same stream as a separate call: the first is already in the ledger."""
-        usage, model, provider, status, missing = reader.close(complete=complete)
-        usage = usage and (self.runtime.answers.rest(answer, usage) or usage)
-        if usage is None or usage == UNREPORTED:  # the first once more
-            return
-        another = self._another(usage, model or self.call.model)
-        another.usage_status, another.missing, another.messages = status, missing, reader.events
-        another.provider = another.provider or provider
-        another.ended_ns = now_ns()
+    def _settle_rest(self, reader: Reader, *, complete: bool) -> None:
+        """Count what follows in the same stream: the first answer is already in the ledger."""
+        own = Part(reader.close(complete=complete), reader.answer)
+        for part in (*reader.others, own):
+            if part.reading.usage is not None:
+                self.settle_part(part, messages=reader.events if part is own else 0)
+
+    def settle_part(self, part: Part, *, messages: int = 0, charged: Usage | None = None) -> None:
+        """Count an answer, or another model's part in one, as a call of its own, at its own price."""
+        (usage, model, shape, status, missing), name = part
+        call, runtime = self.call, self.runtime
+        if name is not None and usage is not None:
+            rest = runtime.answers.rest(name, usage)
+            if rest is None:
+                runtime.answers.note(name, usage)
+            elif rest == UNREPORTED:  # it is charged
+                return
+            usage = rest or usage
+        provider = None
+        if model is not None:
+            provider = (
+                runtime.providers.find(call.route, self.path, call.providers, model) or shape or provider_of(model)
+            )
+        another = self._another(usage, model or call.model, provider or shape)
+        another.usage_status, another.missing, another.messages, another.charged = status, missing, messages, charged
+        runtime.settle(another)
+
+    def settle_stated(self, model: str, stated: Stated) -> None:
+        """Count what the app states of another model as a call of its own, at its own price."""
+        another = self._another(stated.usage, model, stated.provider or provider_of(model))
+        another.usage_status, another.missing, another.charged = "reported", None, stated.charged
         self.runtime.settle(another)
 
-    def settle_other(self, model: str, usage: Usage, provider: str | None = None) -> None:
-        """Count another model's part in the answer as a separate call, at its own price."""
-        another = self._another(usage, model)
-        another.provider = provider or provider_of(model) or another.provider
-        self.runtime.settle(another)
-
-    def _another(self, usage: Usage, model: str | None) -> Call:
-        """Make a call of what is to be counted beside the call of this answer, which is in the ledger already."""
-        another = copy(self.call)
+    def _another(self, usage: Usage | None, model: str | None, provider: str | None) -> Call:
+        """Make a call of what is to be counted beside the call of this answer."""
+        call = self.call
+        another = copy(call)
         self.runtime.aggregator.started(another)
-        another.usage, another.usage_status, another.missing, another.model = usage, "reported", None, model
+        another.usage, another.model, another.provider = usage, model, provider or call.provider
         another.is_model_assumed = False
         another.request_bytes = another.response_bytes = another.first_byte_ns = another.messages = 0
-        another.context, another.stream = None, None
+        another.context, another.stream, another.others = None, None, {}
+        another.ended_ns = call.ended_ns or now_ns()
         another.started_ns = another.ended_ns
-        another.reservation = self._spent and self._spent.again()
+        if self._settled:
+            another.reservation = self._spent and self._spent.again()
+            return another
+        another.time_ns += another.ended_ns - call.started_ns  # of a session that may have begun long ago
+        if call.reservation is not None:
+            another.reservation, call.reservation = call.reservation.split()
         return another

@@ -12,7 +12,7 @@ from keygauge.limits.reading.estimate import Estimate
 from keygauge.limits.reading.model_names import in_address
 from keygauge.limits.refusal import Refusal
 from keygauge.usage import request_model
-from keygauge.usage.counts import UNREPORTED, fitted
+from keygauge.usage.counts import UNREPORTED, Usage, fitted
 from keygauge.usage.messages import MessageReader, document_in
 
 _SWITCHED, _FORBIDDEN = 101, 403
@@ -78,29 +78,54 @@ class WebSocketRequest(AsgiRequest, eq=False):
             call.first_byte_ns = now_ns()
         document = document_in(message.get("text"), message.get("bytes"), is_early=call.messages <= _EARLY)
         if document is not None:
-            self._reader = self._reader or MessageReader()
-            self.runtime.attempt("read", self._reader.feed, document)
+            self.runtime.attempt("read", self._feed, document)
         if call.reservation is not None and (document is not None or call.usage is not None):
             self.runtime.attempt("charge", self._charge)
+
+    def _feed(self, document: bytes) -> None:
+        """Read a message; answers that ended with those before it are counted at once, as the session may last."""
+        call, reader = self.call, self._reader
+        if not isinstance(reader, MessageReader):
+            self._reader = reader = MessageReader()
+        reader.feed(document)
+        ended = reader.take_ended()
+        if call.usage is None:  # else the app states it
+            for part in ended:
+                charged, call.charged = call.charged, None
+                reading = part.reading._replace(model=self._model(part.reading.model))
+                self.runtime.attempt("others", self.settle_part, part._replace(reading=reading), charged=charged)
+
+    def _model(self, named: str | None) -> str | None:
+        """Return the model that a message names, else the session's."""
+        return named or next(iter(in_address(self.path, self.query)), self._asked)
 
     def _charge(self) -> None:
         """Charge limits with what the session used since they were last charged: it may go on for hours."""
         call, reader = self.call, self._reader
-        read = reader if isinstance(reader, MessageReader) else None
-        usage = fitted(call.usage)[0] if call.usage else (read and read.usage)
-        authorizer = self.runtime.authorizer
-        if authorizer is None or not usage or usage in (UNREPORTED, call.charged):
+        if call.usage is None:
+            usage, model = reader.last if isinstance(reader, MessageReader) else (UNREPORTED, None)
+            call.charged = self._charge_with(usage, call.charged, call.model or model, call.provider)
             return
+        for model, stated in call.others.items():
+            charged = self._charge_with(stated.usage, stated.charged, model, stated.provider)
+            call.others = {**call.others, model: stated._replace(charged=charged)}
+        call.charged = self._charge_with(call.usage, call.charged, call.model, call.provider)
+
+    def _charge_with(
+        self, usage: Usage, charged: Usage | None, model: str | None, provider: str | None
+    ) -> Usage | None:
+        """Charge limits with what is not charged yet; return what is charged now."""
+        call, authorizer, rules = self.call, self.runtime.authorizer, self.runtime.providers
+        usage = fitted(usage)[0]
+        if authorizer is None or usage in (UNREPORTED, charged):
+            return charged
         part = copy(call)
-        part.usage, part.usage_status = usage, "reported"
-        part.model = call.model or (read and read.model) or next(iter(in_address(self.path, self.query)), self._asked)
-        rules = self.runtime.providers
-        part.provider = call.provider or (
-            part.model and rules.of_request(call.route, self.path, part.model, call.providers)
-        )
+        part.usage, part.usage_status, part.charged = usage, "reported", charged
+        part.model = self._model(model)
+        part.provider = provider or (part.model and rules.of_request(call.route, self.path, part.model, call.providers))
         part.reservation, call.reservation = call.reservation.split()
-        call.charged = usage
         authorizer.settle(part)
+        return usage
 
     async def send(self, message: Message) -> None:
         """Pass on and count a message of the app."""

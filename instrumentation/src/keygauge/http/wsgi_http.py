@@ -123,10 +123,31 @@ class WsgiRequest(Request, eq=False):
             self.end_body()
             return chunks
         if self._is_file(chunks):  # the server sends it by itself, perhaps by sendfile(2)
-            self.count_file(self._file_size(chunks))
-            self.end(complete=True)
+            self._watch_file(chunks)
             return chunks
         return PassingAnswer(self, chunks)
+
+    def _watch_file(self, wrapper: Any) -> None:
+        """Have the server's `close()` of a file count what was sent of it: as far as the file was read.
+
+        Where it stands as before, the server reads it by other means: it counts as sent, as nobody tells.
+        """
+        file = getattr(wrapper, "filelike", None) or getattr(wrapper, "file", None)
+        start, close = _position(file), getattr(wrapper, "close", None)
+        size = self._length if self._length is not None else _rest_of(file, start)
+
+        def end() -> None:
+            try:
+                read = max(_position(file) - start, 0)
+                sent = read if not size or 0 < read < size else size
+                self._is_gone = self._is_gone or sent < size
+                self.count_file(sent)
+                self.end(complete=sent >= size, last=True)
+            finally:
+                if close is not None:
+                    close()
+
+        wrapper.close = end
 
     def pass_chunk(self, chunk: bytes) -> None:
         """Read a chunk on its way.
@@ -152,16 +173,6 @@ class WsgiRequest(Request, eq=False):
     def _hold_back(self, chunk: bytes) -> None:
         """Be the `write` of a server that returns none, as granian and hypercorn: its chunks come before the others."""
         self._written.append(chunk)
-
-    def _file_size(self, wrapper: Any) -> int:
-        """Return how much of a file the server sends: what is declared, or the rest of the file."""
-        if self._length is not None:
-            return self._length
-        try:
-            file = wrapper.filelike
-            return os.fstat(file.fileno()).st_size - int(file.tell())
-        except (AttributeError, OSError, ValueError):  # no file of the system's
-            return 0
 
     def _is_file(self, chunks: object) -> bool:
         wrapper = self.environ.get("wsgi.file_wrapper")
@@ -231,6 +242,22 @@ def give_answer(answer: Answer, method: str, start_response: StartResponse) -> l
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
     start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers)
     return [] if method == "HEAD" else [answer.body]
+
+
+def _position(file: Any) -> int:
+    """Return how far a file was read; 0 where it does not tell."""
+    try:
+        return int(file.tell())
+    except (AttributeError, OSError, ValueError):
+        return 0
+
+
+def _rest_of(file: Any, start: int) -> int:
+    """Return the size of a file from a place on; 0 where it is no file of the system's."""
+    try:
+        return os.fstat(file.fileno()).st_size - start
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def _wait(wait: Wait, until_ns: int) -> None:

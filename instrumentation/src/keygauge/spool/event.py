@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import get_args
 
 from msgspec.json import Encoder
 
-from keygauge.call import UNMATCHED, Call
+from keygauge.call import UNMATCHED, Call, StreamKind
 from keygauge.text import printable
 from keygauge.usage import Usage
 
@@ -93,7 +94,7 @@ def sound(call: Call) -> Call:
         first_byte_ns=call.first_byte_ns,
         request_bytes=_count(call.request_bytes) or 0,
         response_bytes=_count(call.response_bytes) or 0,
-        stream=call.stream if call.stream in ("sse", "websocket") else None,
+        stream=call.stream if call.stream in get_args(StreamKind) else None,
         messages=_count(call.messages) or 0,
         model=_text(call.model),
         provider=_text(call.provider),

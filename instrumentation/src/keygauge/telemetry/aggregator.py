@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from threading import Condition, Lock
+from typing import get_args
 
 from keygauge.call import Call, StreamKind
 from keygauge.telemetry.counters import Counters
@@ -227,7 +228,7 @@ class Aggregator:
 
     def streams(self) -> dict[StreamKind, int]:
         """Return the number of open streams, by kind."""
-        counts: dict[StreamKind, int] = {"sse": 0, "websocket": 0}
+        counts: dict[StreamKind, int] = dict.fromkeys(get_args(StreamKind), 0)
         for call in list(self._active):
             if call.stream is not None:
                 counts[call.stream] += 1

@@ -1,85 +1,168 @@
-"""The counts of an answer so far: one document of a body, many of a stream."""
+"""What a body, a stream or a session tells of its usage so far: of one answer mostly, now and then of several."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
-from functools import reduce
 from typing import Any
 
 from keygauge.usage import providers
 from keygauge.usage.counts import UNREPORTED, Usage, fitted, whole
 from keygauge.usage.providers import Found, RawUsage, Stage
 from keygauge.usage.providers.names import settle
-from keygauge.usage.reading import Missing, Others, Reading
+from keygauge.usage.reading import Missing, Others, Part, Reading
 
 _FIELDS = RawUsage._fields[:-2]
 _INPUT = ("input", "cache_read", "cache_write")
 _INPUT_NAMES = frozenset(_INPUT)
 _KEPT_LONG = "cache_write_1h"
 _SPOILED = {"spoiled"}
-_MAX_PARTS = 256  # answers told apart in one stream
+_MAX_ANSWERS = 256  # told apart in one stream; what more of them use is added to the last
 _STAGES: tuple[Stage, ...] = ("opening", "running", "final")
 
 
-class Accumulator:
-    """Take documents in their order.
+class _Answer:
+    """The counts of one answer.
 
-    Counts of one answer are cumulative in every provider's stream, so of each the largest holds: where a later event
-    tells 0, or leaves one out, nothing is lost. An input and what is told of caches beside it belong together: tokens
-    that a later event moves from one of the three to another are not counted in both. Several answers in one stream,
-    each with an id of its own, are summed. Where one is told of again after another, they take turns: then each has
-    its own largest counts.
+    They are cumulative in every provider's stream, so of each the largest holds: where a later event tells 0, or leaves
+    one out, nothing is lost. An input and what is told of caches beside it belong together: tokens that a later event
+    moves from one of the three to another are not counted in both.
     """
 
     __slots__ = (
-        "_answer",
-        "_bad",
-        "_counts",
-        "_details",
-        "_done",
-        "_host",
-        "_is_bad_before",
-        "_last",
-        "_others",
-        "_parts",
-        "_provider",
-        "_stage",
-        "_takes_turns",
-        "failed",
-        "id",
-        "is_rpc",
-        "model",
+        *("_are_apart", "_choices", "_done", "_ended", "bad", "counts", "details", "goes_on", "last", "model", "name"),
+        *("others", "provider"),
     )
 
-    def __init__(self) -> None:
-        self.failed = False
-        self.id: str | None = None  # of the answer
-        self.is_rpc = False
+    def __init__(self, name: str | None, provider: str | None = None, *, goes_on: bool = False) -> None:
+        self._are_apart = False  # the choices: each tells its own output, not that of all
+        self._choices: dict[int, int] = {}  # their output, where a chunk is of one of them
+        self._done = UNREPORTED  # of answers before it that have no place of their own
+        self._ended: set[int] = set()  # of the choices
+        self.bad: set[str] = set()  # counts that were told and cannot be
+        self.counts: dict[str, int] = {}
+        self.details: dict[str, int] = {}
+        self.goes_on = goes_on  # it may be the answer before it, by another id
+        self.last: Found | None = None  # that told counts
         self.model: str | None = None
-        self._answer: str | None = None
-        self._bad: set[str] = set()  # counts that were told and cannot be
-        self._counts: dict[str, int] = {}
-        self._details: dict[str, int] = {}
-        self._done = UNREPORTED  # of the answers before this one
-        self._host: str | None = None  # who served it, where that is told
-        self._is_bad_before = False  # in an answer before this one
-        self._last: Found | None = None
-        self._others: Sequence[tuple[str, RawUsage]] = ()
-        self._parts: dict[str, Accumulator] | None = {}  # from the second id on; None: answers without ids
-        self._provider: str | None = None
-        self._stage: Stage = "running"
-        self._takes_turns = False
+        self.name = name
+        self.others: Sequence[tuple[str, RawUsage]] = ()
+        self.provider = provider
 
     @property
     def tells(self) -> bool:
         """Whether there is anything to count."""
-        return bool(self._counts or self._details) or self._done is not UNREPORTED
+        return bool(self.counts or self.details) or self._done is not UNREPORTED
+
+    @property
+    def stage(self) -> Stage:
+        """How far it is."""
+        if self.last is None or (len(self._choices) > len(self._ended) and self.last.choice is not None):
+            return "running"
+        return self.last.stage
+
+    def take(self, found: Found) -> None:
+        """Take what one document tells of it."""
+        counts, details, bad = _check(found.raw)
+        self._add(counts, details, bad, found)
+        self.bad.update(name for _, new in found.others for name in _check(new)[2])
+
+    def join(self, other: _Answer) -> None:
+        """Take an answer that turned out to be the same."""
+        if other.last is not None:
+            self._add(other.counts, other.details, other.bad, other.last)
+        self.bad |= other.bad
+        self.model = other.model or self.model
+
+    def begin_another(self) -> None:
+        """Go on with another answer in the same place."""
+        self._done = self.sum()[0]
+        self.counts, self.details, self.last = {}, {}, None
+        self._choices, self._ended = {}, set()
+
+    def sum(self) -> tuple[Usage, bool]:
+        """Return what was told, in the normal form; True where a part was larger than its whole."""
+        if self.last is None:
+            return self._done, False
+        usage, was_cut = fitted(_normal(self.counts, self.details, self.last))
+        return (usage if self._done is UNREPORTED else (self._done + usage).clipped()), was_cut
+
+    def _add(self, counts: dict[str, int], details: dict[str, int], bad: set[str], found: Found) -> None:
+        self.model = found.model or self.model
+        self.provider = found.provider or self.provider
+        self.others = found.others or self.others
+        if found.replaces:
+            self.counts, self.details = {}, {}
+        elif found.cache_is_beside:
+            self._settle_input(counts)
+        if found.choice is not None:
+            self._add_choice(found.choice, counts, found.stage)
+        elif self._are_apart and found.trails:  # it tells all
+            self.counts.pop("output", None)
+        for kept, new in ((self.counts, counts), (self.details, details)):
+            for name, count in new.items():
+                kept[name] = max(count, kept.get(name, 0))
+        if counts or details:
+            self.last = found
+        self.bad |= bad
+        if found.stage == "final":  # what the last word tells, a bad one before it does no harm
+            self.bad -= {name for name, count in (counts | details).items() if count}
+
+    def _add_choice(self, choice: int, counts: dict[str, int], stage: Stage) -> None:
+        """Take the output of one choice, which of several is its own (vLLM) where it is not more than another's."""
+        if stage == "final":
+            self._ended.add(choice)
+        made = counts.get("output", 0)
+        self._are_apart |= any(0 < made <= other for place, other in self._choices.items() if place != choice)
+        self._choices[choice] = max(made, self._choices.get(choice, 0))
+        if self._are_apart:
+            counts["output"] = sum(self._choices.values())
+
+    def _settle_input(self, counts: dict[str, int]) -> None:
+        """Decide whose word on the input and the caches holds: the later one's, unless it tells less of all three."""
+        if not self.counts or _INPUT_NAMES.isdisjoint(counts):  # the usual first and last word
+            return
+        kept = {name: self.counts[name] for name in _INPUT if name in self.counts}
+        later = kept | {name: counts[name] for name in _INPUT if name in counts}
+        held = later if sum(later.values()) >= sum(kept.values()) else kept
+        counts |= {name: held[name] for name in _INPUT if name in counts}
+        self.counts |= held
+        if self.details.get(_KEPT_LONG):
+            self.details[_KEPT_LONG] = min(self.details[_KEPT_LONG], held.get("cache_write", 0))
+
+
+class Accumulator:
+    """Take documents in their order, and tell the answers in them apart, for each is priced by itself.
+
+    Answers are known by their ids. An id that follows on an answer which has not ended may be the same answer's, since
+    some gateways give each chunk one of its own: unless one comes back after another, so that they take turns.
+    """
+
+    __slots__ = ("_answers", "_host", "_named", "_now", "_takes_turns", "failed", "id", "is_rpc", "model", "others")
+
+    def __init__(self) -> None:
+        self.failed = False
+        self.id: str | None = None  # of the answer; of several, that of the last one once it is read
+        self.is_rpc = False
+        self.model: str | None = None  # the first that is named
+        self.others: Others = ()  # once it is read: all answers but the last, and other models' part in each
+        self._answers: list[_Answer] = []
+        self._host: str | None = None  # who served it, where that is told
+        self._named: dict[str, _Answer] = {}
+        self._now: _Answer | None = None  # of which the last word was
+        self._takes_turns = False
 
     @property
     def is_final(self) -> bool:
         """Whether all is told, provided that the answer ends now."""
-        return self._least_stage != "opening" and self.tells
+        self._join()
+        return any(one.tells for one in self._answers) and all(one.stage != "opening" for one in self._answers)
+
+    @property
+    def last(self) -> tuple[Usage, str | None]:
+        """What was told so far of the answer that began last, and its model."""
+        if not self._answers:
+            return UNREPORTED, self.model
+        return self._answers[-1].sum()[0], self._answers[-1].model or self.model
 
     def take(self, document: object) -> None:
         """Look into one parsed document."""
@@ -93,137 +176,99 @@ class Accumulator:
         self.id = self.id or providers.find_id(document)
         self._host = self._host or providers.find_host(document)
 
-    @property
-    def usage(self) -> Usage:
-        """What was told so far."""
-        return self._sum()[0]
-
     def end_answer(self) -> None:
         """Treat what follows as another answer, though it has no id."""
-        self._close_answer()
-        self._parts, self._takes_turns = None, False
+        self._now = None
 
-    def _close_answer(self) -> None:
-        self._done = self._sum_in_turn()[0]
-        self._counts, self._details, self._answer = {}, {}, None
-        self._is_bad_before, self._bad = self._is_bad_before or bool(self._bad), set()
+    def take_ended(self) -> Others:
+        """Return the answers before the last one, and forget them: of those nothing more is told."""
+        ended, self._answers = self._answers[:-1], self._answers[-1:]
+        for one in ended:
+            self._named.pop(one.name or "", None)
+        return [part for one in ended for part in self._parts(one, complete=True)]
 
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
-        """Sum up; `reason` is why the reader could not see all of the answer."""
-        usage, was_cut = self._sum()
-        is_bad = any(one._bad or one._is_bad_before for one in self._told)  # noqa: SLF001 - of the same class
-        shape = settle(self._provider, self.model) if self._provider or usage is not UNREPORTED else None
+        """Tell of the answer that began last; `reason` is why the reader could not see all."""
+        self._join()
+        answers = self._answers or [_Answer(None)]
+        self.id = answers[-1].name or self.id
+        parts = [part for one in answers for part in self._parts(one, complete=complete, reason=reason)]
+        own = len(parts) - len(answers[-1].others) - 1
+        self.others = [part for place, part in enumerate(parts) if place != own]
+        return parts[own].reading
+
+    def _parts(self, one: _Answer, *, complete: bool, reason: Missing | None = None) -> Others:
+        """Read an answer, and other models' part in it."""
+        others = ((model, _read_alone(raw)) for model, raw in one.others)
+        return [
+            Part(self._read(one, complete=complete, reason=reason), one.name),
+            *(Part(Reading(usage, model, self._host, "reported", None)) for model, usage in others),
+        ]
+
+    def _read(self, one: _Answer, *, complete: bool, reason: Missing | None) -> Reading:
+        usage, was_cut = one.sum()
+        model = one.model or self.model
+        shape = settle(one.provider, model) if one.provider or usage is not UNREPORTED else None
         provider = self._host or shape
         if usage is UNREPORTED:
-            missing = "bad_counts" if is_bad else reason or ("no_usage" if complete else "cut")
-            return Reading(None, self.model, provider, "none", missing)
-        if is_bad or was_cut:
-            return Reading(usage, self.model, provider, "partial", "bad_counts")
-        stage = self._least_stage
-        if stage == "final" or (complete and reason is None and stage == "running"):
-            return Reading(usage, self.model, provider, "reported", None)
-        return Reading(usage, self.model, provider, "partial", reason or "cut")
-
-    @property
-    def others(self) -> Others:
-        """Other models' part in the answer."""
-        return [(model, _read_alone(raw)) for model, raw in self._others]
+            missing = "bad_counts" if one.bad else reason or ("no_usage" if complete else "cut")
+            return Reading(None, model, provider, "none", missing)
+        if one.bad or was_cut:
+            return Reading(usage, model, provider, "partial", "bad_counts")
+        if one.stage == "final" or (complete and reason is None and one.stage == "running"):
+            return Reading(usage, model, provider, "reported", None)
+        return Reading(usage, model, provider, "partial", reason or "cut")
 
     def _take(self, found: Found) -> None:
-        self._take_apart(found)
-        if self._begins_another(found):
-            self._close_answer()
-        self.model = found.model or self.model
-        self._provider = found.provider or self._provider
-        self._answer = found.answer or self._answer
-        self._others = found.others or self._others
-        counts, details, bad = _check(found.raw)
-        if found.replaces:
-            self._counts, self._details = {}, {}
-        elif found.cache_is_beside:
-            self._settle_input(counts)
-        for kept, new in ((self._counts, counts), (self._details, details)):
-            for name, count in new.items():
-                kept[name] = max(count, kept.get(name, 0))
-        if counts or details:
-            self._last, self._stage = found, found.stage
-        self._bad |= bad
-        if found.stage == "final":  # what the last word tells, a bad one before it does no harm
-            self._bad -= {name for name, count in (counts | details).items() if count}
-        self._bad.update(name for _, new in found.others for name in _check(new)[2])
+        answer = self._now = self._find(found)
+        answer.take(found)
+        answer.model = answer.model or self.model
+        self.model = self.model or found.model
 
-    def _take_apart(self, found: Found) -> None:
-        """Keep the counts of each answer by themselves too, for the case that they take turns."""
-        name = found.answer or self._answer
-        if name is None or self._parts is None:
-            self._parts = None
+    def _find(self, found: Found) -> _Answer:
+        """Find the answer that a document tells of."""
+        now, name = self._now, found.answer
+        if now is None:
+            return self._begin(found)
+        if name is None or now.name is None or name == now.name:
+            if found.stage == "opening" and now.stage == "final":
+                return self._begin(found)
+            if now.name is None and name is not None:
+                now.name = name
+                self._named[name] = now
+            return now
+        if name in self._named:
+            self._takes_turns = True
+            return self._named[name]
+        begins = found.stage == "opening" or (now.stage == "final" and not _tells_again(now, found))
+        return self._begin(found, goes_on=not begins)
+
+    def _begin(self, found: Found, *, goes_on: bool = False) -> _Answer:
+        before = self._answers[-1] if self._answers else None
+        if before is not None and len(self._answers) >= _MAX_ANSWERS:
+            if not goes_on:
+                before.begin_another()
+            before.name = found.answer
+            return before
+        answer = _Answer(found.answer, None if before is None else before.provider, goes_on=goes_on)
+        self._answers.append(answer)
+        if answer.name is not None:
+            self._named[answer.name] = answer
+        return answer
+
+    def _join(self) -> None:
+        """Make one of what may be the same answer, as none came back after another."""
+        if self._takes_turns or not any(one.goes_on for one in self._answers):
             return
-        if not self._parts:
-            if self._answer in (None, name):
-                return
-            self._parts[self._answer] = self._copy()
-        self._takes_turns |= name in self._parts and name != self._answer
-        place = name if name in self._parts or len(self._parts) < _MAX_PARTS else ""
-        if place not in self._parts:
-            self._parts[place] = Accumulator()
-            self._parts[place]._parts = None  # noqa: SLF001 - of the same class
-        self._parts[place]._take(found)  # noqa: SLF001 - of the same class
-
-    def _copy(self) -> Accumulator:
-        """Return the same with counts of its own."""
-        same = copy(self)
-        same._parts, same._counts, same._details = None, dict(self._counts), dict(self._details)  # noqa: SLF001 - of the same class
-        same._bad = set(self._bad)  # noqa: SLF001 - of the same class
-        return same
-
-    @property
-    def _told(self) -> Sequence[Accumulator]:
-        """What is told of each answer, where answers take turns."""
-        return list(self._parts.values()) if self._takes_turns and self._parts else [self]
-
-    @property
-    def _least_stage(self) -> Stage:
-        stages = {one._stage for one in self._told}  # noqa: SLF001 - of the same class
-        return next(stage for stage in _STAGES if stage in stages)
-
-    def _settle_input(self, counts: dict[str, int]) -> None:
-        """Decide whose word on the input and the caches holds: the later one's, unless it tells less of all three."""
-        if not self._counts or _INPUT_NAMES.isdisjoint(counts):  # the usual first and last word
-            return
-        kept = {name: self._counts[name] for name in _INPUT if name in self._counts}
-        later = kept | {name: counts[name] for name in _INPUT if name in counts}
-        held = later if sum(later.values()) >= sum(kept.values()) else kept
-        counts |= {name: held[name] for name in _INPUT if name in counts}
-        self._counts |= held
-        if self._details.get(_KEPT_LONG):
-            self._details[_KEPT_LONG] = min(self._details[_KEPT_LONG], held.get("cache_write", 0))
-
-    def _begins_another(self, found: Found) -> bool:
-        if self._last is None:
-            return False
-        is_another = None is not found.answer != self._answer is not None
-        if found.stage == "opening":
-            return is_another or self._stage == "final"
-        return is_another and self._stage == "final" and not self._tells_again(found)
-
-    def _tells_again(self, found: Found) -> bool:
-        """Return whether a chunk without choices repeats the last one's usage, though each chunk has its own id."""
-        last = self._last
-        return last is not None and found.trails and not last.trails and found.raw.input == last.raw.input
-
-    def _sum(self) -> tuple[Usage, bool]:
-        """Return all that was told, in the normal form; True where a part was larger than its whole."""
-        sums = [one._sum_in_turn() for one in self._told]  # noqa: SLF001 - of the same class
-        if len(sums) == 1:
-            return sums[0]
-        usage = reduce(Usage.__add__, (usage for usage, _ in sums))
-        return usage.clipped(), any(was_cut for _, was_cut in sums)
-
-    def _sum_in_turn(self) -> tuple[Usage, bool]:
-        if self._last is None or not (self._counts or self._details):
-            return self._done, False
-        usage, was_cut = fitted(_normal(self._counts, self._details, self._last))
-        return (usage if self._done is UNREPORTED else (self._done + usage).clipped()), was_cut
+        answers: list[_Answer] = []
+        for one in self._answers:
+            if one.goes_on and answers:
+                answers[-1].join(one)
+                self._named |= {name: answers[-1] for name, answer in self._named.items() if answer is one}
+            else:
+                answers.append(one)
+        self._answers = answers
+        self._now = self._now and answers[-1]
 
 
 class DocumentsReader:
@@ -254,13 +299,19 @@ class DocumentsReader:
 
     @property
     def answer(self) -> str | None:
-        """The id of the answer; where there are several, of the first."""
+        """The id of the answer; where there are several, of the last once it is read."""
         return self._accumulator.id
 
     @property
     def others(self) -> Others:
-        """Other models' part in the answer."""
+        """What else is to be priced by itself, once it is read."""
         return self._accumulator.others
+
+
+def _tells_again(last: _Answer, found: Found) -> bool:
+    """Return whether a chunk without choices repeats the last one's usage, though each chunk has its own id."""
+    told = last.last
+    return told is not None and found.trails and not told.trails and found.raw.input == told.raw.input
 
 
 def _check(raw: RawUsage) -> tuple[dict[str, int], dict[str, int], set[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from keygauge.usage.encoding import can_decode, decode_for
 from keygauge.usage.event_stream import EventStreamReader
@@ -38,12 +38,20 @@ _READERS: dict[bytes, Callable[[], Reader]] = {
 }
 
 
+Stream = Literal["sse", "ndjson", "eventstream"]
+_STREAMS: dict[Callable[[], Reader] | None, Stream] = {
+    read_events: "sse",
+    read_lines: "ndjson",
+    EventStreamReader: "eventstream",
+}
+
+
 class Kind(NamedTuple):
     """What an answer's content type tells."""
 
     make: Callable[[], Reader] | None  # None: a kind that carries no usage (images)
     is_document: bool  # one of JSON
-    is_stream: bool  # of server-sent events
+    stream: Stream | None  # what a streamed answer is one of
 
     def reader(self, encoding: bytes | str | None) -> Reader | None:
         """Make the reader for one answer with this content encoding; None for a kind that carries no usage."""
@@ -62,7 +70,7 @@ def kind_of(content_type: bytes | str | None) -> Kind:
         content_type = content_type.encode("latin-1", "replace")
     media_type = (content_type or b"").partition(b";")[0].strip().lower()
     make = _READERS.get(media_type, BodyReader if media_type.endswith(b"+json") else None)
-    return Kind(make, make is BodyReader, media_type == _EVENTS)
+    return Kind(make, make is BodyReader, _STREAMS.get(make))
 
 
 def reader_for(content_type: bytes | str | None, content_encoding: bytes | str | None) -> Reader | None:

@@ -79,6 +79,7 @@ class _Chat(Struct, gc=False, kw_only=True):  # in the order of the usual answer
     prompt_filter_results: list[_Filtered] | None = None  # Azure's
     time_info: None = None  # Cerebras's
     x_groq: None = None
+    usage_breakdown: None = None  # Groq's too
 
 
 class _OutputDetails(Struct, gc=False):

@@ -1,4 +1,7 @@
-"""Counts that servers tell in headers or trailers: TGI and its sister for embeddings, and Bedrock's InvokeModel."""
+"""Counts that servers tell in headers or trailers: TGI and its sister for embeddings, and Bedrock's InvokeModel.
+
+Fireworks tells cached tokens there alone where its body does not.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Final
 
 from keygauge.usage.counts import Usage, whole
 
+FIREWORKS: Final = "fireworks"
+_CACHED: Final = "fireworks-cached-prompt-tokens"
 _FIELDS: Final = {
     "x-prompt-tokens": "input_tokens",
     "x-generated-tokens": "output_tokens",
@@ -18,6 +23,15 @@ _FIELDS: Final = {
     "x-usage-input-tokens": "input_tokens",
     "x-usage-output-tokens": "output_tokens",
 }
+
+
+def add_cached(usage: Usage, headers: Mapping[bytes, bytes] | Mapping[str, str]) -> Usage:
+    """Add the cached tokens that Fireworks tells in a header."""
+    if usage.cache_read_tokens is None and usage.input_tokens is not None:
+        for name, value in headers.items():
+            if _text(name) == _CACHED and (count := whole(_text(value).strip())) is not None:
+                return usage._replace(cache_read_tokens=min(count, usage.input_tokens))
+    return usage
 
 
 def read(headers: Mapping[bytes, bytes] | Mapping[str, str]) -> Usage | None:

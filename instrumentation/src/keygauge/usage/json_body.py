@@ -89,10 +89,11 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
         if reason == "not_json" and (stream := _stream_in(self._held)):
             stream.feed(bytes(self._held))
             return self._close_stream(stream, complete=complete)
+        self._held, self._large = b"", None
+        reading = accumulator.read(complete=complete, reason=reason if complete or reason == "too_large" else None)
         self.answer, self.failed, self.others = accumulator.id, accumulator.failed, accumulator.others
         self.is_rpc = accumulator.is_rpc
-        self._held, self._large = b"", None
-        return accumulator.read(complete=complete, reason=reason if complete or reason == "too_large" else None)
+        return reading
 
     def _close_stream(self, stream: StreamReader, *, complete: bool) -> Reading:
         reading = stream.close(complete=complete)

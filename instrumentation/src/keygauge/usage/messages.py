@@ -1,6 +1,6 @@
 """A WebSocket's messages, each a document: OpenAI's Realtime and Responses, and Gemini's Live, whose frames are binary.
 
-What a session used is the sum of its responses, or turns, of which each tells its own.
+Each response or turn of a session is an answer of its own, and so is what was heard, in the words of another model.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 from keygauge.usage.accumulator import DocumentsReader
 from keygauge.usage.counts import Usage
 from keygauge.usage.document import USAGE, parse
-from keygauge.usage.providers import gemini
-from keygauge.usage.reading import Reading
+from keygauge.usage.providers import gemini, openai
+from keygauge.usage.reading import Others, Reading
 
 _MARK = USAGE.decode()
 _SESSION = '"session"'
+_UPDATED = 'session.updated"'
+_HEAD_CHARACTERS = 128  # where a message tells its type
 
 
 class MessageReader(DocumentsReader):
@@ -24,24 +26,26 @@ class MessageReader(DocumentsReader):
     def __init__(self) -> None:
         super().__init__()
         self.has_content = True
+        self._transcriber: str | None = None  # the model that hears, where another one answers
 
     @property
-    def usage(self) -> Usage:
-        """What the session has used so far."""
-        return self._accumulator.usage
-
-    @property
-    def model(self) -> str | None:
-        """The model of the last response."""
-        return self._accumulator.model
+    def last(self) -> tuple[Usage, str | None]:
+        """What the last response has used so far, and its model."""
+        return self._accumulator.last
 
     def feed(self, chunk: bytes) -> None:
         """Take the next message."""
         document = parse(chunk)
         if document is not None:
+            if isinstance(document, dict):
+                self._transcriber = openai.name_transcriber(document, self._transcriber)
             self._accumulator.take(document)
             if gemini.ends_turn(document):
                 self._accumulator.end_answer()
+
+    def take_ended(self) -> Others:
+        """Return the answers that are over, once each."""
+        return self._accumulator.take_ended()
 
     def close(self, *, complete: bool) -> Reading:
         """Return what was read. A session may end at any time: what was told until then is all."""
@@ -50,7 +54,8 @@ class MessageReader(DocumentsReader):
 
 
 def document_in(text: str | None, data: bytes | None, *, is_early: bool = False) -> bytes | None:
-    """Return the document of a message that may tell usage, or, where it is an early one, the session's model."""
+    """Return the document of a message that may tell usage, or the session's models: an early one, or an update."""
     if text is not None:
-        return text.encode() if _MARK in text or (is_early and _SESSION in text) else None
+        is_of_use = _MARK in text or (is_early and _SESSION in text) or text.find(_UPDATED, 0, _HEAD_CHARACTERS) >= 0
+        return text.encode() if is_of_use else None
     return data if data is not None and data.rfind(USAGE) >= 0 else None

@@ -10,6 +10,7 @@ from msgspec import Raw
 class _Part(TypedDict, total=False):
     delta: Any
     finish_reason: Any
+    index: Any
     text: Any
     usage: Any
 
@@ -61,7 +62,7 @@ _MEMBERS: Final = (
     "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_filter_results", "prompt_token_count",
     "responseId", "seconds", "serverContent", "session", "status", "stop", "stop_reason", "svg_usage", "task",
     "time_info", "timings", "tokens_evaluated", "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type",
-    "usage", "usageMetadata", "usage_info", "usage_metadata", "x_groq",
+    "usage", "usageMetadata", "usage_breakdown", "usage_info", "usage_metadata", "x_groq",
 )
 # fmt: on
 _LARGE_MEMBERS: Final[dict[str, Any]] = {

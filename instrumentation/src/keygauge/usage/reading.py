@@ -17,9 +17,6 @@ Missing = Literal[
 ]
 
 
-Others = Sequence[tuple[str, Usage]]  # names of models, and what each used
-
-
 class Reading(NamedTuple):
     """The usage of one answer; `missing` says why when the status is not `reported`.
 
@@ -31,6 +28,16 @@ class Reading(NamedTuple):
     provider: str | None  # a value of OpenTelemetry's `gen_ai.provider.name`
     status: Literal["reported", "partial", "none"]
     missing: Missing | None
+
+
+class Part(NamedTuple):
+    """What one answer of several told, or another model's part in it."""
+
+    reading: Reading
+    answer: str | None = None  # its id
+
+
+Others = Sequence[Part]
 
 
 class Reader(Protocol):
@@ -62,11 +69,11 @@ class Reader(Protocol):
 
     @property
     def answer(self) -> str | None:
-        """The id of the answer, once it is known."""
+        """The id of the answer, once it is known; of several that of the last."""
 
     @property
     def others(self) -> Others:
-        """What other models used for the answer, once that is known: each has a price of its own."""
+        """What else it tells, once it is closed, each to be priced by itself: other answers, other models' parts."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent; other buffers than bytes, which some hosts send, are copied."""

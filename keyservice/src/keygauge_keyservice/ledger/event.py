@@ -106,7 +106,7 @@ _FIELDS = len(FIELD_TYPES)
 _FIELDS_MIN = _FIELDS - len(Event._field_defaults)  # in the first version of the format
 OUTCOMES = frozenset(get_args(Outcome))
 USAGE_STATUSES = frozenset(("reported", "partial", "estimated", "none"))
-STREAMS = frozenset((None, "sse", "websocket"))
+STREAMS = frozenset((None, "sse", "ndjson", "eventstream", "websocket"))
 _decode = json.JSONDecoder().raw_decode
 _is_kind = re.compile(_KIND).search
 

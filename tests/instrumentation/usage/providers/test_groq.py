@@ -12,3 +12,15 @@ def test_where_it_is_no_object_it_tells_nothing():
     for told in (None, "x", [], {}, {"usage": None}, {"usage": [4, 3]}):
         assert groq.usage_of({"x_groq": told}) is None
     assert groq.usage_of({}) is None
+
+
+def test_a_compound_system_tells_each_model_that_it_called():
+    calls = [{"model": "a", "usage": USAGE}, {"model": "b", "usage": {"prompt_tokens": 9}}, "x", {"model": "c"}]
+    breakdown = {"usage_breakdown": {"models": calls}}
+    told = [("a", USAGE), ("b", {"prompt_tokens": 9})]
+    assert groq.calls_in(breakdown) == groq.calls_in({"x_groq": breakdown}) == told
+    (found,) = find({"model": "groq/compound", "usage": {"prompt_tokens": 13, "completion_tokens": 3}, **breakdown})
+    assert (found.model, found.raw[:2]) == ("b", (9, None))
+    assert [(model, raw[:2]) for model, raw in found.others] == [("a", (4, 3))]
+    for nothing in ({}, {"usage_breakdown": None}, {"x_groq": {"usage_breakdown": {"models": {}}}}):
+        assert groq.calls_in(nothing) == []

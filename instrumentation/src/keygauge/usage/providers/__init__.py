@@ -22,7 +22,7 @@ from keygauge.usage.providers import (
     sglang,
     tgi,
 )
-from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside
+from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside, together
 from keygauge.usage.providers.model import name_of
 
 __all__ = ["Found", "RawUsage", "Stage", "find", "find_host", "find_id", "find_model", "has_content", "is_error"]
@@ -55,7 +55,7 @@ _BY_MEMBER: dict[str, Callable[[dict[str, Any]], Found | None]] = {
 
 
 def find(document: object) -> Sequence[Found]:
-    """Find the usage in a parsed document; empty where it tells none. Several where it is an array of answers."""
+    """Find the usage in a parsed document; empty where it tells none. Several where it is an array of chunks."""
     if isinstance(document, dict):
         found = _find_outside(document) or _find_inside(document)
         return () if found is None else (found,)
@@ -63,10 +63,10 @@ def find(document: object) -> Sequence[Found]:
 
 
 def _find_in_list(documents: list[Any]) -> list[Found]:
-    """Find the usage of a batch, as local servers answer one: each is an answer of its own, with or without an id."""
+    """Find the usage of a batch, as local servers answer one: its parts are of one call and one model."""
     others = [document for document in documents if isinstance(document, dict) and "usage" not in document]
-    found = [(number, one) for number, document in enumerate(others) if (one := _find_local(document))]
-    return [one._replace(answer=one.answer or f"#{number}") for number, one in found]
+    found = [one for document in others if (one := _find_local(document))]
+    return [together(found)] if found else []
 
 
 def _find_local(document: dict[str, Any]) -> Found | None:
@@ -177,7 +177,8 @@ def _find_usage(document: dict[str, Any], usage: dict[str, Any]) -> Found | None
     if anthropic.is_session(document):
         return None
     if ("prompt_tokens" in usage or "completion_tokens" in usage) and not openai.tells_by_other_names(usage):
-        return openai.read_chat(document, usage)
+        found = openai.read_chat(document, usage)
+        return found and _by_call(found, groq.calls_in(document))
     if "total_input_tokens" in usage or "total_output_tokens" in usage:
         return gemini.read_interaction(document, usage)
     if anthropic.is_shape(document, usage):
@@ -191,6 +192,15 @@ def _find_usage(document: dict[str, Any], usage: dict[str, Any]) -> Found | None
     if "total_tokens" in usage:  # embeddings of some
         return openai.read_chat(document, usage)
     return openai.read_seconds(document, usage["seconds"]) if "seconds" in usage else None
+
+
+def _by_call(found: Found, calls: list[tuple[str, dict[str, Any]]]) -> Found:
+    """Return what the last of the calls used that an answer is the sum of; the others are of other models."""
+    raws = [(model, read.raw) for model, usage in calls if (read := openai.read_chat({"model": model}, usage))]
+    if not raws:
+        return found
+    *others, (model, raw) = raws
+    return found._replace(raw=raw, model=model, others=others)
 
 
 def _find_inside(document: dict[str, Any]) -> Found | None:

@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, RawUsage, Stage, by_kind, inside
+from keygauge.usage.providers.found import Found, RawUsage, Stage, add, by_kind, inside
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "anthropic"
@@ -105,16 +104,9 @@ def _with_compactions(raw: RawUsage, usage: dict[str, Any]) -> RawUsage:
     """Add what compacting the conversation took: it is billed, and not in the outer counts."""
     for step in _steps(usage, "compaction"):
         more = _raw(step)
-        sums = list(map(_add, (*raw[:4], raw.details.get(_HOUR)), (*more[:4], more.details.get(_HOUR))))
+        sums = list(map(add, (*raw[:4], raw.details.get(_HOUR)), (*more[:4], more.details.get(_HOUR))))
         given, made, read, written, hours = (count for count, _ in sums)
         details = {**raw.details, _HOUR: hours} if hours else raw.details
         is_spoiled = raw.is_spoiled or any(is_bad for _, is_bad in sums)
         raw = RawUsage(given, made, read, written, raw.reasoning, details=details, is_spoiled=is_spoiled)
     return raw
-
-
-def _add(count: Any, more: Any) -> tuple[Any, bool]:
-    """Add to a count; True where that cannot be added."""
-    added = whole(more)
-    is_spoiled = (added is None and more is not None) or (bool(added) and count is not None and whole(count) is None)
-    return ((whole(count) or 0) + added if added else count), is_spoiled

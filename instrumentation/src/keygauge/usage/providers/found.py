@@ -40,6 +40,7 @@ class Found(NamedTuple):
     reasoning_is_beside: bool = False  # `output` leaves out what the model thought
     answer: str | None = None  # its id: several answers in one stream are summed
     others: Sequence[tuple[str, RawUsage]] = ()  # of other models that had part in it: their names and counts
+    choice: int | None = None  # the only one that it tells of
     trails: bool = False  # it stands alone, after the end of what it counts
     replaces: bool = False  # another attempt than what was told before, which is among the others if it is billed
 
@@ -78,6 +79,26 @@ def total(counts: Iterable[Any]) -> Any:
             return value
         added += count
     return added
+
+
+def add(count: Any, more: Any) -> tuple[Any, bool]:
+    """Add to a count; True where that cannot be added."""
+    added = whole(more)
+    is_spoiled = (added is None and more is not None) or (bool(added) and count is not None and whole(count) is None)
+    return ((whole(count) or 0) + added if added else count), is_spoiled
+
+
+def together(found: Sequence[Found]) -> Found:
+    """Add up what is told of the parts of one answer, a batch."""
+    first, *others = found
+    counts, is_spoiled = list(first.raw[:5]), False
+    for one in others:
+        sums = list(map(add, counts, one.raw[:5]))
+        counts = [count for count, _ in sums]
+        is_spoiled = is_spoiled or any(is_bad for _, is_bad in sums)
+    is_final = all(one.stage == "final" for one in found)
+    raw = RawUsage(*counts)._replace(is_spoiled=is_spoiled)
+    return first._replace(raw=raw, stage="final" if is_final else "running", answer=None)
 
 
 def by_kind(counts: Mapping[str, Any], kinds: Mapping[str, str], other: str) -> dict[str, Any]:

@@ -34,6 +34,10 @@ _TOOLS: Final = {
 }
 
 
+_HEARD: Final = "conversation.item.input_audio_transcription.completed"
+_HEARING: Final = "input_audio_transcription"  # of sessions of the beta
+
+
 class _Image(TypedDict, total=False):
     b64_json: Raw
     url: Raw
@@ -82,6 +86,7 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
         cache_is_beside=_caches_beside(usage, cached, written),
         reasoning_is_beside=_reasons_beside(model, usage, made),
         answer=_id(document),
+        choice=_choice(document),
         trails=document.get("choices") == [],
     )
 
@@ -135,6 +140,18 @@ def read_envelope(event: dict[str, Any]) -> Found | None:
     if not isinstance(response, dict) or not isinstance(usage := response.get("usage"), dict):
         return None
     return read_response(response, usage)
+
+
+def name_transcriber(event: dict[str, Any], known: str | None) -> str | None:
+    """Return the model that transcribes what a Realtime session hears, as far as it is told; name it in what it heard.
+
+    A transcription's event names none, and another model answers in the session.
+    """
+    if event.get("type") == _HEARD and known is not None:
+        event.setdefault("model", known)
+    session = inside(event, "session")
+    hearing = inside(inside(inside(session, "audio"), "input"), "transcription") or inside(session, _HEARING)
+    return name_of(hearing.get("model")) or known
 
 
 def _details(given: Mapping[str, Any], made: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,6 +261,15 @@ def _rounded_up(seconds: Any) -> Any:
 def _id(document: dict[str, Any]) -> str | None:
     name = document.get("id") or document.get("item_id")  # of what was heard, in a Realtime session
     return name if isinstance(name, str) and name else None
+
+
+def _choice(document: dict[str, Any]) -> int | None:
+    """Return the choice that a chunk is of."""
+    choices = document.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
+        return None
+    index = choices[0].get("index")
+    return index if type(index) is int else None
 
 
 def _stage(document: dict[str, Any]) -> Stage:

@@ -49,7 +49,12 @@ _OUTCOMES = {
     "would_limit": mark("Admitted: would exceed a dry-run limit"),
     "degraded": mark("Admitted: key service unreachable"),
 }
-_STREAMS = {"sse": mark("Server-sent events"), "websocket": mark("WebSocket")}
+_STREAMS = {
+    "sse": mark("Server-sent events"),
+    "ndjson": mark("NDJSON"),
+    "eventstream": mark("Amazon event stream"),
+    "websocket": mark("WebSocket"),
+}
 _FILTERS = ("key", "status", "model", "route", "tag", "ip", "exact")
 _LENGTHS_MAX = {"tag": LENGTH_MAX, "model": TEXT_LENGTH_MAX, "route": TEXT_LENGTH_MAX, "ip": 64}
 _NAMES = [name.name for name in fields(LoggedCall)]
