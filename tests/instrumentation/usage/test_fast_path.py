@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keygauge.usage import fast_path
+from keygauge.usage import Usage, fast_path, reader_for
 from keygauge.usage.counts import MAX_TOKENS
 from keygauge.usage.json_body import BodyReader
 
@@ -80,3 +80,11 @@ def test_no_answer_reads_otherwise(path, cut):
     body = body[: len(body) - cut]
     reading = fast_path.read(body)
     assert reading is None or (not cut and reading == read_long(body, complete=True))
+
+
+def test_a_message_of_openrouter_is_its_own_whatever_the_model_is_called():
+    usage = {"input_tokens": 10, "output_tokens": 5, "cost": 0.1, "is_byok": False}
+    body = json.dumps({"id": "m", "type": "message", "model": "anthropic/claude-4.5-sonnet", "usage": usage}).encode()
+    reader = reader_for(b"application/json", None)
+    reader.feed(body)
+    assert reader.close(complete=True)[:3] == (Usage(10, 5), "anthropic/claude-4.5-sonnet", "openrouter")

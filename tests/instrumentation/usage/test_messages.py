@@ -39,6 +39,16 @@ def test_every_turn_of_a_live_session_is_billed_for_itself():
     assert reader.last[0] == Usage(7, 2)
 
 
+def test_a_turn_may_end_in_a_message_without_usage():
+    ends = {"serverContent": {"turnComplete": True}}
+    assert document_in(None, json.dumps(ends).encode())
+    assert document_in(json.dumps(ends), None)
+    interrupted = turn(3, 4, complete=False)
+    reader = read(interrupted, ends, turn(7, 2))
+    assert [part.reading.usage for part in reader.take_ended()] == [Usage(3, 4)]
+    assert reader.last[0] == Usage(7, 2)
+
+
 @pytest.mark.parametrize(
     "session",
     [

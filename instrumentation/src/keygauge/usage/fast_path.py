@@ -98,6 +98,7 @@ class _MessageUsage(Struct, gc=False):
     cache_creation: _CacheCreation | None = None
     output_tokens_details: _OutputDetails | None = None
     server_tool_use: _ToolUse | None = None
+    is_byok: None = None  # OpenRouter's
     iterations: None = None
     total_tokens: None = None
     prompt_tokens: None = None

@@ -14,6 +14,8 @@ from keygauge.usage.reading import Others, Reading
 _MARK = USAGE.decode()
 _SESSION = '"session"'
 _UPDATED = 'session.updated"'
+_TURN_ENDS = b'"turnComplete"'
+_TURN_ENDS_TEXT = _TURN_ENDS.decode()
 _HEAD_CHARACTERS = 128  # where a message tells its type
 
 
@@ -54,8 +56,17 @@ class MessageReader(DocumentsReader):
 
 
 def document_in(text: str | None, data: bytes | None, *, is_early: bool = False) -> bytes | None:
-    """Return the document of a message that may tell usage, or the session's models: an early one, or an update."""
+    """Return the document of a message that may tell usage, the end of a turn, or the session's models.
+
+    Those stand in an early message, or in that of an update.
+    """
     if text is not None:
-        is_of_use = _MARK in text or (is_early and _SESSION in text) or text.find(_UPDATED, 0, _HEAD_CHARACTERS) >= 0
+        is_of_use = (
+            _MARK in text
+            or (is_early and _SESSION in text)
+            or text.find(_UPDATED, 0, _HEAD_CHARACTERS) >= 0
+            or text.find(_TURN_ENDS_TEXT, 0, _HEAD_CHARACTERS) >= 0
+        )
         return text.encode() if is_of_use else None
-    return data if data is not None and data.rfind(USAGE) >= 0 else None
+    is_of_use = data is not None and (data.rfind(USAGE) >= 0 or data.rfind(_TURN_ENDS) >= 0)
+    return data if is_of_use else None

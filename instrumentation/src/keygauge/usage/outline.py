@@ -45,12 +45,15 @@ class _Prediction(TypedDict, total=False):
 
 
 class _Response(TypedDict, total=False):
+    candidates: list[_Candidate]
     id: Any
     meta: Any
     model: Any
+    modelVersion: Any
     output: list[_Item]
     tool_usage: Any
     usage: Any
+    usageMetadata: Any
 
 
 # The members that `providers` look at. All others, above all the text, are skipped and not built.

@@ -1,3 +1,7 @@
+import json
+
+from keygauge.usage import providers
+from keygauge.usage.document import parse
 from keygauge.usage.providers import gemini
 
 USAGE = {"promptTokenCount": 20, "candidatesTokenCount": 5, "thoughtsTokenCount": 7, "totalTokenCount": 32}
@@ -88,3 +92,10 @@ def test_only_a_complete_turn_ends_one():
     assert gemini.ends_turn({"serverContent": {"turnComplete": True}})
     for document in ({}, None, [], {"serverContent": None}, {"serverContent": {"turnComplete": False}}):
         assert not gemini.ends_turn(document)
+
+
+def test_an_answer_that_code_assist_wraps_is_read():
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
+    answer = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": usage, "modelVersion": "gemini-2.5-pro"}
+    (found,) = providers.find(parse(json.dumps({"response": answer, "traceId": "t"}).encode()))
+    assert (found.raw[:2], found.model, found.stage) == ((10, 5), "gemini-2.5-pro", "final")

@@ -220,6 +220,8 @@ def _find_inside(document: dict[str, Any]) -> Found | None:
         return gemini.read_interaction(interaction, usage)
     if kind is None and document.get("status") == perplexity.COMPLETED:
         return _find_in_job(document)
+    if inside(document, "response").get("usageMetadata"):  # as Code Assist answers
+        return gemini.read(document["response"])
     return bedrock.read_metadata(document) or bedrock.read_metrics(document)
 
 
