@@ -10,6 +10,7 @@ from keygauge_keyservice.serving import connection
 from keygauge_keyservice.serving.bodies import Bodies
 from keygauge_keyservice.serving.bridge import Bridge
 
+UPGRADE = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 LARGE = b"x" * (8 << 20)
 
 seen = []
@@ -133,6 +134,13 @@ def test_a_trailer_is_no_header(client):
     answer = read_all(client)
     assert b"wsgi.input" in answer
     assert b"192.0.2.1" not in answer
+
+
+@pytest.mark.parametrize(("sent", "status"), [(b"no HTTP\r\n\r\n", 400), (b"GET / HTTP/1.1\r\n" + UPGRADE, 200)])
+def test_malformed_requests_do_not_fill_the_log(client, caplog, sent, status):
+    client.sendall(sent)
+    assert client.recv(100).startswith(b"HTTP/1.1 %d" % status)
+    assert caplog.records == []
 
 
 def test_a_client_that_trickles_gets_no_more_time(client):

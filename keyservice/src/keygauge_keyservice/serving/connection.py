@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 from collections import OrderedDict
 from functools import partial
@@ -19,6 +20,8 @@ IDLE_S = 30  # between two requests: replicas send a heartbeat every second on o
 HEAD_BYTES_MAX = 64 << 10  # and of what is in a body's chunks beside it, of which a byte may have so many
 _FRAME_BYTES = 8
 _LEFT = getattr(select, "POLLRDHUP", select.POLLHUP)  # who closed the connection; Linux tells before all is read
+_log = logging.getLogger("uvicorn.error.client")
+_log.setLevel(logging.ERROR)  # uvicorn warns of each malformed request, and strangers could fill the log with them
 CONNECTIONS_MAX = 4_000  # per process: two of each of a thousand replicas, and as many others
 
 
@@ -49,6 +52,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, waiting: Waiting, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.logger = _log
         self._waiting = waiting
         self._reading: Literal["head", "body"] | None = "head"  # None: a whole request is there
         self._reading_timer: asyncio.TimerHandle | None = None

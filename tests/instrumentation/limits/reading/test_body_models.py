@@ -24,6 +24,7 @@ def read(body):
         ('{"tools": [{"type": "image_generation", "model": "a"}, {"type": "function"}, 1]}', "a"),
         ('{"tools": [{"function": {"parameters": {"properties": {"model": {"type": "string"}}}}}]}', ""),
         ('{"requests": [{"params": {"model": "a"}}, {"request": {"model": "models/b"}}]}', "ab"),
+        ('{"requests": [{"params": {"model": "a", "models": ["b"], "tools": [{"model": "c"}]}}]}', "abc"),
         ('{"model": null, "models": null, "fallbacks": null, "tools": null, "requests": null}', ""),
     ],
 )
@@ -45,4 +46,7 @@ def test_depth_is_no_matter():
         members = [members]
     models = BodyModels()
     models.read("fallbacks", members)
-    assert models.names == ["a"]
+    for _ in range(100_000):
+        members = Members([("batch", members)])
+    models.read("batch", Members([("model", "b"), ("requests", members)]))
+    assert models.names == ["a", "b"]

@@ -11,7 +11,7 @@ _CHOICES = "models"  # a list to choose from
 _TOOLS = "tools"  # one may use a model of its own, such as OpenAI's that makes images, or Anthropic's advisor
 _FALLBACKS = frozenset({"fallbacks", "context_window_fallbacks", "content_policy_fallbacks"})  # LiteLLM's
 _BATCHES = frozenset({"requests", "batch"})  # Anthropic's and Gemini's: each request in them names its model
-_IN_BATCHES = frozenset({"requests", "params", "request", "body", "inputconfig", "input_config"})
+_IN_BATCHES = _BATCHES | {"params", "request", "body", "inputconfig", "input_config"}
 NAMING = NAMES | _FALLBACKS | _BATCHES | {_CHOICES, _TOOLS}  # in lower case
 
 
@@ -68,9 +68,12 @@ class BodyModels:
             value = waiting.popleft()
             if isinstance(value, Members):
                 for name, inner in value:
-                    if name.casefold() in NAMES:
-                        self.add(inner.removeprefix("models/") if isinstance(inner, str) else inner)
-                    elif name.casefold() in _IN_BATCHES:
+                    lower = name.casefold()
+                    if lower in _IN_BATCHES:
                         waiting.append(inner)
+                    elif lower in NAMES and isinstance(inner, str):
+                        self.add(inner.removeprefix("models/"))
+                    elif lower in NAMING:
+                        self.read(lower, inner)
             elif isinstance(value, list):
                 waiting.extend(value)
