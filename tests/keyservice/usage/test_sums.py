@@ -33,12 +33,6 @@ def test_figures_without_calls_are_none_rather_than_zero():
     assert (some.tokens, some.tokens_per_request, some.error_rate, some.average_duration_s) == (8, 2.0, 0.25, 0.5)
 
 
-def test_tokens_without_a_cost_are_unpriced():
-    assert UsageSums(input_tokens=1).is_unpriced
-    assert not UsageSums(input_tokens=1, cost_nanousd=1).is_unpriced
-    assert not UsageSums(requests=1).is_unpriced
-
-
 def test_sums_are_read_from_a_row_and_other_columns_ignored():
     row = {name: number for number, name in enumerate(UsageSums.__dataclass_fields__)}
     row["durations"] = 3 * 10**228 + 2 * 10**12 + 1

@@ -9,7 +9,7 @@ from functools import partial
 
 from keygauge.tag import OTHER
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.portal import own_keys
+from keygauge_keyservice.portal import own_keys, unpriced
 from keygauge_keyservice.portal.usage_view import GROUPINGS, KIND, NOUNS, View, select
 from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import usage
@@ -34,6 +34,7 @@ class Row:
     before: UsageSums
     address: str | None
     tone: str
+    is_unpriced: bool  # cost nothing because there is no price
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Figures:
     earlier: Totals
     rows: Sequence[Row]
     rows_beyond: int
-    unpriced: Sequence[str]  # models, if the breakdown is by model
+    unpriced: Sequence[str]  # names of the models without a price
     points: Sequence[Point]
     charted: Sequence[Row]
     charted_points: Sequence[Point]
@@ -59,7 +60,8 @@ def read(connection: Connection, view: View, now: datetime) -> Figures:
     by = view.group if view.group != "none" else next(iter(view.groupings))
     totals = usage.totals(connection, **selection)
     top = _find_top(connection, view, by, selection)
-    rows = _rows(connection, view, by, top.parts, before)
+    models = _find_unpriced(connection, by, totals, top.parts, selection)
+    rows = _rows(connection, view, by, top.parts, models=models, before=before)
     charted = rows[:CHARTED_MAX] if view.group != "none" and totals.requests else []
     series = partial(usage.series, connection, bucket=view.bucket, zone=view.shown.zone.key, **selection)
     return Figures(
@@ -68,7 +70,7 @@ def read(connection: Connection, view: View, now: datetime) -> Figures:
         earlier=usage.totals(connection, **before),
         rows=rows,
         rows_beyond=top.groups - len(rows),
-        unpriced=[part.group or gettext("no model") for part in top.parts if part.is_unpriced] if by == "model" else [],
+        unpriced=[model or gettext("no model") for model in models],
         points=series() if totals.requests else [],
         charted=charted,
         charted_points=series(group_by=GROUPINGS[by], only=[row.group for row in charted]) if charted else [],
@@ -82,7 +84,18 @@ def _find_top(connection: Connection, view: View, by: str, selection: Selection)
     return usage.top(connection, by=GROUPINGS[by], most=_ROWS_MAX, order=order, **selection)
 
 
-def _rows(connection: Connection, view: View, by: str, parts: Sequence[Part], before: Selection) -> list[Row]:
+def _find_unpriced(
+    connection: Connection, by: str, totals: Totals, parts: Sequence[Part], selection: Selection
+) -> list[str]:
+    if by == "model":
+        return unpriced.among(connection, selection["account_id"], parts)
+    free = next((sums for sums in (totals, *parts) if unpriced.is_free(sums)), UsageSums())
+    return unpriced.find(connection, free, **selection)
+
+
+def _rows(
+    connection: Connection, view: View, by: str, parts: Sequence[Part], *, models: Sequence[str], before: Selection
+) -> list[Row]:
     if not parts:
         return []
     groups = [part.group for part in parts]
@@ -96,6 +109,7 @@ def _rows(connection: Connection, view: View, by: str, parts: Sequence[Part], be
             before=earlier.get(part.group, UsageSums()),
             address=_address(view, by, part.group),
             tone=f"tone-{rank}" if rank <= CHARTED_MAX else "tone-other",
+            is_unpriced=part.group in models if by == "model" else bool(models) and unpriced.is_free(part),
         )
         for rank, part in enumerate(parts, 1)
     ]

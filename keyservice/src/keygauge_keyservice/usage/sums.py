@@ -58,11 +58,6 @@ class UsageSums:
         return self.cost_nanousd / 1e9
 
     @property
-    def is_unpriced(self) -> bool:
-        """Whether tokens were used but nothing was charged, which is taken to mean that the price is unknown."""
-        return self.tokens > 0 and self.cost_nanousd == 0
-
-    @property
     def error_rate(self) -> float | None:
         """Share of calls with a server error; None without calls."""
         return self.server_errors / self.requests if self.requests else None

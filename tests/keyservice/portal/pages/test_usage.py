@@ -9,7 +9,6 @@ import pytest
 from keygauge.tag import OTHER
 from keygauge_keyservice.csv_stream import cell
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.usage.sums import UsageSums
 
 RANGE = "from=2026-05-19&to=2026-05-21"
 LIMITED = {"status": 429, "outcome": "limited", "limit": "rpm", "model": None, "input_tokens": None} | {
@@ -55,11 +54,6 @@ def test_cost_without_any_known_price_is_unknown_everywhere(signed_in, customer,
     assert tiles(page)["Estimated cost"] == "Unknown"
     assert "no price for house-model" in page
     assert page.count('<span class="faint">Price unknown</span></td>') == 1
-
-
-def test_usage_without_tokens_needs_no_price():
-    assert not UsageSums(requests=3).is_unpriced
-    assert UsageSums(requests=3, output_tokens=1).is_unpriced
 
 
 def test_breakdowns_show_models_endpoints_and_keys(signed_in, customer, record):

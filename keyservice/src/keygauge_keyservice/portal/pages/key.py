@@ -15,7 +15,7 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import key_limits, keys, rotation
 from keygauge_keyservice.keys.key_terms import KeyTerms
 from keygauge_keyservice.limits.limit_terms import LimitList
-from keygauge_keyservice.portal import audit_text, auth, date_range, limit_text, reader
+from keygauge_keyservice.portal import audit_text, auth, date_range, limit_text, reader, unpriced
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.own_keys import require_own
@@ -120,6 +120,7 @@ def _page(
         selection = usage.Selection(account_id=key.account_id, start=month.start, end=month.end, key_id=key_id)
         points = usage.series(connection, bucket="day", zone=month.zone.key, **selection)
         totals = usage.totals(connection, **selection)
+        is_unpriced = bool(unpriced.find(connection, totals, **selection))
     return render_template(
         "portal/key.html",
         key=key,
@@ -135,6 +136,7 @@ def _page(
         pers=limit_form.pers,
         given=given or key_form.of_key(key),
         totals=totals,
+        is_unpriced=is_unpriced,
         chart=timeline.draw_metric("key", METRICS["requests"], points, "day", zone=month.zone, links=())
         if totals.requests
         else "",

@@ -14,7 +14,7 @@ from keygauge_keyservice.accounts import accounts, dismissals, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.portal import auth, date_range, formatting, limit_text, notices, reader
+from keygauge_keyservice.portal import auth, date_range, formatting, limit_text, notices, reader, unpriced
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
@@ -100,6 +100,7 @@ def show() -> str:
         before = month.previous(now=now)
         totals = usage.totals(connection, account_id=account_id, start=month.start, end=month.end)
         earlier = usage.totals(connection, account_id=account_id, start=before.start, end=before.end)
+        is_unpriced = bool(unpriced.find(connection, totals, account_id=account_id, start=month.start, end=month.end))
         points = usage.series(
             connection, account_id=account_id, start=month.start, end=month.end, bucket="day", zone=month.zone.key
         )
@@ -117,6 +118,7 @@ def show() -> str:
         has_keys=has_keys,
         paces=paces(pace),
         totals=totals,
+        is_unpriced=is_unpriced,
         earlier=earlier,
         days=_days(account.created_at, points, month, now),
         charts=[
