@@ -99,7 +99,12 @@ def is_charged(service, count):
     return used(service) >= count
 
 
-def hear(service, guard, messages, *, path="/v1/realtime?model=gpt-realtime", during=lambda: None, count=1):
+BUDGET = {"name": "budget", "unit": "nanousd", "amount": 10**12, "period": "month"}
+
+
+def hear(
+    service, guard, messages, *, path="/v1/realtime?model=gpt-realtime", during=lambda: None, count=1, limit=TOKENS
+):
     """Serve one session that sends messages, and return its events, its own last."""
 
     async def session(websocket):
@@ -110,7 +115,7 @@ def hear(service, guard, messages, *, path="/v1/realtime?model=gpt-realtime", du
         await websocket.receive_text()
         await websocket.close()
 
-    _, token = service.key(TOKENS)
+    _, token = service.key(limit)
     app = guard(Starlette(routes=[WebSocketRoute("/{path:path}", session)]))
     with TestClient(app).websocket_connect(path, headers={"authorization": f"Bearer {token}"}) as client:
         for _ in messages:
@@ -150,6 +155,23 @@ def test_each_model_of_a_session_is_priced_by_its_own_rates(service, guard):
     costs = {event["model"]: event["cost_nanousd"] for event in events}
     assert costs == {"gpt-4o": 3_500_000, "gpt-4.1-nano": 140_000}
     assert used(service) == 2200
+
+
+def test_a_budget_is_charged_with_each_model_of_a_session_by_its_own_rates(service, guard):
+    messages = [
+        done(number, 1000, 100, model=model) | {"type": "response.completed"}
+        for number, model in enumerate(["gpt-4o", "gpt-4.1-nano", "gpt-4o"])
+    ]
+    seen = []
+    hear(
+        *(service, guard, messages),
+        path="/v1/responses?model=gpt-4o",
+        during=lambda: seen.append(is_charged(service, 7_140_000)),
+        count=3,
+        limit=BUDGET,
+    )
+    assert seen == [True]
+    assert used(service) == 7_140_000
 
 
 def test_what_a_session_hears_is_of_the_model_that_transcribes(service, guard):
