@@ -65,7 +65,7 @@ class AsgiRequest(Request, eq=False):
         """Take note of the server's side of the request."""
 
     def note_cancelled(self) -> None:
-        """Note whether the client left, of a request that is cancelled."""
+        """Note whether the client of a cancelled request left."""
 
     def finish(self) -> None:
         """End the call when the app is done, if it has not ended before."""
@@ -106,7 +106,7 @@ class HttpRequest(AsgiRequest, eq=False):
             self._cycle = server
 
     def note_cancelled(self) -> None:
-        """Note whether the client left, of a request that is cancelled: perhaps the app has not asked."""
+        """Note whether the client of a cancelled request left, as the app may not have called `receive`."""
         cycle, queue = self._cycle, getattr(self._receive, "__self__", None)
         if cycle is not None:
             self._is_gone = self._is_gone or cycle.disconnected

@@ -243,7 +243,7 @@ class Responder(Struct, kw_only=True, eq=False):
         runtime.settle(another)
 
     def settle_stated(self, model: str, stated: Stated) -> None:
-        """Count what the app states of another model as a call of its own, at its own price."""
+        """Count the usage that the app recorded for another model as a call of its own, at its own price."""
         another = self._another(stated.usage, model, stated.provider or provider_of(model))
         another.usage_status, another.missing, another.charged = "reported", None, stated.charged
         self.runtime.settle(another)

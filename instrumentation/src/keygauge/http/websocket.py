@@ -89,7 +89,7 @@ class WebSocketRequest(AsgiRequest, eq=False):
             self._reader = reader = MessageReader()
         reader.feed(document)
         ended = reader.take_ended()
-        if call.usage is None:  # else the app states it
+        if call.usage is None:  # else the app records it
             for part in ended:
                 charged, call.charged = call.charged, None
                 reading = part.reading._replace(model=self._model(part.reading.model))
@@ -114,7 +114,7 @@ class WebSocketRequest(AsgiRequest, eq=False):
     def _charge_with(
         self, usage: Usage, charged: Usage | None, model: str | None, provider: str | None
     ) -> Usage | None:
-        """Charge limits with what is not charged yet; return what is charged now."""
+        """Charge limits with usage not charged yet, and return all that is charged."""
         call, authorizer, rules = self.call, self.runtime.authorizer, self.runtime.providers
         usage = fitted(usage)[0]
         if authorizer is None or usage in (UNREPORTED, charged):

@@ -128,9 +128,9 @@ class WsgiRequest(Request, eq=False):
         return PassingAnswer(self, chunks)
 
     def _watch_file(self, wrapper: Any) -> None:
-        """Have the server's `close()` of a file count what was sent of it: as far as the file was read.
+        """Count how much of a file was sent when the server closes it: as far as it was read.
 
-        Where it stands as before, the server reads it by other means: it counts as sent, as nobody tells.
+        If its position has not changed, the server read it by other means, and all of it counts as sent.
         """
         file = getattr(wrapper, "filelike", None) or getattr(wrapper, "file", None)
         start, close = _position(file), getattr(wrapper, "close", None)
@@ -245,7 +245,7 @@ def give_answer(answer: Answer, method: str, start_response: StartResponse) -> l
 
 
 def _position(file: Any) -> int:
-    """Return how far a file was read; 0 where it does not tell."""
+    """Return a file's position; 0 if it has none."""
     try:
         return int(file.tell())
     except (AttributeError, OSError, ValueError):
@@ -253,7 +253,7 @@ def _position(file: Any) -> int:
 
 
 def _rest_of(file: Any, start: int) -> int:
-    """Return the size of a file from a place on; 0 where it is no file of the system's."""
+    """Return the size of the rest of a file; 0 if it is not a file of the operating system."""
     try:
         return os.fstat(file.fileno()).st_size - start
     except (AttributeError, OSError, ValueError):

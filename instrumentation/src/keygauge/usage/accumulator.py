@@ -1,4 +1,4 @@
-"""What a body, a stream or a session tells of its usage so far: of one answer mostly, now and then of several."""
+"""The usage in a body, a stream or a session so far: usually of one answer, sometimes of several."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _INPUT = ("input", "cache_read", "cache_write")
 _INPUT_NAMES = frozenset(_INPUT)
 _KEPT_LONG = "cache_write_1h"
 _SPOILED = {"spoiled"}
-_MAX_ANSWERS = 256  # told apart in one stream; what more of them use is added to the last
+_MAX_ANSWERS = 256  # in one stream; the usage of more is added to the last
 _STAGES: tuple[Stage, ...] = ("opening", "running", "final")
 
 
 class _Answer:
     """The counts of one answer.
 
-    They are cumulative in every provider's stream, so of each the largest holds: where a later event tells 0, or leaves
-    one out, nothing is lost. An input and what is told of caches beside it belong together: tokens that a later event
-    moves from one of the three to another are not counted in both.
+    They are cumulative in every provider's stream, so the largest of each applies: nothing is lost if a later event has
+    0, or leaves one out. The input and its cache counts belong together: tokens that a later event moves from one of
+    the three to another are not counted twice.
     """
 
     __slots__ = (
@@ -34,15 +34,15 @@ class _Answer:
     )
 
     def __init__(self, name: str | None, provider: str | None = None, *, goes_on: bool = False) -> None:
-        self._are_apart = False  # the choices: each tells its own output, not that of all
-        self._choices: dict[int, int] = {}  # their output, where a chunk is of one of them
+        self._are_apart = False  # the choices: each reports its own output, not the sum of all
+        self._choices: dict[int, int] = {}  # the output of each, from chunks with one choice
         self._done = UNREPORTED  # of answers before it that have no place of their own
         self._ended: set[int] = set()  # of the choices
-        self.bad: set[str] = set()  # counts that were told and cannot be
+        self.bad: set[str] = set()  # names of impossible counts
         self.counts: dict[str, int] = {}
         self.details: dict[str, int] = {}
-        self.goes_on = goes_on  # it may be the answer before it, by another id
-        self.last: Found | None = None  # that told counts
+        self.goes_on = goes_on  # it may be the answer before it, with another id
+        self.last: Found | None = None  # the last one with counts
         self.model: str | None = None
         self.name = name
         self.others: Sequence[tuple[str, RawUsage]] = ()
@@ -61,7 +61,7 @@ class _Answer:
         return self.last.stage
 
     def take(self, found: Found) -> None:
-        """Take what one document tells of it."""
+        """Take the counts of one document."""
         counts, details, bad = _check(found.raw)
         self._add(counts, details, bad, found)
         self.bad.update(name for _, new in found.others for name in _check(new)[2])
@@ -80,7 +80,7 @@ class _Answer:
         self._choices, self._ended = {}, set()
 
     def sum(self) -> tuple[Usage, bool]:
-        """Return what was told, in the normal form; True where a part was larger than its whole."""
+        """Return the usage in the normal form, and whether a part was larger than its whole."""
         if self.last is None:
             return self._done, False
         usage, was_cut = fitted(_normal(self.counts, self.details, self.last))
@@ -96,7 +96,7 @@ class _Answer:
             self._settle_input(counts)
         if found.choice is not None:
             self._add_choice(found.choice, counts, found.stage)
-        elif self._are_apart and found.trails:  # it tells all
+        elif self._are_apart and found.trails:  # the output of all
             self.counts.pop("output", None)
         for kept, new in ((self.counts, counts), (self.details, details)):
             for name, count in new.items():
@@ -108,7 +108,7 @@ class _Answer:
             self.bad -= {name for name, count in (counts | details).items() if count}
 
     def _add_choice(self, choice: int, counts: dict[str, int], stage: Stage) -> None:
-        """Take the output of one choice, which of several is its own (vLLM) where it is not more than another's."""
+        """Take the output of one choice. If it is not larger than another's, each reports its own, as in vLLM."""
         if stage == "final":
             self._ended.add(choice)
         made = counts.get("output", 0)
@@ -131,10 +131,10 @@ class _Answer:
 
 
 class Accumulator:
-    """Take documents in their order, and tell the answers in them apart, for each is priced by itself.
+    """Takes documents in order and separates the answers in them, since each has its own price.
 
-    Answers are known by their ids. An id that follows on an answer which has not ended may be the same answer's, since
-    some gateways give each chunk one of its own: unless one comes back after another, so that they take turns.
+    Answers are recognized by their ids. A new id before the end of an answer may belong to the same answer, since some
+    gateways give every chunk a new one. If an id returns after another, the ids are different answers, interleaved.
     """
 
     __slots__ = ("_answers", "_host", "_named", "_now", "_takes_turns", "failed", "id", "is_rpc", "model", "others")
@@ -144,11 +144,11 @@ class Accumulator:
         self.id: str | None = None  # of the answer; of several, that of the last one once it is read
         self.is_rpc = False
         self.model: str | None = None  # the first that is named
-        self.others: Others = ()  # once it is read: all answers but the last, and other models' part in each
+        self.others: Others = ()  # all answers but the last, and other models' parts, after `read`
         self._answers: list[_Answer] = []
         self._host: str | None = None  # who served it, where that is told
         self._named: dict[str, _Answer] = {}
-        self._now: _Answer | None = None  # of which the last word was
+        self._now: _Answer | None = None  # the answer of the last document
         self._takes_turns = False
 
     @property
@@ -159,7 +159,7 @@ class Accumulator:
 
     @property
     def last(self) -> tuple[Usage, str | None]:
-        """What was told so far of the answer that began last, and its model."""
+        """The usage of the last answer so far, and its model."""
         if not self._answers:
             return UNREPORTED, self.model
         return self._answers[-1].sum()[0], self._answers[-1].model or self.model
@@ -177,33 +177,33 @@ class Accumulator:
         self._host = self._host or providers.find_host(document)
 
     def end_answer(self) -> None:
-        """Treat what follows as another answer, though it has no id."""
+        """Treat what follows as another answer, even without an id."""
         self._now = None
 
     def take_ended(self) -> Others:
-        """Return the answers before the last one, and forget them: of those nothing more is told."""
+        """Return the answers before the last one, and forget them: they are complete."""
         ended, self._answers = self._answers[:-1], self._answers[-1:]
         for one in ended:
             self._named.pop(one.name or "", None)
         return [part for one in ended for part in self._parts(one, complete=True)]
 
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
-        """Tell of the answer that began last; `reason` is why the reader could not see all."""
-        self._join()
-        answers = self._answers or [_Answer(None)]
-        self.id = answers[-1].name or self.id
-        parts = [part for one in answers for part in self._parts(one, complete=complete, reason=reason)]
-        own = len(parts) - len(answers[-1].others) - 1
-        self.others = [part for place, part in enumerate(parts) if place != own]
-        return parts[own].reading
+        """Return the usage of the last answer; `reason` is why the reader could not see all of it."""
+        if len(self._answers) > 1:
+            self._join()
+        *before, last = self._answers or [_Answer(None)]
+        self.id = last.name or self.id
+        if before or last.others:
+            parts = [part for one in before for part in self._parts(one, complete=complete, reason=reason)]
+            self.others = [*parts, *self._others(last)]
+        return self._read(last, complete=complete, reason=reason)
 
     def _parts(self, one: _Answer, *, complete: bool, reason: Missing | None = None) -> Others:
         """Read an answer, and other models' part in it."""
-        others = ((model, _read_alone(raw)) for model, raw in one.others)
-        return [
-            Part(self._read(one, complete=complete, reason=reason), one.name),
-            *(Part(Reading(usage, model, self._host, "reported", None)) for model, usage in others),
-        ]
+        return [Part(self._read(one, complete=complete, reason=reason), one.name), *self._others(one)]
+
+    def _others(self, one: _Answer) -> Others:
+        return [Part(Reading(_read_alone(raw), model, self._host, "reported", None)) for model, raw in one.others]
 
     def _read(self, one: _Answer, *, complete: bool, reason: Missing | None) -> Reading:
         usage, was_cut = one.sum()
@@ -226,7 +226,7 @@ class Accumulator:
         self.model = self.model or found.model
 
     def _find(self, found: Found) -> _Answer:
-        """Find the answer that a document tells of."""
+        """Return the answer that a document belongs to."""
         now, name = self._now, found.answer
         if now is None:
             return self._begin(found)
@@ -257,7 +257,7 @@ class Accumulator:
         return answer
 
     def _join(self) -> None:
-        """Make one of what may be the same answer, as none came back after another."""
+        """Join what may be the same answer, since no id returned after another."""
         if self._takes_turns or not any(one.goes_on for one in self._answers):
             return
         answers: list[_Answer] = []

@@ -26,7 +26,7 @@ _FIELDS: Final = {
 
 
 def add_cached(usage: Usage, headers: Mapping[bytes, bytes] | Mapping[str, str]) -> Usage:
-    """Add the cached tokens that Fireworks tells in a header."""
+    """Add the cached tokens in Fireworks' header."""
     if usage.cache_read_tokens is None and usage.input_tokens is not None:
         for name, value in headers.items():
             if _text(name) == _CACHED and (count := whole(_text(value).strip())) is not None:

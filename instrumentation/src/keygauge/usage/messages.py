@@ -1,6 +1,6 @@
 """A WebSocket's messages, each a document: OpenAI's Realtime and Responses, and Gemini's Live, whose frames are binary.
 
-Each response or turn of a session is an answer of its own, and so is what was heard, in the words of another model.
+Each response or turn of a session is an answer of its own, and so is each transcription, by another model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MessageReader(DocumentsReader):
     def __init__(self) -> None:
         super().__init__()
         self.has_content = True
-        self._transcriber: str | None = None  # the model that hears, where another one answers
+        self._transcriber: str | None = None  # the transcription model
 
     @property
     def last(self) -> tuple[Usage, str | None]:
@@ -56,9 +56,9 @@ class MessageReader(DocumentsReader):
 
 
 def document_in(text: str | None, data: bytes | None, *, is_early: bool = False) -> bytes | None:
-    """Return the document of a message that may tell usage, the end of a turn, or the session's models.
+    """Return the document of a message that may contain usage, the end of a turn, or the session's models.
 
-    Those stand in an early message, or in that of an update.
+    The models are in an early message, or in one about an update.
     """
     if text is not None:
         is_of_use = (

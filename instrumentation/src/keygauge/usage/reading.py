@@ -31,7 +31,7 @@ class Reading(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What one answer of several told, or another model's part in it."""
+    """The usage of one answer of several, or another model's part in it."""
 
     reading: Reading
     answer: str | None = None  # its id
@@ -73,7 +73,7 @@ class Reader(Protocol):
 
     @property
     def others(self) -> Others:
-        """What else it tells, once it is closed, each to be priced by itself: other answers, other models' parts."""
+        """Other answers and other models' parts, each with its own price; known after `close`."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent; other buffers than bytes, which some hosts send, are copied."""

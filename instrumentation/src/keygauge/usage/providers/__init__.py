@@ -63,7 +63,7 @@ def find(document: object) -> Sequence[Found]:
 
 
 def _find_in_list(documents: list[Any]) -> list[Found]:
-    """Find the usage of a batch, as local servers answer one: its parts are of one call and one model."""
+    """Find the usage of a batch of local servers: its parts belong to one call and one model."""
     others = [document for document in documents if isinstance(document, dict) and "usage" not in document]
     found = [one for document in others if (one := _find_local(document))]
     return [together(found)] if found else []
@@ -195,7 +195,7 @@ def _find_usage(document: dict[str, Any], usage: dict[str, Any]) -> Found | None
 
 
 def _by_call(found: Found, calls: list[tuple[str, dict[str, Any]]]) -> Found:
-    """Return what the last of the calls used that an answer is the sum of; the others are of other models."""
+    """Replace a sum by the last of its calls; the others become other models' parts."""
     raws = [(model, read.raw) for model, usage in calls if (read := openai.read_chat({"model": model}, usage))]
     if not raws:
         return found

@@ -40,7 +40,7 @@ class Found(NamedTuple):
     reasoning_is_beside: bool = False  # `output` leaves out what the model thought
     answer: str | None = None  # its id: several answers in one stream are summed
     others: Sequence[tuple[str, RawUsage]] = ()  # of other models that had part in it: their names and counts
-    choice: int | None = None  # the only one that it tells of
+    choice: int | None = None  # the index of its only one
     trails: bool = False  # it stands alone, after the end of what it counts
     replaces: bool = False  # another attempt than what was told before, which is among the others if it is billed
 
@@ -89,7 +89,7 @@ def add(count: Any, more: Any) -> tuple[Any, bool]:
 
 
 def together(found: Sequence[Found]) -> Found:
-    """Add up what is told of the parts of one answer, a batch."""
+    """Add up the parts of one answer, a batch."""
     first, *others = found
     counts, is_spoiled = list(first.raw[:5]), False
     for one in others:

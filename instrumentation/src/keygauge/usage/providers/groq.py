@@ -1,7 +1,7 @@
 """Groq: OpenAI's shape; the last chunk of a stream tells its usage in `x_groq`, unasked.
 
-Compound systems call several models: `usage_breakdown` tells what each call used, which is billed by that model's
-price; the usage itself is their sum.
+Compound systems call several models: `usage_breakdown` has the usage of each call, which is billed at that model's
+price; `usage` is their sum.
 
 https://console.groq.com/docs/api-reference#chat-create and https://console.groq.com/docs/compound
 """

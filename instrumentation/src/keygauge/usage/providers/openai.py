@@ -143,9 +143,9 @@ def read_envelope(event: dict[str, Any]) -> Found | None:
 
 
 def name_transcriber(event: dict[str, Any], known: str | None) -> str | None:
-    """Return the model that transcribes what a Realtime session hears, as far as it is told; name it in what it heard.
+    """Return the transcription model of a Realtime session, if known, and set it in the event of a transcription.
 
-    A transcription's event names none, and another model answers in the session.
+    That event has no model, and the session's own model is the one that answers.
     """
     if event.get("type") == _HEARD and known is not None:
         event.setdefault("model", known)
@@ -264,7 +264,7 @@ def _id(document: dict[str, Any]) -> str | None:
 
 
 def _choice(document: dict[str, Any]) -> int | None:
-    """Return the choice that a chunk is of."""
+    """Return the index of a chunk's only choice."""
     choices = document.get("choices")
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
         return None
