@@ -41,3 +41,19 @@ def test_names_are_added_up_by_kind_and_nothing_is_left_out():
     kinds = {"web": "web_searches", "news": "web_searches", "unused": "images"}
     assert found.by_kind(told, kinds, "tool_calls") == {"web_searches": 3, "tool_calls": 3}
     assert found.by_kind({"web": "x", "news": 1}, kinds, "tool_calls") == {"web_searches": "x"}
+
+
+def part(*counts, stage="final"):
+    return found.Found(found.RawUsage(*counts), "p", "m", stage, answer="a")
+
+
+def test_the_parts_of_a_batch_are_added_up():
+    whole = found.together([part(6, 4, 2), part(7, None, 0), part("3", 5.0)])
+    assert (whole.raw[:5], whole.raw.is_spoiled) == ((16, 9, 2, None, None), False)
+    assert (whole.stage, whole.answer, whole.model) == ("final", None, "m")
+    assert found.together([part(6, 4), part(7, 5, stage="running")]).stage == "running"
+
+
+def test_an_impossible_count_spoils_a_batch_and_the_rest_is_kept():
+    whole = found.together([part(6, 4), part(-7, 5), part(1, 1)])
+    assert (whole.raw[:2], whole.raw.is_spoiled) == ((7, 10), True)
