@@ -1,4 +1,4 @@
-"""Token usage in one normal form, read from any provider's answers."""
+"""Token usage read from any provider's answers, in one normal form."""
 
 from keygauge.usage.answer import kind_of, reader_for
 from keygauge.usage.counts import Usage

@@ -16,16 +16,16 @@ _INPUT = ("input", "cache_read", "cache_write")
 _INPUT_NAMES = frozenset(_INPUT)
 _KEPT_LONG = "cache_write_1h"
 _SPOILED = {"spoiled"}
-_MAX_ANSWERS = 256  # in one stream; the usage of more is added to the last
+_MAX_ANSWERS = 256  # per stream; the usage of further ones is added to the last
 _STAGES: tuple[Stage, ...] = ("opening", "running", "final")
 
 
 class _Answer:
     """The counts of one answer.
 
-    They are cumulative in every provider's stream, so the largest of each applies: nothing is lost if a later event has
-    0, or leaves one out. The input and its cache counts belong together: tokens that a later event moves from one of
-    the three to another are not counted twice.
+    Counts are cumulative in every provider's stream, so the largest of each applies: nothing is lost if a later event
+    has 0 or leaves one out. The input and its two cache counts belong together: tokens that a later event moves from
+    one of the three to another are not counted twice.
     """
 
     __slots__ = (
@@ -34,15 +34,15 @@ class _Answer:
     )
 
     def __init__(self, name: str | None, provider: str | None = None, *, goes_on: bool = False) -> None:
-        self._are_apart = False  # the choices: each reports its own output, not the sum of all
-        self._choices: dict[int, int] = {}  # the output of each, from chunks with one choice
-        self._done = UNREPORTED  # of answers before it that have no place of their own
-        self._ended: set[int] = set()  # of the choices
+        self._are_apart = False  # whether each choice reports its own output, not the sum of all
+        self._choices: dict[int, int] = {}  # output per choice, from chunks with one choice
+        self._done = UNREPORTED  # usage of earlier answers merged into this one
+        self._ended: set[int] = set()  # choices that have ended
         self.bad: set[str] = set()  # names of impossible counts
         self.counts: dict[str, int] = {}
         self.details: dict[str, int] = {}
-        self.goes_on = goes_on  # it may be the answer before it, with another id
-        self.last: Found | None = None  # the last one with counts
+        self.goes_on = goes_on  # may continue the previous answer under another id
+        self.last: Found | None = None  # the last document with counts
         self.model: str | None = None
         self.name = name
         self.others: Sequence[tuple[str, RawUsage]] = ()
@@ -55,32 +55,32 @@ class _Answer:
 
     @property
     def stage(self) -> Stage:
-        """How far it is."""
+        """How far the answer is."""
         if self.last is None or (len(self._choices) > len(self._ended) and self.last.choice is not None):
             return "running"
         return self.last.stage
 
     def take(self, found: Found) -> None:
-        """Take the counts of one document."""
+        """Add the counts of one document."""
         counts, details, bad = _check(found.raw)
         self._add(counts, details, bad, found)
         self.bad.update(name for _, new in found.others for name in _check(new)[2])
 
     def join(self, other: _Answer) -> None:
-        """Take an answer that turned out to be the same."""
+        """Merge an answer that turned out to be the same."""
         if other.last is not None:
             self._add(other.counts, other.details, other.bad, other.last)
         self.bad |= other.bad
         self.model = other.model or self.model
 
     def begin_another(self) -> None:
-        """Go on with another answer in the same place."""
+        """Keep the usage so far and start another answer in this object."""
         self._done = self.sum()[0]
         self.counts, self.details, self.last = {}, {}, None
         self._choices, self._ended = {}, set()
 
     def sum(self) -> tuple[Usage, bool]:
-        """Return the usage in the normal form, and whether a part was larger than its whole."""
+        """Return the usage in the normal form, and whether a count had to be reduced to fit."""
         if self.last is None:
             return self._done, False
         usage, was_cut = fitted(_normal(self.counts, self.details, self.last))
@@ -96,7 +96,7 @@ class _Answer:
             self._settle_input(counts)
         if found.choice is not None:
             self._add_choice(found.choice, counts, found.stage)
-        elif self._are_apart and found.trails:  # the output of all
+        elif self._are_apart and found.trails:  # its output is that of all choices
             self.counts.pop("output", None)
         for kept, new in ((self.counts, counts), (self.details, details)):
             for name, count in new.items():
@@ -104,11 +104,11 @@ class _Answer:
         if counts or details:
             self.last = found
         self.bad |= bad
-        if found.stage == "final":  # what the last word tells, a bad one before it does no harm
+        if found.stage == "final":  # a valid final count makes up for a bad one before it
             self.bad -= {name for name, count in (counts | details).items() if count}
 
     def _add_choice(self, choice: int, counts: dict[str, int], stage: Stage) -> None:
-        """Take the output of one choice. If it is not larger than another's, each reports its own, as in vLLM."""
+        """Add the output of one choice. If it is not larger than another's, each reports its own, as in vLLM."""
         if stage == "final":
             self._ended.add(choice)
         made = counts.get("output", 0)
@@ -118,8 +118,8 @@ class _Answer:
             counts["output"] = sum(self._choices.values())
 
     def _settle_input(self, counts: dict[str, int]) -> None:
-        """Decide whose word on the input and the caches holds: the later one's, unless it tells less of all three."""
-        if not self.counts or _INPUT_NAMES.isdisjoint(counts):  # the usual first and last word
+        """Choose the input and cache counts: the later ones, unless their sum is smaller."""
+        if not self.counts or _INPUT_NAMES.isdisjoint(counts):  # the usual first and last document
             return
         kept = {name: self.counts[name] for name in _INPUT if name in self.counts}
         later = kept | {name: counts[name] for name in _INPUT if name in counts}
@@ -131,29 +131,29 @@ class _Answer:
 
 
 class Accumulator:
-    """Takes documents in order and separates the answers in them, since each has its own price.
+    """The usage of the answers in a sequence of documents, per answer, since each has its own price.
 
     Answers are recognized by their ids. A new id before the end of an answer may belong to the same answer, since some
-    gateways give every chunk a new one. If an id returns after another, the ids are different answers, interleaved.
+    gateways give every chunk a new one. If an id reappears after another, they are different answers, interleaved.
     """
 
     __slots__ = ("_answers", "_host", "_named", "_now", "_takes_turns", "failed", "id", "is_rpc", "model", "others")
 
     def __init__(self) -> None:
         self.failed = False
-        self.id: str | None = None  # of the answer; of several, that of the last one once it is read
+        self.id: str | None = None  # the answer's; if there are several, the last one's after `read`
         self.is_rpc = False
-        self.model: str | None = None  # the first that is named
-        self.others: Others = ()  # all answers but the last, and other models' parts, after `read`
+        self.model: str | None = None  # the first one named
+        self.others: Others = ()  # after `read`: all answers but the last, and the parts of other models
         self._answers: list[_Answer] = []
-        self._host: str | None = None  # who served it, where that is told
+        self._host: str | None = None  # the provider that served it, if known
         self._named: dict[str, _Answer] = {}
         self._now: _Answer | None = None  # the answer of the last document
         self._takes_turns = False
 
     @property
     def is_final(self) -> bool:
-        """Whether all is told, provided that the answer ends now."""
+        """Whether all usage has been reported, provided that the answer ends now."""
         self._join()
         return any(one.tells for one in self._answers) and all(one.stage != "opening" for one in self._answers)
 
@@ -165,7 +165,7 @@ class Accumulator:
         return self._answers[-1].sum()[0], self._answers[-1].model or self.model
 
     def take(self, document: object) -> None:
-        """Look into one parsed document."""
+        """Add one parsed document."""
         self.failed = self.failed or providers.is_error(document)
         self.is_rpc = self.is_rpc or (isinstance(document, dict) and "jsonrpc" in document)
         found = providers.find(document)
@@ -177,18 +177,18 @@ class Accumulator:
         self._host = self._host or providers.find_host(document)
 
     def end_answer(self) -> None:
-        """Treat what follows as another answer, even without an id."""
+        """Treat the following documents as another answer, even without an id."""
         self._now = None
 
     def take_ended(self) -> Others:
-        """Return the answers before the last one, and forget them: they are complete."""
+        """Remove and return the answers before the last one, which are complete."""
         ended, self._answers = self._answers[:-1], self._answers[-1:]
         for one in ended:
             self._named.pop(one.name or "", None)
         return [part for one in ended for part in self._parts(one, complete=True)]
 
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
-        """Return the usage of the last answer; `reason` is why the reader could not see all of it."""
+        """Return the usage of the last answer; `reason` is why the reader could not read all of it."""
         if len(self._answers) > 1:
             self._join()
         *before, last = self._answers or [_Answer(None)]
@@ -199,7 +199,7 @@ class Accumulator:
         return self._read(last, complete=complete, reason=reason)
 
     def _parts(self, one: _Answer, *, complete: bool, reason: Missing | None = None) -> Others:
-        """Read an answer, and other models' part in it."""
+        """Return the usage of an answer and the parts of other models in it."""
         return [Part(self._read(one, complete=complete, reason=reason), one.name), *self._others(one)]
 
     def _others(self, one: _Answer) -> Others:
@@ -257,7 +257,7 @@ class Accumulator:
         return answer
 
     def _join(self) -> None:
-        """Join what may be the same answer, since no id returned after another."""
+        """Merge answers that may be the same, unless an id has reappeared after another."""
         if self._takes_turns or not any(one.goes_on for one in self._answers):
             return
         answers: list[_Answer] = []
@@ -272,7 +272,7 @@ class Accumulator:
 
 
 class DocumentsReader:
-    """What readers share whose answers are several documents: events of a stream, or messages of a session."""
+    """Base of readers of several documents: the events of a stream or the messages of a session."""
 
     __slots__ = ("_accumulator", "empty_events", "events", "has_content")
 
@@ -284,27 +284,27 @@ class DocumentsReader:
 
     @property
     def failed(self) -> bool:
-        """Whether one told an error."""
+        """Whether a document reported an error."""
         return self._accumulator.failed
 
     @property
     def is_final(self) -> bool:
-        """Whether all usage is told."""
+        """Whether all usage has been reported."""
         return self._accumulator.is_final
 
     @property
     def is_rpc(self) -> bool:
-        """Whether it answers by JSON-RPC."""
+        """Whether the answer is JSON-RPC."""
         return self._accumulator.is_rpc
 
     @property
     def answer(self) -> str | None:
-        """The id of the answer; where there are several, of the last once it is read."""
+        """The id of the answer; if there are several, the last one's after `close`."""
         return self._accumulator.id
 
     @property
     def others(self) -> Others:
-        """What else is to be priced by itself, once it is read."""
+        """Other answers and other models' parts, each priced separately; set by `close`."""
         return self._accumulator.others
 
 
@@ -315,7 +315,7 @@ def _tells_again(last: _Answer, found: Found) -> bool:
 
 
 def _check(raw: RawUsage) -> tuple[dict[str, int], dict[str, int], set[str]]:
-    """Return what can be counts, and the names of what cannot."""
+    """Return the valid counts, the valid details, and the names of invalid ones."""
     given: list[tuple[str, Any]] = [
         (name, value) for name, value in zip(_FIELDS, raw, strict=False) if value is not None
     ]
@@ -343,6 +343,6 @@ def _normal(counts: dict[str, int], details: dict[str, int], how: Found) -> Usag
     if total is not None:
         if given is None:
             given = total - (made or 0) if total >= (made or 0) else None
-        elif total > given + (made or 0):  # what was thought and is not told
+        elif total > given + (made or 0):  # reasoning that is not reported separately
             made = total - given
     return Usage(given, made, read, written, reasoned, details or None)

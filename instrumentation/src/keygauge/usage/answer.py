@@ -1,4 +1,4 @@
-"""The choice of an answer's reader, from its two headers."""
+"""Choice of the reader for an answer, from its Content-Type and Content-Encoding headers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EVENTS = b"text/event-stream"
 
 
 def read_page() -> UntypedReader:
-    """Make a reader of HTML; pages that are compressed are not decoded for a look at their beginning."""
+    """Return a reader for HTML. Compressed pages are not decoded just to look at their beginning."""
     return UntypedReader()
 
 
@@ -47,25 +47,25 @@ _STREAMS: dict[Callable[[], Reader] | None, Stream] = {
 
 
 class Kind(NamedTuple):
-    """What an answer's content type tells."""
+    """What an answer's content type says about its body."""
 
-    make: Callable[[], Reader] | None  # None: a kind that carries no usage (images)
-    is_document: bool  # one of JSON
-    stream: Stream | None  # what a streamed answer is one of
+    make: Callable[[], Reader] | None  # None for types without usage, such as images
+    is_document: bool  # a JSON document
+    stream: Stream | None  # None if not a stream
 
     def reader(self, encoding: bytes | str | None) -> Reader | None:
-        """Make the reader for one answer with this content encoding; None for a kind that carries no usage."""
+        """Return a reader for one answer with this content encoding; None if its type carries no usage."""
         if self.make is None or not encoding:
             return self.make and self.make()
         name = encoding.encode("latin-1", "replace") if isinstance(encoding, str) else encoding
-        if self.make is UntypedReader and not can_decode(name):  # text mostly, and no loss
+        if self.make is UntypedReader and not can_decode(name):  # mostly text without usage
             return None
         return None if self.make is read_page else decode_for(self.make(), name)
 
 
-@lru_cache  # an app has a few content types
+@lru_cache  # an app uses few content types
 def kind_of(content_type: bytes | str | None) -> Kind:
-    """Return the kind of an answer, from its header as ASGI or WSGI has it."""
+    """Return the kind of an answer from its Content-Type, as bytes (ASGI) or str (WSGI)."""
     if isinstance(content_type, str):
         content_type = content_type.encode("latin-1", "replace")
     media_type = (content_type or b"").partition(b";")[0].strip().lower()
@@ -74,6 +74,6 @@ def kind_of(content_type: bytes | str | None) -> Kind:
 
 
 def reader_for(content_type: bytes | str | None, content_encoding: bytes | str | None) -> Reader | None:
-    """Make the reader for one answer; None for a kind that carries no usage."""
+    """Return a reader for one answer; None if its content type carries no usage."""
     kind = kind_of(content_type)
     return kind.reader(content_encoding) if content_encoding or kind.make is None else kind.make()

@@ -1,4 +1,4 @@
-"""The normal form of token counts, and how whatever a provider's JSON holds is brought into it."""
+"""The normal form of token counts, and the conversion of values from a provider's JSON into it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 from keygauge.kinds import PART_OF
 
-MAX_TOKENS = 10**9  # of one call; the ledger takes no more
+MAX_TOKENS = 10**9  # per call; the ledger accepts no more
 _MAX_DIGITS = 10
 
 
 class Usage(NamedTuple):
-    """Token counts of one call. None is "not told", never 0.
+    """Token counts of one call. None means "not reported", never 0.
 
     `input_tokens` includes cached ones, `output_tokens` includes reasoning; the next three are subsets of those two.
-    `details` counts those of `keygauge.kinds` that there are, None where there are none.
+    `details` has the counts by kind (see `keygauge.kinds`); None if there are none.
     """
 
     input_tokens: int | None = None
@@ -33,7 +33,7 @@ class Usage(NamedTuple):
         return Usage._make([*added, _add(details, more_details)])
 
     def beyond(self, other: Usage) -> Usage:
-        """Return what is more than in another; what is not more is not told."""
+        """Return the counts in excess of another usage; None for counts that are not larger."""
         counts, details = self[:5], self.details or {}
         known, known_details = other[:5], other.details or {}
         more = (None if a is None or a <= (b or 0) else a - (b or 0) for a, b in zip(counts, known, strict=True))
@@ -41,7 +41,7 @@ class Usage(NamedTuple):
         return Usage._make([*more, {kind: count for kind, count in kinds.items() if count > 0} or None])
 
     def clipped(self) -> Usage:
-        """Return the same, no count above the most that the ledger takes of one call."""
+        """Return a copy with counts capped at `MAX_TOKENS`."""
         counts, details = self[:5], self.details
         kept = details and {kind: min(count, MAX_TOKENS) for kind, count in details.items()}
         return Usage._make([*(None if count is None else min(count, MAX_TOKENS) for count in counts), kept])
@@ -57,7 +57,7 @@ UNREPORTED = Usage()
 
 
 def whole(value: Any) -> int | None:
-    """Read a count as providers and gateways write it, 12.0 and "12" included; None for what can be none."""
+    """Parse a count as providers and gateways write it, including 12.0 and "12"; None if it is not a valid count."""
     is_digits = type(value) is str and len(value) <= _MAX_DIGITS and value.isascii() and value.isdigit()
     if is_digits or (type(value) is float and value.is_integer()):
         value = int(value)
@@ -65,9 +65,9 @@ def whole(value: Any) -> int | None:
 
 
 def fitted(usage: Usage) -> tuple[Usage, bool]:
-    """Cut subsets to their whole, else the price of the rest would be negative; True where one had to be cut.
+    """Cap subsets at their totals, else the price of the rest would be negative; also return whether one was capped.
 
-    A whole that is not told is at least its parts.
+    A total that is not reported is at least the sum of its parts.
     """
     usage = _with_wholes(usage)
     given, made, read, written, reasoned, details = usage

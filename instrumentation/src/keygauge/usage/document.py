@@ -1,4 +1,4 @@
-"""One JSON document: whether it can tell usage at all, and what it holds."""
+"""One JSON document: cheap searches for whether it may report usage, and its parser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keygauge.usage.truncated_json import TruncatedJson
 
 UTF8_BOM: Final = b"\xef\xbb\xbf"
 
-TOKEN: Final = b"oken"  # in every usage that counts tokens, as "prompt_tokens", "inputTokens" or "promptTokenCount"
+TOKEN: Final = b"oken"  # in every usage that counts tokens: "prompt_tokens", "inputTokens", "promptTokenCount"
 USAGE: Final = b'"usage'  # also the start of Gemini's "usageMetadata"
 ERROR: Final = b"error"
 _NO_ERRORS = (b'error":null', b'error": null')
@@ -22,13 +22,13 @@ _NULLS: Final = (b'"usage":null', b'"usage": null')  # in every chunk but the la
 _BEGINNINGS: Final = (b'"created"', b'"images"', b'"predictions"', b'"task"', b'"error"', b'"jsonrpc"')
 _IMAGES: Final = (b'"url"', b'"b64_json"')
 _HEAD_BYTES: Final = 64
-_FIRST_BYTES: Final = 512  # of a list, with the first that it holds
+_FIRST_BYTES: Final = 512  # of a list, including its first element
 _SPACE: Final = " \t\r\n"
-_MAX_DIGITS: Final = 600  # Python's own bound can be set as low as 640
+_MAX_DIGITS: Final = 600  # Python's own limit can be set as low as 640
 
 
 def _integer(digits: str) -> float:
-    """Read an integer; one too long for Python is read as what is no count."""
+    """Parse an integer. One that may be too long for Python becomes infinity, which is not a valid count."""
     return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
 
 
@@ -39,29 +39,29 @@ _between = re.compile(rf"[{_SPACE},]*").match  # elements of an array
 
 _decode_outline = Decoder(Outline).decode
 
-# The searches below run for every chunk that passes. For bytes `rfind` takes half the time of `find` and a quarter of
-# that of `in`; besides, counts stand at the end. False is certain, True is for the parser to decide.
+# The searches below run for every chunk. On bytes, `rfind` takes half the time of `find` and a quarter of that of `in`,
+# and counts are usually at the end. False is certain; after True, the parser decides.
 
 
 def may_have_usage(document: bytes | bytearray) -> bool:
-    """Return whether a member "usage…" that is not null may be in a document."""
+    """Return whether a document may have a member "usage…" that is not null."""
     at = document.rfind(USAGE)
     return at >= 0 and not (document.startswith(_NULLS, at) and document.rfind(USAGE, 0, at) < 0)
 
 
 def may_be_error(document: bytes | bytearray) -> bool:
-    """Return whether a document of a stream may tell an error."""
+    """Return whether a document of a stream may report an error."""
     at = document.rfind(ERROR)
     return at >= 0 and not (document.startswith(_NO_ERRORS, at) and document.rfind(ERROR, 0, at) < 0)
 
 
 def may_be_ollama(document: bytes | bytearray) -> bool:
-    """Return whether a document may hold Ollama's counts."""
+    """Return whether a document may have Ollama's counts."""
     return document.rfind(b'eval_count"') >= 0
 
 
 def may_be_local(document: bytes | bytearray) -> bool:
-    """Return whether a document may hold the counts of llama.cpp, SGLang, TGI, Titan, Llama or Vertex embeddings."""
+    """Return whether a document may have the counts of llama.cpp, SGLang, TGI, Titan, Llama or Vertex embeddings."""
     return (
         document.rfind(b'oken_count"') >= 0
         or document.rfind(b'"inputTextTokenCount"') >= 0
@@ -72,27 +72,27 @@ def may_be_local(document: bytes | bytearray) -> bool:
 
 
 def may_be_cohere_v1(document: bytes | bytearray) -> bool:
-    """Return whether a document may hold the counts of Cohere's version 1."""
+    """Return whether a document may have Cohere v1's counts."""
     return document.rfind(b'"billed_units"') >= 0
 
 
 def begins_as_known(document: bytes | bytearray) -> bool:
-    """Return whether a document without usage is of a known kind: images, a transcription, an error, JSON-RPC."""
+    """Return whether a document without usage starts like a known kind: images, a transcription, an error, JSON-RPC."""
     return any(document.find(name, 0, _HEAD_BYTES) >= 0 for name in _BEGINNINGS)
 
 
 def may_be_images(document: bytes | bytearray) -> bool:
-    """Return whether a document without usage may be a list of a model's images (Together)."""
+    """Return whether a document without usage may be Together's list of images."""
     if document.find(b'"model"', 0, _FIRST_BYTES) < 0:
         return False
     return any(document.find(name, 0, _FIRST_BYTES) >= 0 for name in _IMAGES)
 
 
 def parse(document: bytes | bytearray) -> object:
-    """Read what shapes look at; None when it is no JSON. Bytes that are no UTF-8 only spoil the text they stand in."""
+    """Parse the members that `providers` use; None if not JSON. Invalid UTF-8 damages only the text that has it."""
     try:
         return _decode_outline(document)
-    except (ValueError, RecursionError):  # no object, no UTF-8, or a member of another type: all of it, then
+    except (ValueError, RecursionError):  # not an object, not UTF-8, or a member of an unexpected type: parse all of it
         return _parse_whole(document)
 
 
@@ -108,7 +108,7 @@ def _parse_whole(document: bytes | bytearray) -> object:
 
 
 def _parse_shallow(document: bytes | bytearray) -> object:
-    """Read a document that is nested too deep without what is deep in it, such as a tool's input."""
+    """Parse a document that is nested too deeply, leaving out its deep parts, such as a tool's input."""
     reduced = TruncatedJson()
     reduced.feed(document)
     try:
@@ -118,7 +118,7 @@ def _parse_shallow(document: bytes | bytearray) -> object:
 
 
 def parse_elements(array: bytes | bytearray) -> list[object]:
-    """Read an array that broke off, as far as its elements are whole."""
+    """Parse the complete elements of a truncated array."""
     text = array.decode("utf-8", "replace")
     elements, at = [], text.find("[") + 1
     try:

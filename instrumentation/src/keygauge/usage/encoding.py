@@ -1,4 +1,4 @@
-"""Content encodings, decoded piece by piece for a reader; the decoded size of a chunk is bounded."""
+"""Content encodings, decoded piecewise for a reader; the decoded size per chunk is bounded."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any, Final
 
 from keygauge.usage.reading import Missing, Others, Reader, Reading
 
-MAX_DECODED_BYTES = 2**22  # of one chunk
+MAX_DECODED_BYTES = 2**22  # per chunk
 _PIECE_BYTES: Final = 2**16
 _PLAIN: Final = frozenset({b"", b"identity"})
-_MAX_WINDOW_BYTES: Final = 2**23  # RFC 9659: what a zstd decoder has to support over HTTP
+_MAX_WINDOW_BYTES: Final = 2**23  # RFC 9659: the window that zstd decoders must support over HTTP
 
 Give = Callable[[bytes], None]
 Decode = Callable[[bytes, Give], None]
 
 
 class _TooMuchError(Exception):
-    """A chunk decodes to more than the bound."""
+    """A chunk decodes to more than `MAX_DECODED_BYTES`."""
 
 
 class _EnoughError(Exception):
-    """The reader has seen that there is nothing for it."""
+    """The reader needs no more of the body."""
 
 
 class DecodedReader:
-    """Decode chunks for another reader; stop at the first that is broken or too much."""
+    """A reader that decodes chunks for another reader, up to the first that is broken or too large."""
 
     __slots__ = ("_decode", "_may_stop", "_missing", "_reader", "_room_bytes")
 
@@ -41,32 +41,32 @@ class DecodedReader:
 
     @property
     def failed(self) -> bool:
-        """Whether what was decoded told an error."""
+        """Whether the decoded part reported an error."""
         return self._reader.failed
 
     @property
     def has_content(self) -> bool:
-        """Whether anything of the answer has passed; of what cannot be decoded, anything may be."""
+        """Whether any content of the answer has passed; True if it cannot be decoded."""
         return self._decode is None or self._reader.has_content
 
     @property
     def events(self) -> int:
-        """The events that were decoded."""
+        """The number of decoded events."""
         return self._reader.events
 
     @property
     def empty_events(self) -> int:
-        """Those of them that say nothing."""
+        """The number of decoded events without content."""
         return self._reader.empty_events
 
     @property
     def is_final(self) -> bool:
-        """Whether all usage is told."""
+        """Whether all usage has been reported."""
         return self._reader.is_final
 
     @property
     def is_rpc(self) -> bool:
-        """Whether it answers by JSON-RPC."""
+        """Whether the answer is JSON-RPC."""
         return self._reader.is_rpc
 
     @property
@@ -76,11 +76,11 @@ class DecodedReader:
 
     @property
     def others(self) -> Others:
-        """Other models' part in the answer."""
+        """Other answers and other models' parts."""
         return self._reader.others
 
     def feed(self, chunk: bytes) -> None:
-        """Read the next chunk as sent."""
+        """Read the next chunk."""
         if self._decode is None or not chunk:
             return
         self._room_bytes = MAX_DECODED_BYTES
@@ -90,11 +90,11 @@ class DecodedReader:
             self._decode = None
         except _TooMuchError:
             self._missing, self._decode = "too_large", None
-        except Exception:  # noqa: BLE001 - each library has an error of its own, and none may reach the host
+        except Exception:  # noqa: BLE001 - each library has its own errors, and none may reach the host
             self._missing, self._decode = "undecodable", None
 
     def close(self, *, complete: bool) -> Reading:
-        """Return the usage read until the end, or until decoding stopped."""
+        """Return the usage read up to the end, or until decoding stopped."""
         reading = self._reader.close(complete=complete and self._missing is None)
         self._decode = None
         if self._missing is None or reading.status == "reported":
@@ -106,19 +106,19 @@ class DecodedReader:
         if self._room_bytes < 0:
             raise _TooMuchError
         self._reader.feed(piece)
-        if self._may_stop and self._reader.is_done:  # type: ignore[attr-defined]  # of one kind of reader
+        if self._may_stop and self._reader.is_done:  # type: ignore[attr-defined]  # UntypedReader's
             raise _EnoughError
 
 
 def can_decode(content_encoding: bytes) -> bool:
-    """Return whether there is a decoder for a `Content-Encoding` on this machine."""
+    """Return whether this machine has a decoder for a `Content-Encoding`."""
     name = content_encoding.strip().lower()
     make = _DECODERS.get(name)
     return name in _PLAIN or (make is not None and make() is not None)
 
 
 def decode_for(reader: Reader, content_encoding: bytes) -> Reader:
-    """Put the decoder for a `Content-Encoding` before a reader; one that cannot be decoded is read as `undecodable`."""
+    """Wrap a reader with the decoder for a `Content-Encoding`. Without a decoder, the result is `undecodable`."""
     name = content_encoding.strip().lower()
     if name in _PLAIN:
         return reader
@@ -132,7 +132,7 @@ def _decode_gzip() -> Decode:
     def decode(chunk: bytes, give: Give) -> None:
         nonlocal inflator
         while chunk:
-            if inflator.eof:  # RFC 1952: several members may follow each other, and zeros that fill up a block
+            if inflator.eof:  # RFC 1952: more members may follow, or zero padding
                 chunk = chunk.lstrip(b"\0")
                 inflator = _gunzip() if chunk else inflator
             if chunk:
@@ -181,7 +181,7 @@ def _decode_brotli() -> Decode | None:
     brotli = _find_module("brotli") or _find_module("brotlicffi")
     decompressor = brotli and brotli.Decompressor()
     if not hasattr(decompressor, "can_accept_more_data"):
-        return None  # absent, or before 1.2, which cannot bound its output
+        return None  # not installed, or before 1.2, which cannot limit its output
 
     def decode(chunk: bytes, give: Give) -> None:
         give(decompressor.process(chunk, output_buffer_limit=_PIECE_BYTES))

@@ -1,7 +1,7 @@
-"""Amazon's binary event streams, as Bedrock's ConverseStream and InvokeModelWithResponseStream answer.
+"""Amazon's binary event streams, sent by Bedrock's ConverseStream and InvokeModelWithResponseStream.
 
-Each message is its length, the length of its headers and a checksum, of four bytes each, then headers, payload and a
-checksum. The payload is JSON; of InvokeModel it holds the model's own event as base64 in `bytes`.
+Each message starts with its length, the length of its headers and a checksum, four bytes each, followed by headers,
+payload and a checksum. The payload is JSON; for InvokeModel it holds the model's own event as base64 in `bytes`.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html
 """
@@ -16,23 +16,23 @@ from keygauge.usage.accumulator import DocumentsReader
 from keygauge.usage.document import parse
 from keygauge.usage.reading import Missing, Reading
 
-MAX_MESSAGE_BYTES: Final = 2**20  # of a longer one nothing is read
+MAX_MESSAGE_BYTES: Final = 2**20  # longer messages are skipped
 _PRELUDE_BYTES: Final = 12
 _CHECKSUM_BYTES: Final = 4
 _FAILURES: Final = (b":exception-type", b":error-code", b":message-type\x07\0\x05error")
 
 
 class EventStreamReader(DocumentsReader):
-    """Read messages as they pass; only the unfinished one is held."""
+    """Reader of messages as they pass; only the unfinished one is held in memory."""
 
     def __init__(self) -> None:
         super().__init__()
         self._held = bytearray()
         self._lost: Missing | None = None
-        self._skip_bytes = 0  # of a message past the bound
+        self._skip_bytes = 0  # left of a message that is too long
 
     def feed(self, chunk: bytes) -> None:
-        """Read the next chunk as sent."""
+        """Read the next chunk."""
         skipped = min(self._skip_bytes, len(chunk))
         self._skip_bytes -= skipped
         held = self._held
@@ -53,7 +53,7 @@ class EventStreamReader(DocumentsReader):
         return self._accumulator.read(complete=complete, reason=self._lost)
 
     def _skip(self, size: int) -> None:
-        """Leave a message out; after one whose length cannot be, nothing can be told apart any more."""
+        """Skip a message. If its length is impossible, skip the rest of the stream: message boundaries are unknown."""
         is_sound = size > MAX_MESSAGE_BYTES
         self._lost = "too_large" if is_sound else "undecodable"
         self._skip_bytes = max(size - len(self._held), 0) if is_sound else 2**63
@@ -72,7 +72,7 @@ class EventStreamReader(DocumentsReader):
 
 
 def _unwrap(document: Any) -> Any:
-    """Return the event that InvokeModel wraps in base64."""
+    """Return the event that InvokeModel wraps in base64; other documents unchanged."""
     inner = document.get("bytes") if isinstance(document, dict) else None
     if not isinstance(inner, str):
         return document

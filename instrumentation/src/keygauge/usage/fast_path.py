@@ -1,7 +1,7 @@
-"""The two answers seen most, a chat completion and a message, read and checked in one step.
+"""The two most common answers, a chat completion and a message, parsed and checked in one step.
 
-Whatever is out of the ordinary in one is left to `providers` and `accumulator`, which read any answer: a count or an
-end that is missing, a count that cannot be, other members than these. What both read they read alike.
+Anything unusual is left to `providers` and `accumulator`, which read any answer: a missing count or finish reason, an
+impossible count, unknown members. Both give the same result for an answer that both can read.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from keygauge.usage.reading import Reading
 
 _Count = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
 _Name = Annotated[str, Meta(min_length=1, max_length=MAX_CHARACTERS)]
-_None = Literal[0] | None  # of a kind that is rare
+_None = Literal[0] | None  # rare kinds of usage
 
 
 class Named(Protocol):
-    """Who is told the id of an answer."""
+    """A reader that stores the id of its answer."""
 
     answer: str | None
 
 
 class _Choice(Struct, gc=False):
-    finish_reason: Literal["stop", "length", "tool_calls", "function_call", "content_filter"]  # none that is an error
+    finish_reason: Literal["stop", "length", "tool_calls", "function_call", "content_filter"]  # without errors
 
 
 class _PromptDetails(Struct, gc=False, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ class _PromptDetails(Struct, gc=False, forbid_unknown_fields=True):
 class _CompletionDetails(Struct, gc=False, forbid_unknown_fields=True):
     reasoning_tokens: _Count | None = None
     audio_tokens: _None = None
-    accepted_prediction_tokens: int | None = None  # of the output, billed like the rest
+    accepted_prediction_tokens: int | None = None  # part of the output, billed like the rest
     rejected_prediction_tokens: int | None = None
     image_tokens: _None = None
     text_tokens: int | None = None
@@ -58,7 +58,7 @@ class _ToolUse(Struct, gc=False):
     code_execution_requests: _None = None
 
 
-class _ChatUsage(Struct, gc=False, forbid_unknown_fields=True):  # what else single providers tell is read with care
+class _ChatUsage(Struct, gc=False, forbid_unknown_fields=True):  # members of single providers need the full reader
     prompt_tokens: _Count
     completion_tokens: _Count
     total_tokens: _Count
@@ -70,7 +70,7 @@ class _Filtered(Struct, gc=False):
     pass
 
 
-class _Chat(Struct, gc=False, kw_only=True):  # in the order of the usual answer: it is read faster
+class _Chat(Struct, gc=False, kw_only=True):  # fields in their usual order decode faster
     id: str | None = None
     model: _Name
     choices: list[_Choice] = []
@@ -79,7 +79,7 @@ class _Chat(Struct, gc=False, kw_only=True):  # in the order of the usual answer
     prompt_filter_results: list[_Filtered] | None = None  # Azure's
     time_info: None = None  # Cerebras's
     x_groq: None = None
-    usage_breakdown: None = None  # Groq's too
+    usage_breakdown: None = None  # also Groq's
 
 
 class _OutputDetails(Struct, gc=False):
@@ -112,9 +112,9 @@ class _Message(Struct, gc=False, kw_only=True):
     usage: _MessageUsage
 
 
-# A named tuple's own `__new__` is a function in Python and takes four times as long.
+# A named tuple's own `__new__` is a Python function and takes four times as long.
 _new: Final = tuple.__new__
-_TAIL: Final = -1024  # where answers tell their usage
+_TAIL: Final = -1024  # usage is in the last bytes of an answer
 _OPENAI: Final = openai.PROVIDER
 _ANTHROPIC: Final = anthropic.PROVIDER
 _AZURE: Final = azure.PROVIDER
@@ -123,7 +123,7 @@ _decode_message: Final = Decoder(_Message).decode
 
 
 def read(body: bytes | bytearray, reader: Named | None = None) -> Reading | None:
-    """Read a whole body, and name the answer to its reader; None: it is not one of the two, or not ordinary."""
+    """Read a whole body and set the reader's `answer` id; return None if the answer is another kind or unusual."""
     try:
         if body.rfind(b'"prompt_tokens"', _TAIL) >= 0:
             chat = _decode_chat(body)

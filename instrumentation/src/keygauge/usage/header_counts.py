@@ -1,6 +1,6 @@
-"""Counts that servers tell in headers or trailers: TGI and its sister for embeddings, and Bedrock's InvokeModel.
+"""Token counts in headers or trailers: TGI, Text Embeddings Inference, Bedrock's InvokeModel, and Fireworks.
 
-Fireworks tells cached tokens there alone where its body does not.
+Fireworks reports cached tokens in a header if its body leaves them out.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _FIELDS: Final = {
     "x-amzn-bedrock-output-token-count": "output_tokens",
     "x-amzn-bedrock-cache-read-input-token-count": "cache_read_tokens",
     "x-amzn-bedrock-cache-write-input-token-count": "cache_write_tokens",
-    "x-compute-tokens": "input_tokens",  # of embeddings
+    "x-compute-tokens": "input_tokens",  # embeddings
     "x-usage-input-tokens": "input_tokens",
     "x-usage-output-tokens": "output_tokens",
 }
 
 
 def add_cached(usage: Usage, headers: Mapping[bytes, bytes] | Mapping[str, str]) -> Usage:
-    """Add the cached tokens in Fireworks' header."""
+    """Add the cached tokens from Fireworks' header."""
     if usage.cache_read_tokens is None and usage.input_tokens is not None:
         for name, value in headers.items():
             if _text(name) == _CACHED and (count := whole(_text(value).strip())) is not None:
@@ -35,7 +35,7 @@ def add_cached(usage: Usage, headers: Mapping[bytes, bytes] | Mapping[str, str])
 
 
 def read(headers: Mapping[bytes, bytes] | Mapping[str, str]) -> Usage | None:
-    """Read what headers tell; None where they tell nothing."""
+    """Return the usage reported in headers; None if there is none."""
     counts: dict[str, int] = {}
     for name, value in headers.items():
         field = _FIELDS.get(_text(name))
@@ -44,7 +44,7 @@ def read(headers: Mapping[bytes, bytes] | Mapping[str, str]) -> Usage | None:
             counts[field] = count
     usage = Usage._make([*(counts.get(name) for name in Usage._fields[:-1]), None])
     cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
-    if cached and usage.input_tokens is not None:  # Bedrock tells those beside
+    if cached and usage.input_tokens is not None:  # Bedrock does not include them in the input
         usage = usage._replace(input_tokens=usage.input_tokens + cached)
     return usage.clipped() if counts else None
 

@@ -1,4 +1,4 @@
-"""A JSON body: kept whole up to a bound, beyond it without its large members."""
+"""A JSON body: held whole up to a size limit, beyond it without its large members."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def _matters(body: bytes | bytearray) -> bool:
         or may_be_ollama(body)
         or may_be_local(body)
         or may_be_cohere_v1(body)
-        or body.rfind(b'"choices"') >= 0  # OpenAI's without usage: the model is named all the same
-        or body.rfind(b'"candidates"') >= 0  # Gemini's stream, of which the answers are counted
-        or body.rfind(b'"status"') >= 0  # one that goes on in the background: its id is of interest
+        or body.rfind(b'"choices"') >= 0  # OpenAI without usage: for the model
+        or body.rfind(b'"candidates"') >= 0  # Gemini's stream: to count the chunks
+        or body.rfind(b'"status"') >= 0  # a background answer: for its id
         or begins_as_known(body)
         or may_be_images(body)
     )
 
 
 def _stream_in(body: bytes | bytearray) -> StreamReader | None:
-    """Return the reader of a stream that is sent as JSON; None where it begins as no stream."""
+    """Return a reader for a stream that is sent as JSON; None if the body does not begin like a stream."""
     head = body[:_HEAD_BYTES].removeprefix(UTF8_BOM).lstrip()
     if begins_as_events(head):
         return read_events()
@@ -53,21 +53,21 @@ def _stream_in(body: bytes | bytearray) -> StreamReader | None:
 
 
 class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
-    """Read one document, parsed at its end and only if it can tell usage."""
+    """Reader of one document, parsed at its end and only if it may have usage."""
 
     _held: bytes | bytearray = b""
-    _large: TruncatedJson | StreamReader | None = None  # the body, where it is past the bound
+    _large: TruncatedJson | StreamReader | None = None  # the body, if it is too large
     answer: str | None = None
     events: int = 0
     empty_events: int = 0
-    failed: bool = False  # by what it says; of calls for a model, that is one that failed
+    failed: bool = False  # the document is an error; only for calls of a model this means that the call failed
     has_content: bool = True
     is_final: bool = False
     is_rpc: bool = False
     others: Others = ()
 
     def feed(self, chunk: bytes) -> None:
-        """Read the next chunk as sent."""
+        """Read the next chunk."""
         if type(chunk) is not bytes:
             chunk = bytes(chunk)
         if not self._held and self._large is None and len(chunk) <= MAX_BODY_BYTES:
@@ -77,7 +77,7 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
             self._hold(chunk[start : start + MAX_BODY_BYTES])
 
     def close(self, *, complete: bool) -> Reading:
-        """Return what was read. A body said to be cut counts if it is whole nevertheless."""
+        """Return the usage that was read. An incomplete answer counts if its document is complete."""
         reading = None if self._large is not None else fast_path.read(self._held, self)
         return self._close(complete=complete) if reading is None else reading
 

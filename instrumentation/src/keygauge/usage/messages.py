@@ -1,6 +1,6 @@
-"""A WebSocket's messages, each a document: OpenAI's Realtime and Responses, and Gemini's Live, whose frames are binary.
+"""WebSocket messages, each a JSON document: OpenAI's Realtime and Responses, and Gemini Live, which uses binary frames.
 
-Each response or turn of a session is an answer of its own, and so is each transcription, by another model.
+Each response or turn of a session is a separate answer, and so is each transcription, which another model makes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _SESSION = '"session"'
 _UPDATED = 'session.updated"'
 _TURN_ENDS = b'"turnComplete"'
 _TURN_ENDS_TEXT = _TURN_ENDS.decode()
-_HEAD_CHARACTERS = 128  # where a message tells its type
+_HEAD_CHARACTERS = 128  # a message's type is within these
 
 
 class MessageReader(DocumentsReader):
-    """Read messages as they pass; those that cannot tell usage cost one search. Errors in them do not end a session."""
+    """Reader of a session's messages as they pass. Errors in them do not end a session."""
 
     failed = False
-    is_final = False  # before the session ends
+    is_final = False  # until the session ends
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,11 +32,11 @@ class MessageReader(DocumentsReader):
 
     @property
     def last(self) -> tuple[Usage, str | None]:
-        """What the last response has used so far, and its model."""
+        """The usage of the last response so far, and its model."""
         return self._accumulator.last
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next message."""
+        """Read the next message."""
         document = parse(chunk)
         if document is not None:
             if isinstance(document, dict):
@@ -46,19 +46,19 @@ class MessageReader(DocumentsReader):
                 self._accumulator.end_answer()
 
     def take_ended(self) -> Others:
-        """Return the answers that are over, once each."""
+        """Return the answers that have ended, once each."""
         return self._accumulator.take_ended()
 
     def close(self, *, complete: bool) -> Reading:
-        """Return what was read. A session may end at any time: what was told until then is all."""
+        """Return the usage that was read. A session may end at any time, so it always counts as complete."""
         del complete
         return self._accumulator.read(complete=True)
 
 
 def document_in(text: str | None, data: bytes | None, *, is_early: bool = False) -> bytes | None:
-    """Return the document of a message that may contain usage, the end of a turn, or the session's models.
+    """Return a message's document if it may contain usage, the end of a turn, or the session's models; else None.
 
-    The models are in an early message, or in one about an update.
+    The models are in an early message or in a `session.updated`.
     """
     if text is not None:
         is_of_use = (

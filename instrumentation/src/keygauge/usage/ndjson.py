@@ -1,4 +1,4 @@
-"""JSON documents, one a line: Ollama's streams, and Cohere's of version 1."""
+"""JSON documents, one per line: the streams of Ollama and Cohere v1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keygauge.usage.stream import Framing, StreamReader
 
 
 def _keep_line(line: bytearray) -> bytearray:
-    return line  # a \r before the \n is white space to JSON
+    return line  # a \r before the \n is whitespace in JSON
 
 
 def _no_parts(_: bytearray) -> list[bytearray]:
@@ -35,7 +35,7 @@ def _has_data(line: bytearray) -> bool:
 
 
 def _never(_: bytearray) -> bool:
-    return False  # its document says so
+    return False  # an error is recognized by its document
 
 
 _LINES = Framing(
@@ -53,11 +53,11 @@ _LINES = Framing(
 
 
 def begins_as_lines(text: bytes | bytearray) -> bool:
-    """Return whether the first line of a text is a document of its own."""
+    """Return whether the first line of a text is a complete JSON object."""
     end = text.find(b"\n")
     return end > 0 and isinstance(parse(text[:end]), dict)
 
 
 def read_lines() -> StreamReader:
-    """Make a reader of `application/x-ndjson`."""
+    """Return a reader for `application/x-ndjson`."""
     return StreamReader(_LINES)

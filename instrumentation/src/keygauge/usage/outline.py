@@ -1,4 +1,4 @@
-"""The members of answers that `providers` look at: what is read of a document, and what is kept of a large one."""
+"""The members of answers that `providers` use: only these are parsed, and only these are kept of a large document."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Response(TypedDict, total=False):
     usageMetadata: Any
 
 
-# The members that `providers` look at. All others, above all the text, are skipped and not built.
+# The members that `providers` use. All others, above all the text, are skipped by the parser.
 # fmt: off
 _MEMBERS: Final = (
     "amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "duration", "error",
@@ -92,6 +92,6 @@ _PARENTS: Final = (
 # fmt: on
 NAMES: Final = frozenset(name.encode() for name in (*_MEMBERS, *_LARGE_MEMBERS, *_INNER))
 PARENTS: Final = frozenset(name.encode() for name in _PARENTS)
-"""In which only members with such names are looked at; of others, such as `usage`, everything is."""
+"""Objects in which only members in `NAMES` are used; of others, such as `usage`, everything is."""
 LISTS: Final = frozenset({b"images", b"predictions", b"prefill"})
-"""Whose elements are all counted."""
+"""Arrays of which every element is counted."""

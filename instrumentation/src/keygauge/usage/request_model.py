@@ -1,4 +1,4 @@
-"""The model that a request names, for answers that name none: images, speech, transcriptions, Cohere, Bedrock."""
+"""The model named in a request, for answers that name none: images, speech, transcriptions, Cohere, Bedrock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from keygauge.usage.providers.model import name_of
 
-HEAD_BYTES: Final = 2**16  # of a request's first and last chunk, that is
+HEAD_BYTES: Final = 2**16  # searched of each of a request's first and last chunk
 
 
 class _Named(Struct, gc=False):
@@ -30,12 +30,12 @@ _in_form = re.compile(rb'name="?model"?\r?\n(?:[^\r\n]{1,512}\r?\n){0,4}\r?\n([^
 
 
 def find(head: bytes, tail: bytes) -> str | None:
-    """Find it in the beginning or the end of a request's body."""
+    """Find the model in the beginning or the end of a request's body."""
     is_json = head.lstrip()[:1] == b"{"
     if is_json and len(head) <= HEAD_BYTES and (head is tail or head.endswith(tail)):
-        try:  # at once: to search for the name first takes as long
+        try:  # searching for the name first would take as long
             return name_of(_decode(head).model)
-        except (ValueError, RecursionError):  # not whole
+        except (ValueError, RecursionError):  # incomplete
             pass
     elif not is_json and not head.startswith(b"--"):
         return None
@@ -48,7 +48,7 @@ def find(head: bytes, tail: bytes) -> str | None:
 
 
 def find_in_message(message: bytes) -> str | None:
-    """Find it in a WebSocket's message of a client: OpenAI's sessions and responses name it, and Gemini's set-up."""
+    """Find the model in a client's WebSocket message: in OpenAI's session or response, or Gemini's setup."""
     try:
         opening = _decode_opening(message)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""A streamed answer: documents in frames, of which only the unfinished one is held."""
+"""A streamed answer: documents in frames, of which only the unfinished one is held in memory."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from keygauge.usage.document import UTF8_BOM, may_have_usage, parse
 from keygauge.usage.reading import Missing, Reading
 from keygauge.usage.truncated_json import TruncatedJson
 
-MAX_FRAME_BYTES = 2**20  # of a longer frame the large members are left out
+MAX_FRAME_BYTES = 2**20  # longer frames are read without their large members
 _MODEL_LOOKS = (
-    4  # documents from the first content on that are parsed for the model alone (Azure names none in its first)
+    4  # documents, from the first content on, that are parsed just for the model (Azure's first one names none)
 )
 
 
 class Framing(NamedTuple):
-    """How a format divides its stream."""
+    """How a format divides a stream into documents."""
 
     boundary: re.Pattern[bytes]
-    ends: tuple[bytes, ...]  # the usual boundaries: a chunk that ends so leaves no frame unfinished
-    overlap_bytes: int  # of a boundary that may stand at the end of a chunk and not yet be one
-    unframe: Callable[[bytearray], bytearray]  # the document in a frame; empty when there is none
-    parts: Callable[[bytearray], list[bytearray]]  # what may each be a document, in a frame that is none as a whole
-    matters: Callable[[bytes | bytearray], bool]  # False is certain: the frame tells no usage and no error
-    count_plain: Callable[[bytes], int]  # documents in a chunk of whole frames; -1 where one may matter
+    ends: tuple[bytes, ...]  # the usual boundaries: a chunk with such an end leaves no frame unfinished
+    overlap_bytes: int  # how much of an incomplete boundary may be at the end of a chunk
+    unframe: Callable[[bytearray], bytearray]  # the document in a frame; empty if there is none
+    parts: Callable[[bytearray], list[bytearray]]  # possible documents in a frame that is not one document
+    matters: Callable[[bytes | bytearray], bool]  # False is certain: the frame has no usage and no error
+    count_plain: Callable[[bytes], int]  # documents in a chunk of whole frames; -1 if one may matter
     has_data: Callable[[bytearray], bool]
-    is_empty: Callable[[bytearray], bool]  # a keep-alive, or the mark of the end
-    is_error: Callable[[bytearray], bool]  # by what stands beside its document
+    is_empty: Callable[[bytearray], bool]  # a keep-alive, or the end marker
+    is_error: Callable[[bytearray], bool]  # by what surrounds the document
 
 
 class StreamReader(DocumentsReader):
-    """Read frames as they pass; those that cannot tell usage cost one search."""
+    """Reader of frames as they pass; frames that cannot have usage cost one search."""
 
     __slots__ = (
         "_begun",
@@ -58,12 +58,12 @@ class StreamReader(DocumentsReader):
         self._held = bytearray()
         self._looks = _MODEL_LOOKS
         self._begun = False  # past the byte order mark
-        self._large: TruncatedJson | None = None  # the frame, where it is past the bound
-        self._lost: Missing | None = None  # why usage that a frame may have told is not known
-        self._is_idle = False  # nothing held, no model sought: whole frames without a marker may pass unseen
+        self._large: TruncatedJson | None = None  # the current frame, if it is too long
+        self._lost: Missing | None = None  # why a frame's usage, if any, is unknown
+        self._is_idle = False  # nothing held and no model sought: plain frames are only counted
 
     def feed(self, chunk: bytes) -> None:
-        """Read the next chunk as sent."""
+        """Read the next chunk."""
         if type(chunk) is not bytes:
             chunk = bytes(chunk)
         if self._is_idle and chunk.endswith(self._ends):
@@ -76,7 +76,7 @@ class StreamReader(DocumentsReader):
         self._is_idle = not self._held and not self._looks and self.has_content
 
     def close(self, *, complete: bool) -> Reading:
-        """Return the usage that was read. A last frame without its end counts if its document is complete."""
+        """Return the usage that was read. A last frame without a boundary counts if its document is complete."""
         if self._held or self._large is not None:
             self._end_frame(self._held)
         self._held = bytearray()
@@ -86,7 +86,7 @@ class StreamReader(DocumentsReader):
     def _hold(self, chunk: bytes) -> None:
         held = self._held
         overlap_bytes = self._framing.overlap_bytes
-        start = max(len(held) - overlap_bytes, 0)  # what lies before was searched already
+        start = max(len(held) - overlap_bytes, 0)  # the part before has been searched
         held += chunk
         if not self._begun and not self._begin():
             return
@@ -114,7 +114,7 @@ class StreamReader(DocumentsReader):
         if large is not None:
             large.feed(frame)
             frame = large.kept
-            self.has_content = True  # what is large, whether it was kept or not
+            self.has_content = True  # a large frame always has content
             self._lost = self._lost or ("too_large" if large.is_lost else None)
         self._take(frame)
 
@@ -127,7 +127,7 @@ class StreamReader(DocumentsReader):
         if matters and framing.is_error(frame):
             self._accumulator.failed = True
         if not has_data:
-            if matters and not self.events and (document := parse(frame)) is not None:  # what is only called a stream
+            if matters and not self.events and (document := parse(frame)) is not None:  # JSON sent as a stream
                 self._look(document)
             return
         if not (self._looks or matters or not self.has_content):

@@ -1,8 +1,8 @@
-"""A JSON document too large to hold, reduced as it passes: an image, a tool's arguments, an array of context.
+"""A JSON document too large to hold, reduced as it passes: with an image, a tool's arguments, an array of context.
 
-What `providers` look at stays where it is. Of all else only the beginning is kept: long texts become empty, arrays end
-after some elements and objects after some members, and what is nested too deep is left out. So what is held is bounded,
-and usage is found wherever it stands, before, after or around what is large.
+Members that `providers` use stay in place. Of everything else only the beginning is kept: long strings become empty,
+arrays end after some elements and objects after some members, and deeply nested values are left out. So memory is
+bounded, and usage is found wherever it is: before, after or around the large parts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MAX_TEXT_BYTES: Final = 512
 _MAX_ELEMENTS: Final = 16
 _MAX_MEMBERS: Final = 64
 _MAX_DEPTH: Final = 64
-_ROOM_BYTES: Final = MAX_KEPT_BYTES // 2  # past it only what is looked at is kept
+_ROOM_BYTES: Final = MAX_KEPT_BYTES // 2  # beyond it only members that `providers` use are kept
 _REST_OF_TEXT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _BACKSLASH: Final = ord("\\")
 _TOKEN = re.compile(rb'["{}\[\],]')
@@ -34,19 +34,19 @@ class _Open:
         is_parent = outer is None or (outer.is_parent and (outer.is_array or outer.name in PARENTS))
         is_list = is_array and (outer is None or outer.name in LISTS)
         self.is_array: bool = is_array
-        self.is_parent: bool = is_parent  # of what is looked at by its name
+        self.is_parent: bool = is_parent  # its members are selected by name
         self.is_looked_at: bool = outer is None or (
             outer.is_looked_at and (not outer.is_parent or outer.is_array or outer.name in NAMES)
         )
         self.most = _MAX_MEMBERS if not is_array else _ROOM_BYTES if is_list else _MAX_ELEMENTS
-        self.count = 0  # members that are kept, or commas
-        self.start = start  # of the member or the element, in what is kept
+        self.count = 0  # kept members of an object, or commas in an array
+        self.start = start  # offset in `kept` of the current member or element
         self.awaits_name = not is_array
         self.name: bytes = b""
 
 
 class TruncatedJson:
-    """Takes a document in chunks; what is no JSON comes out as no JSON."""
+    """A reduced copy of a document that is fed in chunks; input that is not JSON stays invalid."""
 
     __slots__ = (
         "_depth",
@@ -62,19 +62,19 @@ class TruncatedJson:
     )
 
     def __init__(self) -> None:
-        self.elements = 0  # of the document, where it is an array
-        self.is_lost = False  # past the bound all the same
+        self.elements = 0  # of the document, if it is an array
+        self.is_lost = False  # too large even when reduced
         self.kept = bytearray()
-        self._depth = 0  # of what is left out
+        self._depth = 0  # nesting within the part that is left out
         self._escaped = False
         self._in_text = False
-        self._is_rest = False  # all that is left of an array or object is left out, not just a member
+        self._is_rest = False  # the rest of an array or object is left out, not just a member
         self._open: list[_Open] = []
         self._skips = False
         self._text = bytearray()
 
     def feed(self, chunk: bytes | bytearray) -> None:
-        """Take the next part of the document."""
+        """Read the next part of the document."""
         at = 0
         while at < len(chunk) and not self.is_lost:
             if self._in_text:
@@ -96,7 +96,7 @@ class TruncatedJson:
             self._text += chunk[start : min(end, start + _MAX_TEXT_BYTES + 1)]
         if end == len(chunk):
             return end
-        if chunk[end] == _BACKSLASH:  # a backslash whose other half comes with the next chunk
+        if chunk[end] == _BACKSLASH:  # the escaped character is in the next chunk
             self._escaped = True
             self._text += b"\\"
             return end + 1
@@ -123,7 +123,7 @@ class TruncatedJson:
         self._skips, self._is_rest, self._depth = True, is_rest, 0
 
     def _skip(self, chunk: bytes | bytearray, at: int) -> int:
-        """Pass over what is left out, up to the comma or bracket that ends it."""
+        """Skip a part that is left out, up to the comma or bracket that ends it."""
         if (self._depth or self._is_rest) and (flat := _FLAT.match(chunk, at)):
             at = flat.end()
         found = _TOKEN.search(chunk, at)
@@ -157,7 +157,7 @@ class TruncatedJson:
             self._end_part(inner)
         else:
             if inner is not None and is_full:
-                del self.kept[inner.start :]  # the element before: only the last one stays
+                del self.kept[inner.start :]  # the previous element: only the last one stays
                 self.elements += len(self._open) == 1
             self._begin(inner, token)
         return found.end()
@@ -179,7 +179,7 @@ class TruncatedJson:
             self._depth = 1
 
     def _end_part(self, inner: _Open | None) -> None:
-        """Take the comma after an element or a member."""
+        """Handle the comma after an element or a member."""
         if inner is not None and inner.is_array:
             self.elements += len(self._open) == 1
             is_last = inner.count + 1 >= inner.most or len(self.kept) > _ROOM_BYTES
@@ -199,5 +199,5 @@ class TruncatedJson:
         inner = self._open.pop() if self._open else None
         self.elements += inner is not None and inner.is_array and not self._open
         if inner is not None and inner.is_array and inner.count and len(self.kept) == inner.start:
-            del self.kept[-1:]  # a comma that only numbers followed
+            del self.kept[-1:]  # a trailing comma: the numbers after it were left out
         self.kept += token

@@ -1,6 +1,6 @@
-"""A body whose content type does not say what it is: a stream or a document by its first bytes, else text.
+"""A body whose content type does not say what it is: an event stream or JSON by its first bytes, else text.
 
-Hosts send these where an app names no type for its stream (Starlette), or the framework then calls it HTML (Flask).
+Apps send these if they set no type for a stream: Starlette then sends none, Flask sends HTML.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from keygauge.usage.json_body import BodyReader
 from keygauge.usage.reading import Others, Reader, Reading
 from keygauge.usage.sse import begins_as_events, read_events
 
-_ENOUGH_BYTES: Final = 6  # of the longest name of a field of an event
+_ENOUGH_BYTES: Final = 6  # length of the longest event field name, with its colon
 _SPACE: Final = b" \t\r\n"
 _NOTHING: Final = Reading(None, None, None, "none", None)
 
 
 class UntypedReader(Struct, eq=False, gc=False):  # never part of a cycle
-    """Read what begins as events or JSON; of other text nothing is held."""
+    """Reader of bodies that begin as events or JSON; nothing is held of other text."""
 
     _begun: bool = False
-    _head: bytes = b""  # of which nothing can be told yet
+    _head: bytes = b""  # too short to recognize
     _reader: Reader | None = None
 
     @property
     def failed(self) -> bool:
-        """Whether it told an error."""
+        """Whether it reported an error."""
         return self._reader is not None and self._reader.failed
 
     @property
     def has_content(self) -> bool:
-        """Whether anything of the answer has passed; text is all content."""
+        """Whether any content of the answer has passed; text is all content."""
         return self._reader is None or self._reader.has_content
 
     @property
     def events(self) -> int:
-        """How many events of a stream have passed."""
+        """The number of events of a stream that have passed."""
         return 0 if self._reader is None else self._reader.events
 
     @property
     def empty_events(self) -> int:
-        """How many of them say nothing."""
+        """The number of events without content."""
         return 0 if self._reader is None else self._reader.empty_events
 
     @property
     def is_final(self) -> bool:
-        """Whether all usage is told; text tells none."""
+        """Whether all usage has been reported; text has none."""
         return self._reader is None or self._reader.is_final
 
     @property
     def is_rpc(self) -> bool:
-        """Whether it answers by JSON-RPC."""
+        """Whether the answer is JSON-RPC."""
         return self._reader is not None and self._reader.is_rpc
 
     @property
@@ -63,23 +63,23 @@ class UntypedReader(Struct, eq=False, gc=False):  # never part of a cycle
 
     @property
     def others(self) -> Others:
-        """Other models' part in the answer."""
+        """Other answers and other models' parts."""
         return () if self._reader is None else self._reader.others
 
     @property
     def is_done(self) -> bool:
-        """Whether it is other text, of which nothing is read."""
+        """Whether it is other text, so that the rest can be ignored."""
         return self._begun and self._reader is None
 
     def feed(self, chunk: bytes) -> None:
-        """Read the next chunk as sent."""
+        """Read the next chunk."""
         if self._reader is not None:
             self._reader.feed(chunk)
         elif not self._begun:
             self._begin(self._head + bytes(chunk))
 
     def close(self, *, complete: bool) -> Reading:
-        """Return what was read; text that only looked like an answer tells nothing, as any other."""
+        """Return the usage that was read; none for text that only looked like an answer."""
         reading = _NOTHING if self._reader is None else self._reader.close(complete=complete)
         return _NOTHING if reading.usage is None and reading.model is None else reading
 

@@ -1,4 +1,4 @@
-"""The documents of each provider, told apart by the shape of their usage."""
+"""The documents of each provider, distinguished by the shape of their usage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Found", "RawUsage", "Stage", "find", "find_host", "find_id", "find_m
 
 _ERROR_TYPES = ("error", "response.failed", "conversation.response.error")
 _ERROR_REASONS = ("error", "ERROR", "ERROR_TOXIC")
-_SILENT_TYPES = (  # events before the first that has anything of the answer in it
+_SILENT_TYPES = (  # events before the first one with content of the answer
     *("ping", "message_start", "content_block_start", "message-start", "content-start", "stream-start"),
     *("response.created", "response.in_progress", "response.queued", "response.output_item.added"),
     *("response.content_part.added", "interaction.start", "content.start", "session.created", "session.updated"),
@@ -37,7 +37,7 @@ _SILENT_TYPES = (  # events before the first that has anything of the answer in 
     *("agent.handoff.started", "agent.handoff.done"),
 )
 _MARKS = {one.MARK: one.PROVIDER for one in (groq, cerebras, azure)}
-_HOLDERS = ("message", "response", "interaction", "session")  # of a model's name
+_HOLDERS = ("message", "response", "interaction", "session")  # objects that may name the model
 _BY_MEMBER: dict[str, Callable[[dict[str, Any]], Found | None]] = {
     "usageMetadata": gemini.read,
     "usage_metadata": gemini.read_snake_case,
@@ -55,7 +55,7 @@ _BY_MEMBER: dict[str, Callable[[dict[str, Any]], Found | None]] = {
 
 
 def find(document: object) -> Sequence[Found]:
-    """Find the usage in a parsed document; empty where it tells none. Several where it is an array of chunks."""
+    """Find the usage in a parsed document; empty if it has none, several items if it is an array of chunks."""
     if isinstance(document, dict):
         found = _find_outside(document) or _find_inside(document)
         return () if found is None else (found,)
@@ -63,7 +63,7 @@ def find(document: object) -> Sequence[Found]:
 
 
 def _find_in_list(documents: list[Any]) -> list[Found]:
-    """Find the usage of a batch of local servers: its parts belong to one call and one model."""
+    """Find the usage of a local server's batch, whose parts belong to one call and one model."""
     others = [document for document in documents if isinstance(document, dict) and "usage" not in document]
     found = [one for document in others if (one := _find_local(document))]
     return [together(found)] if found else []
@@ -88,7 +88,7 @@ def find_model(document: object) -> str | None:
 
 
 def find_host(document: object) -> str | None:
-    """Return who served an answer that bears its host's mark: whose prices it has, whatever the model's name."""
+    """Return the host that served an answer, if marked in it: its prices apply, not those of the model's maker."""
     if not isinstance(document, dict):
         return None
     if openrouter.bills(inside(document, "usage")):
@@ -97,7 +97,7 @@ def find_host(document: object) -> str | None:
 
 
 def find_id(document: object) -> str | None:
-    """Find the id of the answer that a document is."""
+    """Find the id of the answer in a document."""
     for holder in (document, *(inside(document, name) for name in ("response", "message", "interaction"))):
         name = holder.get("id") or holder.get("responseId") if isinstance(holder, dict) else None
         if isinstance(name, str) and name:
@@ -106,10 +106,10 @@ def find_id(document: object) -> str | None:
 
 
 def is_error(document: object) -> bool:
-    """Return whether a document of a stream stands where the answer's rest should: each provider's word for "failed".
+    """Return whether a document reports that the answer failed, in any provider's form.
 
-    `error` is OpenAI's, Gemini's and Ollama's, the type "error" Anthropic's and that of OpenAI's Responses, the object
-    "error" vLLM's, the finish reason Cohere's and OpenRouter's. In JSON-RPC (MCP) an error is an answer like any other.
+    A member `error` is used by OpenAI, Gemini and Ollama, the type "error" by Anthropic and OpenAI's Responses, the
+    object "error" by vLLM, a finish reason by Cohere and OpenRouter. In JSON-RPC (MCP) an error is a normal answer.
     """
     if isinstance(document, list):  # Gemini's stream as one array
         return bool(document) and is_error(document[-1])
@@ -128,13 +128,13 @@ def is_error(document: object) -> bool:
 
 
 def _has_failed(document: dict[str, Any]) -> bool:
-    """Return whether a run or an interaction has, which a stream shows as a whole."""
+    """Return whether a run or an interaction has failed, which a stream shows as a whole object."""
     shown = document if document.get("object") == "thread.run" else inside(document, "interaction")
     return bool(shown.get("status") == "failed")
 
 
 def has_content(document: object) -> bool:
-    """Return whether an event has anything of the answer in it, so that a client sees its first token."""
+    """Return whether an event has content of the answer, so that a client sees its first token."""
     if not isinstance(document, dict):
         return True
     kind = document.get("type") or document.get("event_type")
@@ -166,7 +166,7 @@ def _find_outside(document: dict[str, Any]) -> Found | None:
 
 
 def _usage_of_choice(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the usage that Moonshot puts into a choice of the last chunk."""
+    """Return the usage that Moonshot puts in a choice of the last chunk."""
     choices = document.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     usage = choice.get("usage") if isinstance(choice, dict) else None
@@ -189,13 +189,13 @@ def _find_usage(document: dict[str, Any], usage: dict[str, Any]) -> Found | None
         return bedrock.read(usage)
     if "billed_units" in usage or "tokens" in usage:
         return cohere.read(usage)
-    if "total_tokens" in usage:  # embeddings of some
+    if "total_tokens" in usage:  # embeddings of some providers
         return openai.read_chat(document, usage)
     return openai.read_seconds(document, usage["seconds"]) if "seconds" in usage else None
 
 
 def _by_call(found: Found, calls: list[tuple[str, dict[str, Any]]]) -> Found:
-    """Replace a sum by the last of its calls; the others become other models' parts."""
+    """Replace a sum with the last of its calls; the others become other models' parts."""
     raws = [(model, read.raw) for model, usage in calls if (read := openai.read_chat({"model": model}, usage))]
     if not raws:
         return found
@@ -204,7 +204,7 @@ def _by_call(found: Found, calls: list[tuple[str, dict[str, Any]]]) -> Found:
 
 
 def _find_inside(document: dict[str, Any]) -> Found | None:
-    # The envelopes of streams. Each kind by its own name, so that a document that merely quotes another is not counted.
+    # The envelopes of streams, each recognized by its own name, so that a document that only quotes one is not counted.
     kind = document.get("type")
     if kind == "message_start":
         return anthropic.read_start(document)
@@ -220,13 +220,13 @@ def _find_inside(document: dict[str, Any]) -> Found | None:
         return gemini.read_interaction(interaction, usage)
     if kind is None and document.get("status") == perplexity.COMPLETED:
         return _find_in_job(document)
-    if inside(document, "response").get("usageMetadata"):  # as Code Assist answers
+    if inside(document, "response").get("usageMetadata"):  # Code Assist
         return gemini.read(document["response"])
     return bedrock.read_metadata(document) or bedrock.read_metrics(document)
 
 
 def _find_in_job(document: dict[str, Any]) -> Found | None:
-    """Read the answer in a job of Perplexity's, by whose id it is asked for again."""
+    """Read the answer in a Perplexity job; the job's id identifies it, as reads use that."""
     response = document.get("response")
     if not isinstance(response, dict) or not isinstance(usage := response.get("usage"), dict):
         return None

@@ -1,11 +1,11 @@
 """Anthropic Messages, whole and streamed: `message_start` has the input, each `message_delta` the output so far.
 
-`input_tokens` are those that no cache had to do with. All counts are cumulative: where a later event tells 0 or less,
-the larger number holds. `iterations` tell the use of each step: the outer counts leave out compactions, which are
-added, and the advice of other models, which is billed by their rates. Where a model declined and another one served,
-they are the served one's; the declined attempt is billed by its own rates if it had begun to answer. A stream that
+`input_tokens` excludes tokens read from or written to a cache. All counts are cumulative: if a later event reports 0 or
+less, the larger number applies. `iterations` has the usage of each step: the outer counts exclude compactions, which
+are added, and advice from other models, which is billed at their rates. If a model declined and another one served, the
+counts are the serving one's; the declined attempt is billed at its own rates if it had begun to answer. A stream that
 fails has an event of type `error`.
-A session of Managed Agents shows the sum of what its turns used, which is no answer's own.
+A session of Managed Agents shows the sum of its turns' usage, which belongs to no single answer.
 
 https://docs.claude.com/en/api/messages and https://docs.claude.com/en/docs/build-with-claude/streaming,
 https://docs.claude.com/en/docs/build-with-claude/refusals-and-fallback,
@@ -28,16 +28,16 @@ _TOOLS = {"web_search_requests": "web_searches"}
 
 
 def is_shape(document: dict[str, Any], usage: dict[str, Any]) -> bool:
-    """Return whether a usage with `input_tokens` is Anthropic's and not that of OpenAI's Responses."""
+    """Return whether a usage with `input_tokens` is Anthropic's, not OpenAI's Responses'."""
     return (
-        document.get("type") in ("message", "message_delta")  # no set: the type may be anything, a list even
+        document.get("type") in ("message", "message_delta")  # not a set: the type may be unhashable
         or "cache_read_input_tokens" in usage
         or "cache_creation_input_tokens" in usage
     )
 
 
 def is_session(document: dict[str, Any]) -> bool:
-    """Return whether a document is a session of Managed Agents or a thread of one."""
+    """Return whether a document is a Managed Agents session or one of its threads."""
     return document.get("type") in _SESSIONS
 
 
@@ -85,7 +85,7 @@ def _details(usage: dict[str, Any]) -> dict[str, Any]:
 
 
 def _others(usage: dict[str, Any]) -> tuple[Sequence[tuple[str, RawUsage]], str | None]:
-    """Return what other models used that is billed, and the one that served in place of one that declined."""
+    """Return the billed usage of other models, and the model that served instead of one that declined."""
     fallbacks = _steps(usage, "fallback_message")
     served = name_of(fallbacks[-1].get("model")) if fallbacks else None
     declined = [one for one in (*_steps(usage, "message"), *fallbacks[:-1]) if fallbacks and one.get("output_tokens")]
@@ -101,7 +101,7 @@ def _steps(usage: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def _with_compactions(raw: RawUsage, usage: dict[str, Any]) -> RawUsage:
-    """Add what compacting the conversation took: it is billed, and not in the outer counts."""
+    """Add the usage of compacting the conversation, which is billed but not in the outer counts."""
     for step in _steps(usage, "compaction"):
         more = _raw(step)
         sums = list(map(add, (*raw[:4], raw.details.get(_HOUR)), (*more[:4], more.details.get(_HOUR))))

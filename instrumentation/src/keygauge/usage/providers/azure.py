@@ -1,4 +1,4 @@
-"""Azure OpenAI: OpenAI's shape; an answer, or a stream's first chunk, tells what the filters found in the prompt.
+"""Azure OpenAI: OpenAI's shape; an answer, or a stream's first chunk, has `prompt_filter_results`.
 
 https://learn.microsoft.com/azure/ai-services/openai/reference
 """

@@ -1,8 +1,8 @@
-"""Amazon Bedrock Converse, and the metadata event of its stream, as events of its own or passed on as JSON.
+"""Amazon Bedrock Converse, and the metadata event of its stream, as an Amazon event or passed on as JSON.
 
-`inputTokens` leave cached ones out, but include them with models of OpenAI, as the total shows. Answers do not name the
-model: the path does. InvokeModel answers as the model's maker does, in a stream inside base64 `bytes`; Amazon's own
-models tell `amazon-bedrock-invocationMetrics` at its end. Titan and Llama have shapes of their own.
+`inputTokens` excludes cached tokens, except for OpenAI's models, as the total shows. Answers do not name the model: the
+path does. InvokeModel answers in the format of the model's maker, in streams as base64 `bytes`; the last chunk has
+`amazon-bedrock-invocationMetrics`. Titan and Llama have their own shapes.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html
 """
@@ -22,11 +22,11 @@ _MODEL = re.compile(
 )
 
 
-_IMAGES = ("iVBOR", "/9j/", "UklGR")  # how PNG, JPEG and WebP begin in base64
+_IMAGES = ("iVBOR", "/9j/", "UklGR")  # PNG, JPEG and WebP signatures in base64
 
 
 def is_model(model: str) -> bool:
-    """Return whether a model goes by a name of Bedrock's, with or without a region."""
+    """Return whether a model's name is a Bedrock id, with or without a region."""
     return _MODEL.match(model) is not None
 
 
@@ -38,7 +38,7 @@ def read(usage: dict[str, Any]) -> Found:
     raw = RawUsage(
         usage.get("inputTokens"),
         usage.get("outputTokens"),
-        first(usage, "cacheReadInputTokens", "cacheReadInputTokenCount"),  # the latter is Nova's, invoked
+        first(usage, "cacheReadInputTokens", "cacheReadInputTokenCount"),  # the latter from Nova's InvokeModel
         first(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount"),
         details={} if hours == 0 else {"cache_write_1h": hours},
     )
@@ -46,7 +46,7 @@ def read(usage: dict[str, Any]) -> Found:
 
 
 def read_titan(document: dict[str, Any]) -> Found:
-    """Read an answer of Amazon's Titan: text, an embedding, or a chunk, of which the last tells the output."""
+    """Read an answer of Amazon Titan: text, an embedding, or a chunk; the last chunk has the output count."""
     results = document.get("results")
     counts = [one.get("tokenCount") for one in results if isinstance(one, dict)] if isinstance(results, list) else []
     made = counts[0] if len(counts) == 1 else sum(whole(count) or 0 for count in counts) if counts else None
@@ -56,7 +56,7 @@ def read_titan(document: dict[str, Any]) -> Found:
 
 
 def read_images(document: dict[str, Any]) -> Found | None:
-    """Read an answer of Nova Canvas, Titan or Stability: its images. Of one too large to hold, its text is left out."""
+    """Count the images of Nova Canvas, Titan or Stability. In an answer too large to hold, their data is empty."""
     images = document.get("images")
     if not isinstance(images, list) or not images:
         return None
@@ -66,7 +66,7 @@ def read_images(document: dict[str, Any]) -> Found | None:
 
 
 def read_llama(document: dict[str, Any]) -> Found:
-    """Read an answer of Meta's Llama, or a chunk of it: counts so far."""
+    """Read an answer of Meta's Llama, or a chunk with counts so far."""
     raw = RawUsage(document.get("prompt_token_count"), document.get("generation_token_count"))
     return Found(raw, PROVIDER, None, "final" if document.get("stop_reason") else "running")
 
@@ -79,7 +79,7 @@ def read_metadata(event: dict[str, Any]) -> Found | None:
 
 
 def read_metrics(event: dict[str, Any]) -> Found | None:
-    """Read the metrics that InvokeModel puts into the last chunk of any model's stream."""
+    """Read the metrics that InvokeModel adds to the last chunk of any model's stream."""
     metrics = event.get(_METRICS)
     if not isinstance(metrics, dict):
         return None

@@ -1,4 +1,4 @@
-"""Cerebras: OpenAI's shape; an answer, or a stream's last chunk, tells its times in `time_info`.
+"""Cerebras: OpenAI's shape; an answer, or a stream's last chunk, has its timings in `time_info`.
 
 https://inference-docs.cerebras.ai/api-reference/chat-completions
 """

@@ -1,8 +1,8 @@
-"""Cohere, versions 1 and 2: the units billed, or where there are none the tokens the model saw.
+"""Cohere, versions 1 and 2: the billed units, or if there are none, the tokens the model saw.
 
-Version 2 tells `cached_tokens` beside both; they are part of the input. Reranking is billed by the search unit,
-classifying by the classification, embedding by the token or the image; tokens of images count beside those of text.
-Its answers do not name the model: the request does. A stream that failed ends with the finish reason `ERROR`.
+Version 2 reports `cached_tokens` next to both; they are part of the input. Reranking is billed per search unit,
+classification per classification, embedding per token or image; image tokens are counted separately from text tokens.
+Answers do not name the model: the request does. A failed stream ends with the finish reason `ERROR`.
 
 https://docs.cohere.com/reference/chat and https://docs.cohere.com/v1/reference/chat
 """
@@ -16,7 +16,7 @@ from keygauge.usage.providers.found import Found, RawUsage, total
 PROVIDER = "cohere"
 MODELS = ("command", "embed-english", "embed-multilingual", "embed-v4", "rerank-", "c4ai-aya")
 _DETAILS = ("images", "search_units", "classifications")
-_IMAGE = "image_tokens"  # of an embedding, beside those of its text
+_IMAGE = "image_tokens"  # of an embedding, not included in its `input_tokens`
 _UNITS = frozenset({"input_tokens", "output_tokens", _IMAGE, *_DETAILS})
 
 
@@ -42,7 +42,7 @@ def read_end(event: dict[str, Any]) -> Found | None:
 
 
 def read_meta(document: dict[str, Any]) -> Found | None:
-    """Read `meta` of version 1, and of embeddings in both."""
+    """Read `meta` of version 1, and of embeddings in both versions."""
     meta = document.get("meta")
     return read(meta) if isinstance(meta, dict) and "billed_units" in meta else None
 

@@ -1,4 +1,4 @@
-"""DeepSeek: OpenAI's shape; `prompt_tokens` are the sum of cache hits and misses.
+"""DeepSeek: OpenAI's shape; `prompt_tokens` is the sum of cache hits and misses.
 
 https://api-docs.deepseek.com/api/create-chat-completion
 """

@@ -1,4 +1,4 @@
-"""What a provider's document tells: counts as they stand there, not yet checked."""
+"""The counts in a provider's document, not yet validated."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any, Literal, NamedTuple
 from keygauge.usage.counts import whole
 
 Stage = Literal[
-    "opening",  # of a stream: the output is still to come, so these counts alone are never all
-    "running",  # so far; all, if the stream then ends as it should
-    "final",  # nothing more will come
+    "opening",  # start of a stream: the output is still to come, so these counts are never complete
+    "running",  # counts so far; complete if the stream then ends normally
+    "final",  # complete
 ]
 NO_DETAILS: Mapping[str, Any] = {}
 
 
 class RawUsage(NamedTuple):
-    """Counts of one document, whatever its JSON holds there. None is "not told"."""
+    """Counts of one document, as any JSON values. None means "not reported"."""
 
     input: Any = None
     output: Any = None
     cache_read: Any = None
     cache_write: Any = None
     reasoning: Any = None
-    tool_input: Any = None  # beside `input`
+    tool_input: Any = None  # not included in `input`
     total: Any = None
     details: Mapping[str, Any] = NO_DETAILS
-    is_spoiled: bool = False  # something that should have been added to a count is none
+    is_spoiled: bool = False  # a value that should have been added is not a valid count
 
 
 class Found(NamedTuple):
@@ -36,17 +36,17 @@ class Found(NamedTuple):
     provider: str | None
     model: str | None
     stage: Stage = "running"
-    cache_is_beside: bool = False  # `input` leaves out what a cache had to do with
-    reasoning_is_beside: bool = False  # `output` leaves out what the model thought
-    answer: str | None = None  # its id: several answers in one stream are summed
-    others: Sequence[tuple[str, RawUsage]] = ()  # of other models that had part in it: their names and counts
-    choice: int | None = None  # the index of its only one
-    trails: bool = False  # it stands alone, after the end of what it counts
-    replaces: bool = False  # another attempt than what was told before, which is among the others if it is billed
+    cache_is_beside: bool = False  # `input` excludes cache reads and writes
+    reasoning_is_beside: bool = False  # `output` excludes reasoning
+    answer: str | None = None  # the answer's id
+    others: Sequence[tuple[str, RawUsage]] = ()  # names and counts of other models that took part
+    choice: int | None = None  # the index of the only choice
+    trails: bool = False  # a chunk with usage only, after all choices
+    replaces: bool = False  # counts of a new attempt; the earlier one is in `others` if it is billed
 
 
 def inside(holder: Any, *names: str) -> Mapping[str, Any]:
-    """Return the first object that a document has under one of some names; an empty one where there is none."""
+    """Return the first member that is an object, of those with the given names; else an empty mapping."""
     if isinstance(holder, dict):
         for name in names:
             value = holder.get(name)
@@ -56,7 +56,7 @@ def inside(holder: Any, *names: str) -> Mapping[str, Any]:
 
 
 def first(holder: Mapping[str, Any], *names: str) -> Any:
-    """Return the first value that is told under one of some names."""
+    """Return the first value that is not None, of those with the given names."""
     for name in names:
         value = holder.get(name)
         if value is not None:
@@ -65,13 +65,13 @@ def first(holder: Mapping[str, Any], *names: str) -> Any:
 
 
 def less(all_counted: Any, part: Any) -> Any:
-    """Return what is left of a count without a part of it; the count as it stands where the two do not fit."""
+    """Subtract a part from a count; return the count unchanged if the two do not fit."""
     count, without = whole(all_counted), whole(part)
     return count - without if count is not None and without is not None and without <= count else all_counted
 
 
 def total(counts: Iterable[Any]) -> Any:
-    """Add counts up; one that can be none is returned itself, so that it is told of."""
+    """Return the sum of counts, or the first invalid one, so that it is reported later."""
     added = 0
     for value in counts:
         count = 0 if value is None else whole(value)
@@ -82,14 +82,14 @@ def total(counts: Iterable[Any]) -> Any:
 
 
 def add(count: Any, more: Any) -> tuple[Any, bool]:
-    """Add to a count; True where that cannot be added."""
+    """Add to a count; also return whether the values could not be added."""
     added = whole(more)
     is_spoiled = (added is None and more is not None) or (bool(added) and count is not None and whole(count) is None)
     return ((whole(count) or 0) + added if added else count), is_spoiled
 
 
 def together(found: Sequence[Found]) -> Found:
-    """Add up the parts of one answer, a batch."""
+    """Add up the parts of a batch into one answer."""
     first, *others = found
     counts, is_spoiled = list(first.raw[:5]), False
     for one in others:
@@ -102,7 +102,7 @@ def together(found: Sequence[Found]) -> Found:
 
 
 def by_kind(counts: Mapping[str, Any], kinds: Mapping[str, str], other: str) -> dict[str, Any]:
-    """Add up what is told by name, by kind; `other` is that of all names which have none."""
+    """Add up counts by name to counts by kind; `other` is the kind of unknown names."""
     parts: dict[str, list[Any]] = {}
     for name, value in counts.items():
         parts.setdefault(kinds.get(name, other), []).append(value)

@@ -1,8 +1,8 @@
 """Gemini generateContent and streamGenerateContent (events, or one JSON array), embeddings, Live and Interactions.
 
-Thoughts count beside the candidates, tool results beside the prompt, cached tokens in it. Each chunk of a stream tells
-counts so far; some tell thoughts in the first one only. Interactions tell the same as `total_…_tokens`, and the SDK for
-Python in snake case. Grounding is billed by the search from version 3 on, before that by the prompt.
+The candidates' count excludes thoughts; the prompt's excludes tool results and includes cached tokens. Each chunk of a
+stream has the counts so far; some have thoughts in the first one only. Interactions report the same as
+`total_…_tokens`, the Python SDK in snake case. Grounding is billed per search from Gemini 3 on, before that per prompt.
 
 https://ai.google.dev/api/generate-content#UsageMetadata and https://ai.google.dev/api/interactions-api
 """
@@ -23,7 +23,7 @@ _AFTER_A_LINE = re.compile("_([a-z])")
 
 
 class _Parts(NamedTuple):
-    """Where a usage tells its tokens by modality."""
+    """The members of a usage with its tokens by modality."""
 
     given: tuple[str, ...]
     tools: tuple[str, ...]
@@ -71,7 +71,7 @@ def read(document: dict[str, Any]) -> Found | None:
 
 
 def read_snake_case(document: dict[str, Any]) -> Found | None:
-    """Read an answer as the SDK's models dump it."""
+    """Read an answer as dumped by the Python SDK's models."""
     usage = document.get("usage_metadata")
     if not isinstance(usage, dict) or "prompt_token_count" not in usage:
         return None
@@ -86,19 +86,19 @@ def read_snake_case(document: dict[str, Any]) -> Found | None:
 
 
 def read_list(documents: list[Any]) -> list[Found]:
-    """Read an array of answers, each of which tells the counts so far."""
+    """Read an array of chunks, each with the counts so far."""
     found = [read(document) for document in documents if isinstance(document, dict)]
     return [one for one in found if one is not None]
 
 
 def chunks_in(document: object) -> list[dict[str, Any]]:
-    """Return the chunks of a stream that is one array; none where it is anything else."""
+    """Return the chunks of a stream that is one JSON array; none if the document is anything else."""
     elements = document if isinstance(document, list) else ()
     return [one for one in elements if isinstance(one, dict) and "candidates" in one]
 
 
 def read_predictions(document: dict[str, Any]) -> Found | None:
-    """Read embeddings of Vertex: tokens of each text, and characters, which some models are billed by; or images."""
+    """Read Vertex predictions: tokens per text and billable characters of embeddings, or images."""
     predictions = document.get("predictions")
     if not isinstance(predictions, list):
         return None
@@ -158,7 +158,7 @@ def _by_modality(details: Any, name: str) -> dict[str, Any]:
 
 
 def _searches(document: dict[str, Any], model: str | None) -> dict[str, int]:
-    """Count the searches that grounding is billed by."""
+    """Count the billed searches of grounding."""
     candidates = document.get("candidates")
     grounds = [inside(one, "groundingMetadata") for one in candidates] if isinstance(candidates, list) else []
     queries = [query for one in grounds for query in one.get("webSearchQueries") or () if query]
@@ -172,7 +172,7 @@ def _grounding(metadata: Any) -> dict[str, Any]:
 
 
 def _camel(fields: Any) -> Any:
-    """Return an object with its own names, and those inside of it, as the API has them."""
+    """Return a value with all member names, including nested ones, in the API's camel case."""
     if isinstance(fields, list):
         return list(map(_camel, fields))
     if not isinstance(fields, dict):
@@ -181,7 +181,7 @@ def _camel(fields: Any) -> Any:
 
 
 def ends_turn(document: object) -> bool:
-    """Return whether a message of a Live session ends a turn: the next one is billed for itself, with all before it."""
+    """Return whether a Live message ends a turn. The next turn is billed separately, including all earlier context."""
     return bool(inside(inside({"": document}, ""), "serverContent").get("turnComplete"))
 
 

@@ -1,4 +1,4 @@
-"""Groq: OpenAI's shape; the last chunk of a stream tells its usage in `x_groq`, unasked.
+"""Groq: OpenAI's shape; the last chunk of a stream always has its usage in `x_groq`.
 
 Compound systems call several models: `usage_breakdown` has the usage of each call, which is billed at that model's
 price; `usage` is their sum.

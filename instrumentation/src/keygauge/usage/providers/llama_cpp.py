@@ -1,4 +1,4 @@
-"""The llama.cpp server: its own `/completion`, and OpenAI's shape, where `timings` tell what its cache gave.
+"""The llama.cpp server: its own `/completion`, and OpenAI's shape, with cached tokens in `timings`.
 
 https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 """
@@ -12,7 +12,7 @@ from keygauge.usage.providers.model import name_of
 
 
 def read(document: dict[str, Any]) -> Found:
-    """Read `tokens_evaluated` and `tokens_predicted`; newer servers tell them in every chunk, as counts so far."""
+    """Read `tokens_evaluated` and `tokens_predicted`; newer servers report the counts so far in every chunk."""
     return Found(
         RawUsage(
             document.get("tokens_evaluated"),
@@ -26,5 +26,5 @@ def read(document: dict[str, Any]) -> Found:
 
 
 def cached_in(document: dict[str, Any]) -> Any:
-    """Return the tokens of the input that came from the cache, as newer servers tell."""
+    """Return the cached input tokens, which newer servers report."""
     return inside(document, "timings").get("cache_n")

@@ -1,7 +1,7 @@
-"""Mistral: OpenAI's shape; transcriptions and audio prompts tell `prompt_audio_seconds`.
+"""Mistral: OpenAI's shape; transcriptions and audio prompts report `prompt_audio_seconds`.
 
-Audio is billed by the second; what the total has beyond the other two are its tokens. Conversations tell what their
-connectors took: tokens that are input, and how often each was called. OCR tells `pages_processed`.
+Audio is billed per second; its tokens are the part of the total beyond input and output. Conversations report their
+connectors' tokens, which are input, and the number of calls of each. OCR reports `pages_processed`.
 
 https://docs.mistral.ai/api/endpoint/chat, …/agents/conversations and …/ocr
 """
@@ -26,7 +26,7 @@ _CONNECTOR_KINDS: Final = {
     "image_generation": "images",
 }
 
-# The names of its own API; elsewhere these models go by others ("mistralai/…", "mistral:7b").
+# The names in Mistral's own API; other hosts use different ones ("mistralai/…", "mistral:7b").
 MODELS: Final = (
     *("mistral-", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-", "voxtral-"),
     *("open-mistral-", "open-mixtral-"),
@@ -34,7 +34,7 @@ MODELS: Final = (
 
 
 def seconds_of(usage: Mapping[str, Any]) -> Any:
-    """Return the seconds of audio; None where there was none: null, 0, or `{}` beside a total that has no more."""
+    """Return the seconds of audio; None if there is none: null, 0, or `{}` with a total of input plus output."""
     seconds = usage.get(_AUDIO_SECONDS)
     if seconds == {}:
         parts = [whole(usage.get(name)) or 0 for name in ("prompt_tokens", "completion_tokens")]
@@ -43,12 +43,12 @@ def seconds_of(usage: Mapping[str, Any]) -> Any:
 
 
 def calls_of(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Count what connectors did, by kind."""
+    """Count the calls of connectors, by kind."""
     return by_kind(inside(usage, "connectors"), _CONNECTOR_KINDS, "tool_calls")
 
 
 def model_in(conversation: Mapping[str, Any]) -> str | None:
-    """Return the model that a conversation's outputs name; an agent's is named nowhere else."""
+    """Return the model named in a conversation's outputs; an agent's is named nowhere else."""
     outputs = conversation.get("outputs")
     models = [name_of(one.get("model")) for one in outputs if isinstance(one, dict)] if type(outputs) is list else []
     return next(filter(None, models), None)

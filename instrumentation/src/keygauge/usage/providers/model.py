@@ -1,4 +1,4 @@
-"""The name of a model, as an answer gives it."""
+"""Validation of model names in answers."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ MAX_CHARACTERS = 256
 
 
 def name_of(model: object) -> str | None:
-    """Take a model's name if it can be one."""
+    """Return a model's name if it is valid, else None."""
     return model if isinstance(model, str) and 0 < len(model) <= MAX_CHARACTERS else None

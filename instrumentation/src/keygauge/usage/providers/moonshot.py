@@ -1,4 +1,4 @@
-"""Moonshot AI: OpenAI's shape with `cached_tokens` beside `prompt_tokens`, which include them.
+"""Moonshot AI: OpenAI's shape with `cached_tokens` next to `prompt_tokens`, which includes them.
 
 https://platform.moonshot.ai/docs/api/chat
 """

@@ -1,4 +1,4 @@
-"""Whose a model is, by its own name: many speak OpenAI's shape and some Anthropic's, so a shape tells little."""
+"""The provider of a model, by the model's name: many use OpenAI's shape and some Anthropic's, so shapes say little."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FAMILIES: Final = {
     one.MODELS: one.PROVIDER
     for one in (openai, anthropic, gemini, deepseek, xai, mistral, cohere, moonshot, perplexity, zai)
 }
-_PREFIXES: Final = {  # what gateways write before a model's name
+_PREFIXES: Final = {  # prefixes that gateways add to a model's name
     "openai": openai.PROVIDER,
     "azure": azure.PROVIDER,
     "anthropic": anthropic.PROVIDER,
@@ -63,13 +63,13 @@ _PATHS: Final = (
     (re.compile(r"/model/[^/]+/(?:converse|invoke)"), bedrock.PROVIDER),
     (re.compile(r"^/anthropic/"), anthropic.PROVIDER),
 )
-_is_of_several = re.compile(r"/openai/v1/").search  # Azure's path, Groq's, Bedrock's and that of gateways
-_SPOKEN: Final = frozenset({openai.PROVIDER, anthropic.PROVIDER})  # shapes that others use too
+_is_of_several = re.compile(r"/openai/v1/").search  # used by Azure, Groq, Bedrock and gateways
+_SPOKEN: Final = frozenset({openai.PROVIDER, anthropic.PROVIDER})  # shapes that other providers use too
 
 
-@lru_cache(maxsize=1024)  # an app serves a few models; hostile names only push each other out
+@lru_cache(maxsize=1024)  # an app uses few models; hostile names only evict each other
 def provider_of(model: str) -> str | None:
-    """Return whose a model is; None where its name does not tell."""
+    """Return a model's provider; None if its name does not show it."""
     name = model.lower()
     if bedrock.is_model(name):
         return bedrock.PROVIDER
@@ -84,9 +84,9 @@ def provider_of(model: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def provider_of_path(path: str, model: str | None = None) -> str | None:
-    """Return whose API a path is of, where it is one that only one provider has.
+    """Return the provider of the API with a path; None if several providers have that path.
 
-    One that several have is Azure's where the model has a name of OpenAI's own.
+    A path of several is Azure's if the model has one of OpenAI's own names.
     """
     if _is_of_several(path):
         is_own = model is not None and "/" not in model and provider_of(model) == openai.PROVIDER
@@ -95,5 +95,5 @@ def provider_of_path(path: str, model: str | None = None) -> str | None:
 
 
 def settle(shape: str | None, model: str | None) -> str | None:
-    """Return an answer's provider from its shape and model; the model's name wins where others use the shape too."""
+    """Return an answer's provider from its shape and model; the model wins if several providers use the shape."""
     return ((provider_of(model) if model else None) or shape) if shape in _SPOKEN else shape

@@ -1,4 +1,4 @@
-"""Ollama's own API: counts in the last line of a stream, or in the only answer. An error is a line with `error`.
+"""Ollama's own API: counts in the last line of a stream, or in the single answer. Errors are a line with `error`.
 
 https://github.com/ollama/ollama/blob/main/docs/api.md
 """
@@ -10,7 +10,7 @@ from typing import Any
 from keygauge.usage.providers.found import Found, RawUsage
 from keygauge.usage.providers.model import name_of
 
-PROVIDER = "ollama"  # the conventions know no value of their own for it
+PROVIDER = "ollama"  # the semantic conventions define no value for it
 
 
 def read(document: dict[str, Any]) -> Found:

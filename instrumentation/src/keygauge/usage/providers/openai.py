@@ -1,9 +1,9 @@
-"""OpenAI: Chat Completions, Completions, Embeddings, Responses, Images, Audio, Realtime; and all who speak these.
+"""OpenAI: Chat Completions, Completions, Embeddings, Responses, Images, Audio, Realtime; and compatible APIs.
 
-Input and output include cached and reasoning tokens; counts of a stream stand in its last chunk, whose `choices` are
+Input and output include cached and reasoning tokens. The counts of a stream are in its last chunk, whose `choices` are
 empty (`stream_options.include_usage`), or in the object of `response.completed`. Realtime sends a `response.done` for
-each response. Errors are `{"error": {…}}`. Where `total_tokens` is more than input and output, the rest was output that
-is not shown (Gemini's compatible API); where it stands alone it is input (embeddings).
+each response. Errors are `{"error": {…}}`. If `total_tokens` is more than input plus output, the rest is hidden output
+(Gemini's compatible API); if it is the only count, it is input (embeddings).
 
 https://platform.openai.com/docs/api-reference/chat/object, …/responses/object, …/realtime-server-events
 """
@@ -35,7 +35,7 @@ _TOOLS: Final = {
 
 
 _HEARD: Final = "conversation.item.input_audio_transcription.completed"
-_HEARING: Final = "input_audio_transcription"  # of sessions of the beta
+_HEARING: Final = "input_audio_transcription"  # in sessions of the beta API
 
 
 class _Image(TypedDict, total=False):
@@ -47,13 +47,13 @@ _decode_data = Decoder(list[_Image]).decode
 
 
 def tells_by_other_names(usage: Mapping[str, Any]) -> bool:
-    """Return whether a gateway puts zeros under these names beside the counts of a response or an image."""
-    is_told = usage.get("input_tokens", 0) not in (None, 0)  # no set: it may be anything, a list even
+    """Return whether a gateway reports zeros as `prompt_tokens` and `completion_tokens` next to the real counts."""
+    is_told = usage.get("input_tokens", 0) not in (None, 0)  # not a set: the value may be unhashable
     return is_told and not whole(usage.get("prompt_tokens")) and not whole(usage.get("completion_tokens"))
 
 
 def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
-    """Read `prompt_tokens` and `completion_tokens`; a run of the Assistants tells those of its steps again."""
+    """Read `prompt_tokens` and `completion_tokens`; not those of an Assistants run step, which its run includes."""
     if document.get("object") == "thread.run.step":
         return None
     given, made = (
@@ -67,7 +67,7 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
     if cached is None:
         cached = llama_cpp.cached_in(document)
     written = first(given, "cache_write_tokens", "cache_creation_tokens")
-    if written is None:  # as LiteLLM tells those of Anthropic
+    if written is None:  # LiteLLM, for Anthropic
         written = usage.get("cache_creation_input_tokens")
     return Found(
         RawUsage(
@@ -92,7 +92,7 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
 
 
 def read_response(document: dict[str, Any], usage: dict[str, Any], *, stage: Stage = "final") -> Found:
-    """Read `input_tokens` and `output_tokens` of a Responses object, an image, a transcription, a Realtime response."""
+    """Read `input_tokens` and `output_tokens` of a Responses object, image, transcription or Realtime response."""
     given = inside(usage, "input_tokens_details", "input_token_details")
     made = inside(usage, "output_tokens_details", "output_token_details")
     drawing = inside(document.get("tool_usage"), "image_gen")
@@ -116,13 +116,13 @@ def read_response(document: dict[str, Any], usage: dict[str, Any], *, stage: Sta
 
 
 def read_seconds(document: dict[str, Any], seconds: Any) -> Found:
-    """Read what is sold by the second: a transcription, a video, a Live session so far."""
+    """Read usage billed per second: a transcription, a video, a Live session so far."""
     raw = RawUsage(details={"seconds": _rounded_up(seconds)})
     return Found(raw, PROVIDER, name_of(document.get("model")), "final", answer=_id(document))
 
 
 def read_pieces(document: dict[str, Any]) -> Found | None:
-    """Read an answer without usage that is sold by the piece: images, a video, a transcription with its duration."""
+    """Read an answer without usage that is billed per unit: images, a video, a transcription with its duration."""
     if document.get("object") == "video":
         return read_seconds(document, document.get("seconds"))
     if document.get("task") in ("transcribe", "translate") and "duration" in document:
@@ -135,7 +135,7 @@ def read_pieces(document: dict[str, Any]) -> Found | None:
 
 
 def read_envelope(event: dict[str, Any]) -> Found | None:
-    """Read the object in `response.completed`, `.incomplete`, `.failed` and `.done`; before those its usage is null."""
+    """Read the object in `response.completed`, `.incomplete`, `.failed` and `.done`; before, usage is null."""
     response = event.get("response")
     if not isinstance(response, dict) or not isinstance(usage := response.get("usage"), dict):
         return None
@@ -143,9 +143,9 @@ def read_envelope(event: dict[str, Any]) -> Found | None:
 
 
 def name_transcriber(event: dict[str, Any], known: str | None) -> str | None:
-    """Return the transcription model of a Realtime session, if known, and set it in the event of a transcription.
+    """Return the transcription model of a Realtime session, if known, and set it in a transcription event.
 
-    That event has no model, and the session's own model is the one that answers.
+    That event names no model, and the session's own model is the one that answers.
     """
     if event.get("type") == _HEARD and known is not None:
         event.setdefault("model", known)
@@ -155,7 +155,7 @@ def name_transcriber(event: dict[str, Any], known: str | None) -> str | None:
 
 
 def _details(given: Mapping[str, Any], made: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Count audio, images and video; those of the input include what was cached, where that is told."""
+    """Return the usage beyond text tokens, by kind; cached tokens are subtracted from the input's if reported."""
     cached = inside(given, "cached_tokens_details")
     details: dict[str, Any] = {}
     for kind in ("audio", "image", "video"):
@@ -176,7 +176,7 @@ def _details(given: Mapping[str, Any], made: Mapping[str, Any], usage: Mapping[s
 
 
 def _tools_of(document: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Count what hosted tools did: as it is told, else the calls among a response's output."""
+    """Count the uses of hosted tools: as reported, else the calls in a response's output."""
     counts = xai.tools_of(usage)
     if counts is not None:
         return counts
@@ -191,13 +191,13 @@ def _tools_of(document: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str
 
 
 def _with(count: Any, more: Any) -> Any:
-    """Add what a tool used of tokens, which a response's own counts leave out."""
+    """Add a tool's tokens, which a response's own counts leave out."""
     own, others = whole(count), whole(more)
     return own + others if own is not None and others else count
 
 
 def _drawn(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Count what drawing images took: where its tokens are told, they are what is billed."""
+    """Count the tokens of image generation; if reported, they are billed instead of the images."""
     if not whole(usage.get("output_tokens")):
         return {}
     given = inside(usage, "input_tokens_details").get("image_tokens")
@@ -207,7 +207,7 @@ def _drawn(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _drawers(document: Mapping[str, Any]) -> Sequence[tuple[str, RawUsage]]:
-    """Return the model that wrote an image as SVG, and what it used beside the image's own usage."""
+    """Return the model that wrote an image as SVG and its usage, which the image's own usage does not include."""
     usage = inside(document, "svg_usage")
     model = name_of(usage.get("model"))
     if model is None:
@@ -217,12 +217,12 @@ def _drawers(document: Mapping[str, Any]) -> Sequence[tuple[str, RawUsage]]:
 
 
 def _is_billed(item: Mapping[str, Any]) -> bool:
-    """Return whether a call is one that costs: of a search's actions, opening a page does not."""
+    """Return whether a tool call is billed: of a search's actions, opening a page is free."""
     return bool(inside(item, "action").get("type", "search") == "search")
 
 
 def _images_in(data: Any) -> int:
-    """Count the images of an answer that has nothing else."""
+    """Count the images of an answer; 0 if it has anything else."""
     if isinstance(data, Raw):
         try:
             data = _decode_data(data)
@@ -235,7 +235,7 @@ def _images_in(data: Any) -> int:
 
 
 def _caches_beside(usage: Mapping[str, Any], read: Any, written: Any) -> bool:
-    """Return whether the input leaves out what a cache had to do with, as some gateways have it: the total says so."""
+    """Return whether the input excludes cached tokens, as with some gateways, judging by the total."""
     cached = (whole(read) or 0) + (whole(written) or 0)
     if not cached:
         return False
@@ -259,7 +259,7 @@ def _rounded_up(seconds: Any) -> Any:
 
 
 def _id(document: dict[str, Any]) -> str | None:
-    name = document.get("id") or document.get("item_id")  # of what was heard, in a Realtime session
+    name = document.get("id") or document.get("item_id")  # of a transcription in a Realtime session
     return name if isinstance(name, str) and name else None
 
 
@@ -273,7 +273,7 @@ def _choice(document: dict[str, Any]) -> int | None:
 
 
 def _stage(document: dict[str, Any]) -> Stage:
-    # vLLM can tell counts in every chunk. The last has no choices, or, elsewhere, choices that are finished.
+    # vLLM can report counts in every chunk. The last has no choices or, with other servers, finished ones.
     choices = document.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if not isinstance(choice, dict) or not choice.get("finish_reason"):

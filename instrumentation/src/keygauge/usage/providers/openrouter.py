@@ -1,4 +1,4 @@
-"""OpenRouter: OpenAI's shape; its usage tells whether the call is billed by the key of the model's maker (`is_byok`).
+"""OpenRouter: OpenAI's shape; its usage says whether the call is billed to the user's own provider key (`is_byok`).
 
 https://openrouter.ai/docs/use-cases/usage-accounting
 """
@@ -12,5 +12,5 @@ PROVIDER: Final = "openrouter"
 
 
 def bills(usage: Mapping[str, Any]) -> bool:
-    """Return whether a usage is OpenRouter's and billed by it."""
+    """Return whether a usage is OpenRouter's and billed by OpenRouter."""
     return usage.get("is_byok") is False

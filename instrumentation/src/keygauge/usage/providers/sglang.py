@@ -1,4 +1,4 @@
-"""SGLang's own `/generate`: counts so far in `meta_info` of every chunk.
+"""SGLang's own `/generate`: `meta_info` of every chunk has the counts so far.
 
 https://docs.sglang.ai/basic_usage/native_api.html
 """

@@ -1,4 +1,4 @@
-"""Text Generation Inference's own `/generate`: `details` of the only answer, or of a stream's last event.
+"""Text Generation Inference's own `/generate`: counts in `details` of the single answer, or of a stream's last event.
 
 https://huggingface.github.io/text-generation-inference
 """
@@ -11,7 +11,7 @@ from keygauge.usage.providers.found import Found, RawUsage, inside
 
 
 def read(document: dict[str, Any]) -> Found | None:
-    """Read `generated_tokens`; the input is told in streams, or by the `prefill` that a client asked for."""
+    """Read `generated_tokens`; the input is reported in streams, or as `prefill` if the client requested it."""
     details = inside(document, "details")
     if "generated_tokens" not in details:
         return None

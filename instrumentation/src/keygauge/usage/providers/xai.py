@@ -1,4 +1,4 @@
-"""xAI: OpenAI's shape, but reasoning tokens count beside `completion_tokens`; the total gives that away.
+"""xAI: OpenAI's shape, but `completion_tokens` excludes reasoning tokens, as the total shows.
 
 https://docs.x.ai/docs/api-reference#chat-completions
 """
@@ -35,6 +35,6 @@ def tells_reasoning_beside(model: str | None, usage: Mapping[str, Any], details:
 
 
 def tools_of(usage: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Count what server-side tools did, by kind; None where that is not told."""
+    """Count the uses of server-side tools, by kind; None if not reported."""
     counts = usage.get("server_side_tool_usage_details")
     return by_kind(counts, _TOOLS, "tool_calls") if isinstance(counts, dict) else None
