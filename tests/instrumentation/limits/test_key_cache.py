@@ -87,12 +87,7 @@ def test_limits_that_are_removed_added_and_changed_twice_are_those_told_last(cac
     change(cache, EACH | {"amount": 7}, RPM | {"id": "3", "unit": "token", "route": "/chat"})
     adapted = cache.adapt(cache.keys["k2"])
     assert amounts(adapted) == {"2:k2": 7, "3:a": 100}
-    assert (adapted.is_plain, adapted.needs_body, adapted.needs_route, adapted.needs_names) == (
-        False,
-        True,
-        True,
-        False,
-    )
+    assert (adapted.is_plain, adapted.needs_body, adapted.needs_route, adapted.is_capped) == (False, True, True, True)
 
 
 def test_a_key_that_comes_after_the_change_is_as_its_entry_says(cache):

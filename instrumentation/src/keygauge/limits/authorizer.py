@@ -283,7 +283,7 @@ class Authorizer:
         if call.estimate is None and (key.needs_body or key.needs_route):
             return NeedsBody(key)
         estimate: Estimate = call.estimate or _ANY
-        if estimate.hidden and key.needs_names:
+        if estimate.hidden and key.is_capped:
             return UNREADABLE
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):

@@ -61,7 +61,7 @@ class Key:
     needs_body: bool  # to tell the model or the tokens
     needs_model: bool  # to be told, or the call is refused
     tool_limits: tuple[Limit, ...]  # which refuse calls whose tools are not told
-    needs_names: bool  # to tell which limits a call counts for and what it costs: refused where they may be hidden
+    is_capped: bool  # by tokens, cost or model, and refused beyond
     needs_price: bool
 
     @property
@@ -230,7 +230,7 @@ class KeyCache:
             "policy": policy,
             "tag_policy": policy if not tag_pools else Policy([*shown, *_shown(tag_pools)]),
             "is_plain": all(limit.is_plain for limit in limits),
-            "needs_names": any(limit.needs_names and not limit.dry_run for limit in limits),
+            "is_capped": any(limit.needs_body and not limit.dry_run for limit in limits),
             "needs_route": any(limit.route is not None for limit in limits),
             "needs_price": any(limit.unit == "nanousd" for limit in limits),
             "needs_body": set(named) != {None} or any(limit.needs_body for limit in limits),

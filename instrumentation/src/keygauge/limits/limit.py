@@ -102,11 +102,6 @@ class Limit:
         return self.unit in MEASURED or self.model is not None or self.tool is not None
 
     @property
-    def needs_names(self) -> bool:
-        """Return whether what a call counts depends on the models or tools that its body names."""
-        return self.unit == "nanousd" or self.model is not None or self.tool is not None
-
-    @property
     def is_scoped(self) -> bool:
         """Return whether it counts only some of the calls."""
         return self.route is not None or self.model is not None or self.tool is not None

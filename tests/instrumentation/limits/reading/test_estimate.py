@@ -173,15 +173,6 @@ def test_a_body_that_tells_nothing_is_estimated_by_its_length(body):
     assert told == Estimate(input_tokens=-(-len(body) // 4), **unread)
 
 
-@pytest.mark.parametrize("headers", [{"content_type": "application/json; charset=utf-16"}, {"content_encoding": "br"}])
-def test_a_body_in_another_charset_or_encoding_is_estimated_by_its_length(headers):
-    body = ('{"model": "gpt-4o", "max_tokens": 9000, "prompt": "%s"}' % ("hello " * 2_000)).encode("utf-16")
-    told = estimate(body, length=len(body), path="/v1/completions", **headers)
-    assert (told.unread, told.hidden, told.input_tokens, told.output_tokens) == (True, True, -(-len(body) // 4), None)
-    limit = Limit("1:a", "tpm", "token", 2_000, 60, None)
-    assert told.units(limit) == 2_000  # it never exceeds a limit by itself
-
-
 def test_a_body_too_deep_for_us_may_hide_anything():
     body = b"[" * 100_000
     told = estimate(body, length=len(body), path="/x")

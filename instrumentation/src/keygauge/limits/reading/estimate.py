@@ -184,17 +184,16 @@ def _tools(length: int, fields: Fields) -> tuple[str, ...] | None:
 
 def _input_tokens(body: bytes, length: int, fields: Fields, content_type: str) -> int:
     """Estimate the input by its text: a file, by itself or as base64, is no text and counts as `_FILE_TOKENS`."""
-    is_file = content_type.strip().lower().startswith(_FILES) or (not fields.hidden and _is_binary(body))
-    if fields.document is None and is_file:
+    if fields.document is None and _is_file(body, content_type):
         return min(_FILE_TOKENS, -(-length // BYTES_PER_TOKEN))
     files = [len(run) for run in _base64(body)] if fields.document is not None and length > _FILE_BYTES_MIN else []
     tokens = -(-(length - sum(files)) // BYTES_PER_TOKEN) + _FILE_TOKENS * len(files)
     return min(_INPUT_MAX, tokens)
 
 
-def _is_binary(body: bytes) -> bool:
-    """Return whether a body, of which this may be just the beginning, is no text."""
-    if b"\0" in body:
+def _is_file(body: bytes, content_type: str) -> bool:
+    """Return whether a body, of which this may be just the beginning, is no text: by its type or by its bytes."""
+    if content_type.strip().lower().startswith(_FILES) or b"\0" in body:
         return True
     try:
         _utf8().decode(body)
