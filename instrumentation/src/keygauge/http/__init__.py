@@ -1,6 +1,4 @@
-"""The HTTP side of a call.
+"""The HTTP side of a call: messages between server and app, route, body, and the answer to a refused call.
 
-What a server and an app say to each other as it passes, its route, its body, its answer when refused.
-
-May import `limits`, `telemetry`, `usage` and what stands beside the rooms; nothing here reaches the network.
+May import `limits`, `telemetry`, `usage` and the top-level modules; nothing here accesses the network.
 """

@@ -1,4 +1,4 @@
-"""The driver of ASGI: it tells a request what the messages between server and app say, and sends what it is told."""
+"""The ASGI driver: it feeds a request with the messages between server and app, and sends its answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SOON_S = 0.05
 
 
 class AsgiRequest(Request, eq=False):
-    """What HTTP and WebSocket requests share."""
+    """Base of HTTP and WebSocket requests."""
 
     scope: Scope
     app: App
@@ -38,7 +38,7 @@ class AsgiRequest(Request, eq=False):
 
     @property
     def query(self) -> str:
-        """The request's query."""
+        """The request's query string."""
         query = self.scope.get("query_string")
         return bytes(query).decode("latin-1") if query else ""
 
@@ -47,7 +47,7 @@ class AsgiRequest(Request, eq=False):
         return header_of(self.scope, name)
 
     def follow(self) -> Walk:
-        """Follow the request through the app's layers, as it will be routed."""
+        """Follow the request through the app's layers in the way it will be routed."""
         return route.follow(self.scope, self.app, noted=self.call.matched)
 
     def find_route(self) -> str | None:
@@ -58,22 +58,22 @@ class AsgiRequest(Request, eq=False):
         return route.find(scope, self.app, path=self.path, noted=noted)
 
     def drop_body(self) -> None:
-        """Give the app an empty body, whatever is sent."""
+        """Give the app an empty body."""
         self._receive = Empty(self._receive).receive
 
     def watch(self, server: object) -> None:
-        """Take note of the server's side of the request."""
+        """Keep the server's object for the request, if it is useful."""
 
     def note_cancelled(self) -> None:
-        """Note whether the client of a cancelled request left."""
+        """Record whether the client of a cancelled request has left."""
 
     def finish(self) -> None:
-        """End the call when the app is done, if it has not ended before."""
+        """End the call when the app is done, if it has not ended yet."""
         if not self._settled or self._rest is not None:
             self.end(complete=False, last=True)
 
     async def wait(self, waits: Waits) -> Refusal | None:
-        """Wait for what the decision needs, and return it."""
+        """Wait for what the decision needs, and return the decision."""
         try:
             need = next(waits)
             while True:
@@ -88,7 +88,7 @@ class AsgiRequest(Request, eq=False):
             waits.close()
 
     async def read_ahead(self, length: int) -> tuple[bytes, int]:
-        """Read the start of the body, and pass all of it to the app."""
+        """Read the start of the body; the app still receives all of it."""
         body = RequestBody(self._receive)
         self._receive = body.receive
         return await body.read_ahead(length)
@@ -98,39 +98,39 @@ class HttpRequest(AsgiRequest, eq=False):
     """An HTTP request and its answer."""
 
     _awaits_trailers: bool = False
-    _cycle: Any = None  # uvicorn's, which knows when the client left, though the app does not ask
+    _cycle: Any = None  # uvicorn's, which knows that the client left even if the app does not call `receive`
 
     def watch(self, server: object) -> None:
-        """Ask the server's side of the request whether the client left, where it can tell."""
+        """Keep the server's object for the request if it knows whether the client has left."""
         if hasattr(server, "disconnected"):
             self._cycle = server
 
     def note_cancelled(self) -> None:
-        """Note whether the client of a cancelled request left, as the app may not have called `receive`."""
+        """Record whether the client of a cancelled request has left; the app may not have called `receive`."""
         cycle, queue = self._cycle, getattr(self._receive, "__self__", None)
         if cycle is not None:
             self._is_gone = self._is_gone or cycle.disconnected
-        elif isinstance(queue, Queue):  # daphne's; it cancels what goes on after its client left
+        elif isinstance(queue, Queue):  # daphne's; it cancels a request whose client has left
             while not queue.empty():
                 self._is_gone = self._is_gone or queue.get_nowait().get("type") == "http.disconnect"
 
     async def answer(self, refusal: Refusal) -> None:
-        """Answer instead of the app."""
+        """Answer in place of the app."""
         if self.may_name_model:
             try:
                 await self._read_model()
-            except Exception:  # noqa: BLE001 - the server's, of a body that nobody needs
+            except Exception:  # noqa: BLE001 - the server's error; the body is optional
                 self.runtime.fault("read")
         await send_answer(self.refuse(refusal), self._send)
 
     async def _read_model(self) -> None:
-        """Read the available part of a refused request's body, as it may name the model; hardly wait for it."""
+        """Read the available part of a refused request's body, which may name the model; wait only briefly."""
         if self.header("content-length") not in {"", "0"} and not self.header("expect"):
             message = await event_loop.soon(self._receive(), _SOON_S)
             self.note_sent((message or {}).get("body", b""), is_read=False)
 
     async def receive(self) -> Message:
-        """Pass on and count a message of the client."""
+        """Pass on and count a client's message."""
         message = await self._receive()
         body = message.get("body")
         if body:
@@ -140,9 +140,9 @@ class HttpRequest(AsgiRequest, eq=False):
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass a message of the app on, read.
+        """Read and pass on a message of the app.
 
-        The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
+        The last one settles the call first: an event on disk before the answer's end survives a kill after it.
         """
         passed = self._passed
         if (
@@ -172,12 +172,12 @@ class HttpRequest(AsgiRequest, eq=False):
         if cycle is not None and cycle.disconnected:
             self._is_gone = True
         if kind == "http.response.body":
-            if call.status:  # before its start, it is not an answer
+            if call.status:  # else there was no start, so it is no answer
                 is_first = not call.first_byte_ns
                 if body := message.get("body"):
                     self.read(body)
                 if not message.get("more_body", False) and not self._awaits_trailers:
-                    if is_first:  # and the last: the clock is read once
+                    if is_first:  # first and last: read the clock only once
                         call.ended_ns = call.ended_ns or call.first_byte_ns
                     self.end_body()
         elif kind == "http.response.start" and not self._settled:
@@ -189,13 +189,13 @@ class HttpRequest(AsgiRequest, eq=False):
         return message
 
     def _take_file(self, message: Message) -> None:
-        """Count what the server itself sends: a file, or a part of an open one."""
+        """Count a file, or part of an open one, that the server itself sends."""
         self.count_file(_part_size(message) if "file" in message else _file_size(message["path"]))
         if not message.get("more_body", False):
             self.end_body()
 
     def _take_trailers(self, message: Message) -> None:
-        """Read what comes after the body; the last of it ends the answer."""
+        """Read the fields after the body; the last message ends the answer."""
         trailers = {name.lower(): value for name, value in message.get("headers", ())}
         self.headers = {**self.headers, **trailers}
         if not message.get("more_trailers", False):
@@ -223,12 +223,12 @@ async def send_answer(answer: Answer, send: Send, *, kind: str = "http.response"
 def _file_size(path: str) -> int:
     try:
         return Path(path).stat().st_size
-    except OSError:  # the server will say so
+    except OSError:  # the server will report it
         return 0
 
 
 def _part_size(message: Message) -> int:
-    """Count what a server sends of an open file: from where it is to its end, where that is not said."""
+    """Return how much of an open file a server sends: by default from its position to its end."""
     count, offset = message.get("count"), message.get("offset")
     if count is not None:
         return int(count)

@@ -1,4 +1,4 @@
-"""How the ASGI middleware waits, on asyncio or trio, whichever the server runs."""
+"""Waiting in the ASGI middleware, on asyncio or trio, whichever the server runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_running() -> bool:
 
 
 async def in_thread(do: Callable[[], object]) -> None:
-    """Run something that may block without blocking the event loop."""
+    """Run a function that may block without blocking the event loop."""
     trio = _trio()
     if trio is None:
         await asyncio.to_thread(do)
@@ -38,7 +38,7 @@ async def in_thread(do: Callable[[], object]) -> None:
 
 
 async def soon(coming: Awaitable[T], timeout_s: float) -> T | None:
-    """Wait shortly for something that is about to arrive; None if it does not."""
+    """Wait briefly for a result; None if it does not arrive."""
     trio = _trio()
     if trio is None:
         with suppress(TimeoutError):
@@ -51,7 +51,7 @@ async def soon(coming: Awaitable[T], timeout_s: float) -> T | None:
 
 
 async def end_of(wait: Wait, until_ns: int) -> None:
-    """Wait, at most until a moment; not past what the wait names, as event loops do: on a schedule that adds up."""
+    """Wait until `until_ns` at most, without oversleeping `wait.at_ns` like loop timers: on a schedule, delays add up."""
     if wait.at_ns is None or wait.at_ns > until_ns:
         await has_ended(wait.woken, until_ns)
         return
@@ -63,7 +63,7 @@ async def end_of(wait: Wait, until_ns: int) -> None:
 
 
 async def has_ended(coming: Future[bool], deadline_ns: int) -> bool:
-    """Wait for what another thread ends; False when time is up, or when it ended without success."""
+    """Wait for a future that another thread completes; False on timeout, or if it completed without success."""
     timeout_s = max(deadline_ns - now_ns(), 0) / SECOND
     trio = _trio()
     return await (_asyncio_ended(coming, timeout_s) if trio is None else _trio_ended(trio, coming, timeout_s))
@@ -105,6 +105,6 @@ async def _trio_ended(trio: Any, coming: Future[bool], timeout_s: float) -> bool
 
 
 def _trio() -> Any:
-    """Return trio where it runs this thread; it is never imported for that."""
+    """Return trio if it runs in this thread; it is never imported for this."""
     trio = sys.modules.get("trio")
     return trio if trio is not None and trio.lowlevel.in_trio_run() else None

@@ -1,4 +1,4 @@
-"""The client's address behind proxies, and servers that read it from a header before KeyGauge does."""
+"""The client's address behind proxies, and warnings about servers that take it from a header before KeyGauge."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _UNDERSCORES = "takes X_Forwarded_For for X-Forwarded-For: let your proxy drop h
 
 
 def client_ip(peer: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
-    """Return the last address that no trusted proxy has; `forwarded_for` is X-Forwarded-For, nearest proxy last.
+    """Return the last address that is not a trusted proxy's; `forwarded_for` is X-Forwarded-For, nearest proxy last.
 
-    Only a trusted proxy's word is taken, and only about who called it: what a client writes itself is never reached.
+    Only trusted proxies are believed, and only about who called them, so values that a client sends are never used.
     """
     ip = peer
     for named in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
@@ -38,9 +38,9 @@ def _bare(named: str) -> str:
 
 
 def warn_of_uvicorn(receive: Callable[..., Any], trusted: Collection[str]) -> None:
-    """Warn at the start where uvicorn believes others than the proxies that KeyGauge is told of.
+    """Warn at start-up if uvicorn trusts proxies that are not in KeyGauge's settings.
 
-    `receive` is that of the lifespan, which uvicorn's own object with its settings answers.
+    `receive` is the lifespan's, a method of a uvicorn object that has its settings.
     """
     config = getattr(getattr(receive, "__self__", None), "config", None)
     if not getattr(config, "proxy_headers", False):
@@ -56,7 +56,7 @@ def warn_of_uvicorn(receive: Callable[..., Any], trusted: Collection[str]) -> No
 
 
 def warn_of_underscores(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> None:
-    """Warn at a process's first WSGI request where a client may write the header that a trusted proxy writes."""
+    """Warn at a process's first WSGI request if a client can forge the header that a trusted proxy sets."""
     server = str(environ.get("SERVER_SOFTWARE", "")) or getattr(start_response, "__module__", "")
     name = server.lower().partition(".")[0]
     if name in {"granian", "hypercorn"}:
@@ -64,7 +64,7 @@ def warn_of_underscores(environ: Mapping[str, Any], start_response: Callable[...
 
 
 def examine(trusted: Collection[str]) -> Iterator[tuple[bool, str]]:
-    """Say what the environment and the servers that are installed make of the client's address: (is good, text)."""
+    """Yield findings about how the environment and the installed servers set the client's address: (is good, text)."""
     for name in _UVICORN_ENVIRON:
         if "*" in os.environ.get(name, ""):
             yield False, f"{name} is '*': every client may claim any address; {_UVICORN_WAY_OUT}"

@@ -1,7 +1,7 @@
-"""Exceptions that Starlette's BaseHTTPMiddleware holds back until it has ended the answer, as if that were whole.
+"""Exceptions that Starlette's BaseHTTPMiddleware holds back until it has ended the answer as if it were complete.
 
-What the app inside of one raises after its answer has begun comes out only behind the answer's last message, when the
-call is settled. So it is noted where it is raised.
+If the inner app raises after its answer has begun, the exception emerges only after the answer's last message, when the
+call is settled. So it is recorded where it is raised.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _Serve = Callable[..., Awaitable[None]]
 
 
 def follow() -> None:
-    """Note them from now on, if Starlette is imported; safe to repeat."""
+    """Start recording these exceptions, if Starlette is imported; safe to repeat."""
     base = getattr(sys.modules.get("starlette.middleware.base"), "BaseHTTPMiddleware", None)
     if base is not None and not hasattr(base.__call__, "keygauge"):
         base.__call__ = _following(base.__call__)
 
 
 class _Noting:
-    """A middleware as its own `__call__` sees it, around an app that notes what it raises once its answer has begun."""
+    """A proxy of a middleware whose `app` records what it raises after its answer has begun."""
 
     def __init__(self, middleware: Any, call: Call) -> None:
         self._middleware = middleware
@@ -57,5 +57,5 @@ def _following(serve: _Serve) -> _Serve:
         call = scope.get(SCOPE_MARK)
         await serve(_Noting(self, call) if isinstance(call, Call) else self, scope, receive, send)
 
-    following.keygauge = True  # type: ignore[attr-defined]  # how `follow` knows its own
+    following.keygauge = True  # type: ignore[attr-defined]  # how `follow` recognizes its wrapper
     return following

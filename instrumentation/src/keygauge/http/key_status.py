@@ -1,4 +1,4 @@
-"""The optional path at which callers read their own key's status; the app does not see these requests."""
+"""The optional path where callers read their own key's status; the app does not see these requests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from keygauge.sync.key_status import KeyStatus
 
 _METHODS = frozenset({"GET", "HEAD"})
 _OK, _UNAUTHORIZED, _TOO_MANY = 200, 401, 429
-_FIELDS_MAX = 10  # of a query
+_FIELDS_MAX = 10  # per query
 
 
 class KeyStatusPath:
-    """Recognizes requests for the key's status, and answers them."""
+    """The handler of requests for a key's status."""
 
     def __init__(self, path: str, *, takes_imported: bool) -> None:
         self._paths = OpenPaths([path])
@@ -29,22 +29,22 @@ class KeyStatusPath:
 
     @classmethod
     def of(cls, settings: Settings) -> KeyStatusPath | None:
-        """Make it from the settings; None if there is no such path."""
+        """Create the handler from the settings; None if no path is set."""
         path = settings.key_status_path
         return None if path is None else cls(path, takes_imported=settings.imported_keys)
 
     def is_asked_scope(self, scope: Mapping[str, Any]) -> bool:
-        """Return whether an ASGI request asks for a key's status."""
+        """Return whether an ASGI request is for a key's status."""
         return scope["type"] == "http" and scope["method"] in _METHODS and self._paths.has_scope(scope)
 
     def is_asked_environ(self, environ: Mapping[str, Any]) -> bool:
-        """Return whether a WSGI request asks for it."""
+        """Return whether a WSGI request is for a key's status."""
         return environ.get("REQUEST_METHOD") in _METHODS and self._paths.has_environ(environ)
 
     def answer(
         self, service: KeyStatus | None, token: bytes | Conflict | None, *, ip: str | None, query: str, origin: bool
     ) -> Answer:
-        """Ask the key service, and write its answer; this blocks. `origin`: a page of another origin may read it."""
+        """Query the key service and return its answer; this blocks. `origin`: pages of other origins may read it."""
         if token is None:
             return answer(refusal.MISSING, [], is_cross_origin=origin)
         if isinstance(token, Conflict):
@@ -58,7 +58,7 @@ class KeyStatusPath:
         return _written(*status, origin=origin)
 
     def _question(self, token: bytes, ip: str | None, query: str) -> bytes | None:
-        """Write what is asked, without the key itself; None: it is none, whatever the key service knows."""
+        """Build the query to the key service, without the key itself; None if the token cannot be a key."""
         try:
             text = token.decode("ascii")
         except UnicodeDecodeError:
@@ -71,8 +71,8 @@ class KeyStatusPath:
             return None
         try:
             fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=_FIELDS_MAX))
-        except ValueError:  # more than these
-            fields = {"": ""}  # the key service refuses those
+        except ValueError:  # too many fields
+            fields = {"": ""}  # the key service rejects this
         return json.dumps({"key": key_id, "digest": digest.hex(), "ip": ip, "query": fields}).encode()
 
 

@@ -1,4 +1,4 @@
-"""The lifespan of an ASGI app behind the middleware, also of one that knows none."""
+"""The lifespan of an ASGI app behind the middleware, including apps that do not support it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ENDS = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed", "li
 
 
 class Lifespan:
-    """Passes the lifespan's messages on, and stops before the server hears of the end.
+    """A relay of lifespan messages that runs `stop` before the server receives the last one.
 
-    What comes after the end may not happen any more: uvicorn then lets the signal that ended it end the process.
+    Code after the last message may not run: uvicorn then lets the signal that stopped it end the process.
     """
 
     def __init__(self, receive: Receive, send: Send, stop: Callable[[], Awaitable[None]]) -> None:
@@ -27,7 +27,7 @@ class Lifespan:
         self._has_answered = False
 
     async def run(self, app: App, scope: Scope) -> None:
-        """Run as long as the app; for an app without a lifespan, as long as the server."""
+        """Run as long as the app's lifespan, or as long as the server if the app has none."""
         try:
             await app(scope, self._pass_in, self._pass_out)
         except Exception as error:
@@ -59,7 +59,7 @@ class Lifespan:
 
 
 def _insists(receive: Receive) -> bool:
-    """Return whether only apps with a lifespan are wanted, as by `uvicorn --lifespan on` and Starlette's TestClient."""
+    """Return whether the server requires a lifespan, like `uvicorn --lifespan on` and Starlette's TestClient."""
     owner = getattr(receive, "__self__", None)
-    is_test_client = type(owner).__module__ == "anyio.streams.stapled"  # no server receives by such a stream
+    is_test_client = type(owner).__module__ == "anyio.streams.stapled"  # no server uses such a stream
     return is_test_client or getattr(getattr(owner, "config", None), "lifespan", None) == "on"

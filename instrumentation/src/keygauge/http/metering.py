@@ -1,4 +1,4 @@
-"""What a call used: as stated by its app, read from its answer, or estimated."""
+"""The usage of a call: stated by its app, read from its answer, or estimated."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Policy(Protocol):
 class Passed(Protocol):
     """The metadata of a call's request and answer."""
 
-    is_document: bool  # the answer, of JSON
+    is_document: bool  # the answer is JSON
     headers: Mapping[bytes, bytes] | Mapping[str, str]  # of the answer
     sent_first: bytes  # the request's beginning, and its last chunk
     sent_last: bytes
 
     @property
     def path(self) -> str:
-        """The request's path, as it came."""
+        """The request's original path."""
 
     @property
     def query(self) -> str:
-        """The request's query."""
+        """The request's query string."""
 
 
 def meter(call: Call, reader: Reader | None, passed: Passed, policy: Policy, *, complete: bool) -> Others:
-    """Write into a call what it used; what the app stated itself wins. Return what else is to be priced by itself."""
+    """Set a call's usage; what the app stated wins. Return other answers and models' parts, priced separately."""
     path = passed.path
     if reader is None:
         return _meter_any(call, None, _NOTHING, passed, policy)
@@ -70,7 +70,7 @@ def meter(call: Call, reader: Reader | None, passed: Passed, policy: Policy, *, 
     ):
         return _meter_any(call, reader, reading, passed, policy)
     call.usage, call.usage_status, call.model = usage, status, model
-    if reader.events or not reader.has_content:  # comments are none
+    if reader.events or not reader.has_content:  # without comments
         call.messages = reader.events
     if answer := reader.answer:
         policy.answers.note(answer, usage)
@@ -84,11 +84,11 @@ def meter(call: Call, reader: Reader | None, passed: Passed, policy: Policy, *, 
 
 
 def _meter_any(call: Call, reader: Reader | None, reading: Reading, passed: Passed, policy: Policy) -> Others:
-    """Do so for any call: most have told all of one answer, and nothing was stated."""
+    """Set the usage of any call; `meter` handles the usual one: a successful write with complete usage, none stated."""
     is_stated = call.usage is not None
     usage, model, shape, status, missing = reading
     if reader is not None:
-        if reader.events or not reader.has_content:  # comments are none
+        if reader.events or not reader.has_content:  # without comments
             call.messages = reader.events
         if call.model is None:
             call.model = model
@@ -117,7 +117,7 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, passed: Pass
 
 
 def _fit_stated(call: Call) -> None:
-    """Cut what the app stated to what can be, as what an answer tells."""
+    """Cap impossible counts that the app stated, like those of an answer."""
     if call.usage is not None:
         call.usage, was_cut = fitted(call.usage)
         if was_cut:
@@ -129,7 +129,7 @@ def _fit_stated(call: Call) -> None:
 def _complete(
     call: Call, reader: Reader | None, passed: Passed, policy: Policy, missing: Missing | None, *, is_stated: bool
 ) -> Missing | None:
-    """Complete the usage of a successful answer from elsewhere; return what is still missing."""
+    """Complete the usage of a successful answer from other sources; return what is still missing."""
     if call.usage is None and (in_headers := header_counts.read(passed.headers)):
         call.usage, call.usage_status, missing = in_headers, "reported", None
     if not is_stated and (
@@ -150,11 +150,11 @@ def _complete(
 
 
 def _uses_nothing(call: Call, reader: Reader | None, path: str) -> bool:
-    """Return whether a call that writes is one of an operation that uses nothing by itself."""
+    """Return whether a write is of an operation that uses nothing by itself."""
     template = _template(call)
     if operations.is_free(path, template):
         return call.usage is None or not operations.tells_nothing(path)
-    if call.reservation is None or call.usage is not None:  # nothing to give back
+    if call.reservation is None or call.usage is not None:  # nothing to refund
         return False
     is_rpc = not call.response_bytes or (reader is not None and reader.is_rpc)
     if call.estimate is not None and call.estimate.lists:
@@ -164,7 +164,7 @@ def _uses_nothing(call: Call, reader: Reader | None, path: str) -> bool:
 
 
 def _shows_new(call: Call, reader: Reader | None, passed: Passed, policy: Policy) -> bool:
-    """Return whether a call that reads an answer is to be charged with what it shows."""
+    """Return whether a read of an answer is charged for the usage it shows."""
     if call.usage is None:
         return call.stream in {"sse", "websocket"}
     name = reader.answer if reader is not None else None
@@ -184,10 +184,10 @@ def _template(call: Call) -> str | None:
 
 
 def _name_requested(call: Call, passed: Passed, known: RequestedModels) -> None:
-    """Name the model that was asked for, and count a call that failed for the one that would have answered.
+    """Set the requested model, and count a failed call under the model that would have answered.
 
-    So failures are not hidden where one looks at a model. What the app tried is believed; what it may never have seen
-    only if a call for such a model went well before.
+    So a model's failures show up with it. The requested name is trusted if the app tried it; if the app may never have
+    seen the request, only if a call for that name has succeeded before.
     """
     is_good = 0 < call.status < _REFUSED
     if call.model is None and (is_good or call.key in _NO_KEY):
@@ -204,14 +204,14 @@ def _name_requested(call: Call, passed: Passed, known: RequestedModels) -> None:
 
 
 def _named_model(call: Call, passed: Passed) -> str | None:
-    """Find the model for an answer that names none."""
+    """Return the requested model for an answer that names none."""
     if call.usage is None and not operations.names_a_model(passed.path):
         return None
     return _asked_model(call, passed, passed.path)
 
 
 def _asked_model(call: Call, passed: Passed, path: str) -> str | None:
-    """Find the model in the part of a request that was read."""
+    """Return the model named in a request, as far as it was read."""
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
     sent = passed.sent_first
@@ -223,7 +223,7 @@ def _asked_model(call: Call, passed: Passed, path: str) -> str | None:
 
 
 def _estimate(call: Call, reader: Reader | None, passed: Passed, policy: Policy, missing: Missing | None) -> None:
-    """Estimate what an answer did not tell: an event of a stream is about a token, so are four bytes."""
+    """Estimate usage that an answer did not report: a stream event is about a token, and so are four bytes."""
     usage = call.usage
     is_stream = (
         call.stream in _STREAMS or (reader is not None and reader.events > 0)

@@ -1,7 +1,7 @@
-"""A browser's question whether it may send a request (Fetch standard, CORS): it carries no key, no body and no effect.
+"""CORS preflights (Fetch standard), by which a browser checks whether it may send a request: without key or body.
 
-It passes without a key only where a CORS layer of the host answers it. Anywhere else it is a call like any other: the
-host would run it in full.
+A preflight passes without a key only if a CORS layer of the host answers it. Otherwise it is a normal call, which the
+host would run in full.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _says_cors = re.compile(r"(?<![A-Za-z])cors(?![a-z])|Cors(?![a-z])|(?<![A-Z])COR
 
 
 def is_preflight(method: str, header: Callable[[str], str]) -> bool:
-    """Return whether a request with these fields is such a question; one that declares a body is none."""
+    """Return whether a request with these headers is a preflight; requests that declare a body are not."""
     return (
         method == "OPTIONS"
         and bool(header("origin") and header("access-control-request-method"))
@@ -28,7 +28,7 @@ def is_preflight(method: str, header: Callable[[str], str]) -> bool:
 
 
 def is_answered(layers: Iterable[Layer]) -> bool:
-    """Return whether one of the layers that a request passes answers preflights, so that none reaches a handler."""
+    """Return whether a layer that the request passes answers preflights, so that none reaches a handler."""
     return any(_answers(layer) for layer in layers)
 
 
@@ -42,7 +42,7 @@ def _answers(layer: Layer) -> bool:
         return router.answers_options(app, layer.path, layer.environ)
     if isinstance(app, _falcon_apps()):
         is_routed = router.match(app, layer.path, "OPTIONS") not in (None, router.NOTHING)
-        return is_routed and any(map(_is_cors, app._unprepared_middleware))  # noqa: SLF001 - it tells nobody else
+        return is_routed and any(map(_is_cors, app._unprepared_middleware))  # noqa: SLF001 - not exposed elsewhere
     return any(_is_cors(added.cls) for added in getattr(app, "user_middleware", ()))
 
 
@@ -52,7 +52,7 @@ def _is_cors(layer: Any) -> bool:
 
 
 def _django_answers(path: str) -> bool:
-    """Return whether django-cors-headers is installed, and for this path."""
+    """Return whether django-cors-headers is enabled and covers this path."""
     settings = sys.modules["django.conf"].settings
     if not any(name.startswith("corsheaders.") for name in settings.MIDDLEWARE):
         return False

@@ -1,4 +1,4 @@
-"""The answers to refused calls: RFC 9457 problem+json with a stable code."""
+"""Answers to refused calls: RFC 9457 problem+json with a stable code."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from keygauge.limits.refusal import Refusal
 
 
 class Answer(NamedTuple):
-    """A whole HTTP answer."""
+    """A complete HTTP answer."""
 
     status: int
     headers: Fields
     body: bytes
 
 
-# code -> status, title, detail: what happened and the way out
+# code -> status, title, detail (what to do)
 _KINDS = {
     "key_missing": (401, "API key missing", "Send your API key as 'Authorization: Bearer <key>' or in 'X-API-Key'."),
     "key_invalid": (401, "API key not accepted", "Check the key, or make a new one in the portal."),
@@ -90,7 +90,7 @@ _KINDS = {
     ),
     "key_service_unavailable": (503, "API keys can't be checked right now", "Try again in a moment."),
 }
-# whose a limit is -> what it counts, and what helps
+# owner of a limit -> what it counts, and what helps
 _WHOSE = {
     "account": "counts all keys of your account together. A larger plan allows more.",
     "plan": "counts this key alone, as set by your plan. A larger plan allows more.",
@@ -102,13 +102,13 @@ _CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')
 _INVALID_CHALLENGE = (b"www-authenticate", b'Bearer realm="api", error="invalid_token"')
 CORS = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
 _LIMITED = 429
-_LONGEST_RETRY_S = 60  # SDKs sleep this long at most: a longer wait is not for a retry
+_LONGEST_RETRY_S = 60  # SDKs sleep this long at most, so they must not retry after longer waits
 
 
 def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False) -> Answer:
-    """Write the answer to a refused call; `fields` are its limits' header fields.
+    """Build the answer to a refused call; `fields` are its limits' header fields.
 
-    A page of another origin may read it: it tells nothing but what became of the key that the page itself sent.
+    Pages of other origins may read it: it only describes the outcome for the key that the page itself sent.
     """
     status, title, detail = _KINDS[refusal.code]
     if status == _LIMITED and refusal.retry_after_s is None:
@@ -120,7 +120,7 @@ def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False) -
         "title": title,
         "status": status,
         "detail": detail,
-        "message": f"{title}. {detail}",  # all that OpenAI's SDK shows of an error
+        "message": f"{title}. {detail}",  # the only member that OpenAI's SDK shows
         "code": refusal.code,
     }
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"), *fields]

@@ -1,7 +1,7 @@
-"""One request, without I/O: what it waits for, what it is answered, who ended it, and its one event at its end.
+"""One request, without I/O: what it waits for, its answer, who ended it, and its single event at the end.
 
-A driver, of ASGI or WSGI, tells what it sees in the order in which that comes, and does what it is told: nothing here
-waits, reads or sends. Whatever step raises, the call ends once, with one event and one metric.
+An ASGI or WSGI driver passes on what it sees, in order, and does all waiting, reading and sending. Whichever step
+raises, the call ends once, with one event and one metric.
 """
 
 from __future__ import annotations
@@ -31,40 +31,40 @@ _SENT_BYTES = 2048
 
 
 class ReadAhead(NamedTuple):
-    """Read the request's body up to a bound, whose declared `length` is in it; tell what was read, and its length."""
+    """An instruction to the driver: read the body, of a declared `length`, up to a limit, and send back a `Sent`."""
 
     length: int
 
 
 class Until(NamedTuple):
-    """Wait until there may be another decision, `until_ns` at most."""
+    """An instruction to the driver: wait until there may be another decision, at most until `until_ns`."""
 
     wait: Wait
     until_ns: int
 
 
-Sent: TypeAlias = tuple[bytes, int]  # what was read ahead of a body, and the length it has or is to be taken for
+Sent: TypeAlias = tuple[bytes, int]  # the part of a body read ahead, and its actual or assumed length
 Waits: TypeAlias = Generator[ReadAhead | Until, Sent, Refusal | None]
 
 
 def name_of(error: BaseException) -> str:
-    """Name an exception; for a group with one exception, that one."""
+    """Return the name of an exception's class; for a group with one exception, of that one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return type(error).__qualname__
 
 
 class Request(Responder, kw_only=True, eq=False):
-    """One request from its arrival to its event: it is decided on, then its answer passes, then it has ended."""
+    """One request from its arrival to its event: it is authorized, its answer passes, and it ends."""
 
-    sent_first: bytes = b""  # the request's beginning, and its last chunk
-    sent_last: bytes = b""
-    _is_answered: bool = False  # a held call, in full
-    _params: dict[str, Any] | None = None  # of the path, as far as it was followed
+    sent_first: bytes = b""  # the request's beginning
+    sent_last: bytes = b""  # its last chunk
+    _is_answered: bool = False  # a held call's answer is complete
+    _params: dict[str, Any] | None = None  # path parameters, if the request was followed
 
     @property
     def query(self) -> str:
-        """The request's query."""
+        """The request's query string."""
         raise NotImplementedError
 
     def header(self, name: str) -> str:
@@ -72,7 +72,7 @@ class Request(Responder, kw_only=True, eq=False):
         raise NotImplementedError
 
     def follow(self) -> Walk:
-        """Follow the request through the app's layers, as it will be routed."""
+        """Follow the request through the app's layers in the way it will be routed."""
         raise NotImplementedError
 
     def find_route(self) -> str | None:
@@ -80,11 +80,11 @@ class Request(Responder, kw_only=True, eq=False):
         raise NotImplementedError
 
     def drop_body(self) -> None:
-        """Give the app an empty body, whatever is sent."""
+        """Give the app an empty body."""
         raise NotImplementedError
 
     def decide(self, authorizer: Authorizer, token: bytes | Conflict | None) -> Refusal | Waits | None:
-        """Decide on the request; None: it is admitted. What has to be waited for is told by an iteration."""
+        """Authorize the request. Return None if admitted, or a generator if the decision has to wait for something."""
         try:
             if token is None and self._is_free():
                 return None
@@ -97,14 +97,14 @@ class Request(Responder, kw_only=True, eq=False):
         return self._wait(authorizer, token, decision)
 
     def _is_free(self) -> bool:
-        """Return whether this is a preflight that the host answers without a handler; HTTP/2 may hide a body of it."""
+        """Return whether a CORS layer of the host answers this preflight; drop its body, undeclared in HTTP/2."""
         if not preflight.is_preflight(self.call.method, self.header) or not preflight.is_answered(self.follow().layers):
             return False
         self.drop_body()
         return True
 
     def _wait(self, authorizer: Authorizer, token: bytes | Conflict | None, decision: Decision) -> Waits:
-        """Decide on a cold key, on units that are not held, or by the body: with the key service's word."""
+        """Authorize once the key, the units or the body that the decision needs are there."""
         call = self.call
         since_ns = call.started_ns
         try:
@@ -130,10 +130,10 @@ class Request(Responder, kw_only=True, eq=False):
             authorizer.leave(call)
 
     def _read_ahead(self, *, waits: bool) -> Generator[ReadAhead, Sent, Estimate]:
-        """Have the body's beginning read, and estimate by it what the call will use.
+        """Read the beginning of the body, and estimate the call's usage from it.
 
-        A body that is declared longer is left to the app, and so is one whose client waits to be asked for it (RFC
-        9110, 10.1.1), unless the decision `waits` for it.
+        A body with a larger declared length is not read, and neither is one whose client expects `100 Continue` first
+        (RFC 9110, 10.1.1), unless the decision `waits` for it.
 
         Raises:
             EstimateError: a declared cap makes no sense.
@@ -147,7 +147,7 @@ class Request(Responder, kw_only=True, eq=False):
         return self.estimate(body, length)
 
     def estimate(self, body: bytes, length: int) -> Estimate:
-        """Estimate what the call will use by the beginning of its body.
+        """Estimate the call's usage from the beginning of its body.
 
         Raises:
             EstimateError: a declared cap makes no sense.
@@ -164,7 +164,7 @@ class Request(Responder, kw_only=True, eq=False):
         )
 
     def read_route(self) -> None:
-        """Find the route beforehand: what is decided by it is what is counted under it."""
+        """Find the route before the call, so that authorization and metering use the same one."""
         self.call.path = self.path
         walk = self.follow()
         self._params = walk.params
@@ -173,12 +173,12 @@ class Request(Responder, kw_only=True, eq=False):
 
     @property
     def may_name_model(self) -> bool:
-        """Return whether the body of a call that is refused by a limit, which nobody has read, may name its model."""
+        """Return whether the body of a call refused by a limit is unread and may name the model."""
         call = self.call
         return call.limit is not None and call.estimate is None and operations.names_a_model(self.path)
 
     def refuse(self, refusal: Refusal, *, status: int | None = None) -> Answer:
-        """End a refused call; return what to answer in the app's place. `status` is what it gets where not that."""
+        """End a refused call; return the answer in the app's place. `status` is set if the server cannot send it."""
         call = self.call
         if call.template is None:
             self.read_route()
@@ -190,25 +190,25 @@ class Request(Responder, kw_only=True, eq=False):
         return problem
 
     def note_sent(self, chunk: bytes, *, is_read: bool = True) -> None:
-        """Hold on to the request's beginning and its last chunk, which may have to name the model.
+        """Keep the request's beginning and its last chunk, which may name the model.
 
-        Count it where the app reads it.
+        Count the chunk if the app reads it.
         """
         if chunk and not self._settled:
             if is_read:
                 self.call.request_bytes += len(chunk)
             self.sent_last = chunk
             if len(self.sent_first) < _SENT_BYTES:
-                self.sent_first += chunk  # no copy of the usual one chunk
+                self.sent_first += chunk  # no copy in the usual case of one chunk
 
     def note_left(self) -> None:
-        """Note that the client left; the app may still end its answer by itself."""
+        """Record that the client left; the app may still finish its answer."""
         self._is_gone = True
 
     def end(self, *, complete: bool, error: BaseException | None = None, last: bool = False) -> None:
-        """Settle the call; the first time counts, so that background work after the answer does not.
+        """Settle the call. Only the first time counts, so background work after the answer does not.
 
-        A held one waits for the `last` time, when the app is done with it; its duration does not.
+        A held call is settled with `last`, when the app is done with it, but its duration ends with the answer.
         """
         if self._settled:
             self._end_rest(complete=complete)
@@ -228,7 +228,7 @@ class Request(Responder, kw_only=True, eq=False):
         others: Others = ()
         try:
             runtime.streams.discard(call)
-            if call.route == UNMATCHED:  # else it is known from before the call, or the app has said it
+            if call.route == UNMATCHED:  # else it was found before the call, or set by the app
                 try:
                     call.route = self.find_route() or UNMATCHED
                 except Exception:  # noqa: BLE001 - our failure, which must not reach the app
@@ -245,17 +245,17 @@ class Request(Responder, kw_only=True, eq=False):
             runtime.attempt("others", self.settle_stated, model, stated)
 
     def _note_answer(self, *, complete: bool) -> None:
-        """Note that a held call's answer is over."""
+        """Record that a held call's answer has ended."""
         if not self._is_answered:
             self._is_answered = complete
             self.call.ended_ns = self.call.ended_ns or now_ns()
 
     def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
-        """Say who ended the call where not as its answer said, from what was seen.
+        """Set the call's error, and its status if the answer's own does not apply.
 
-        A client that left first is the reason for all that follows. An app that raises, or is done without a whole
-        answer, has failed, whatever it sent. Anything else that breaks off, a task that is cancelled or a worker that
-        exits, is the server's doing.
+        If the client left first, that is the reason for everything after it. An app that raises, or returns without a
+        complete answer, has failed, whatever it sent. Other interruptions, such as a cancelled task or an exiting
+        worker, are caused by the server.
         """
         call = self.call
         if self._is_gone and not complete:
@@ -274,13 +274,13 @@ class Request(Responder, kw_only=True, eq=False):
             call.error = str(call.status)
 
     def _break(self, error: str) -> None:
-        """Count as failed a call whose answer had begun well; what it used is charged all the same."""
+        """Count a call as failed although its answer began with success; its usage is still charged."""
         call = self.call
         if call.status < _REFUSED:
             call.status, call.error, call.is_broken = _FAILED, error, True
 
     def _meter(self, *, complete: bool) -> Others:
-        """Write what the call used; return what else is to be priced by itself."""
+        """Set the call's usage; return other answers and models' parts, which are priced separately."""
         try:
             if self._passed is not None:
                 self._catch_up()
@@ -294,7 +294,7 @@ class Request(Responder, kw_only=True, eq=False):
         return others
 
     def _fail(self) -> None:
-        """Count a call as failed whose answer says so, where that is known to be said of the call."""
+        """Count a call as failed if its answer says so and is known to mean the call."""
         call = self.call
         if call.stream == "sse":
             self._break("stream_error")

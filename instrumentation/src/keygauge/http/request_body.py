@@ -1,4 +1,4 @@
-"""A request's body: read ahead as far as needed, and then given to the app unchanged and counted."""
+"""A request's body: read ahead as far as needed, then passed to the app unchanged and counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 
 
 class RequestBody:
-    """Replays what was read ahead; the rest passes as it comes."""
+    """A replay of what was read ahead; the rest passes as it arrives."""
 
     __slots__ = ("_read", "_receive")
 
@@ -30,7 +30,7 @@ class RequestBody:
         return self._read.popleft() if self._read else await self._receive()
 
     async def read_ahead(self, declared: int) -> tuple[bytes, int]:
-        """Read up to the bound; return that, and the size that the body has or is to be taken for where it goes on."""
+        """Read up to the limit; return that, and the body's size, or an assumed one if there is more."""
         parts, size, more = list[bytes](), 0, True
         while more and size <= BODY_BYTES_MAX:
             message = await self._receive()
@@ -43,7 +43,7 @@ class RequestBody:
 
 
 class Empty:
-    """A body that is empty, whatever the client sends; its leaving passes."""
+    """An empty body in place of what the client sends; its disconnect is passed on."""
 
     __slots__ = ("_is_given", "_receive")
 
@@ -52,7 +52,7 @@ class Empty:
         self._is_given = False
 
     async def receive(self) -> Message:
-        """Return the empty body, then the client's leaving."""
+        """Return the empty body, then the client's disconnect."""
         if not self._is_given:
             self._is_given = True
             return {"type": "http.request", "body": b"", "more_body": False}
@@ -62,22 +62,22 @@ class Empty:
 
 
 class CountedInput(Struct, eq=False):
-    """The request's body: what the app reads of it is counted, and no byte more is read."""
+    """The request's body for the app: counts what the app reads, and reads no more than that."""
 
     _stream: Any
     _request: Request
-    _left_bytes: int | None = None  # of its declared length, to be read yet
+    _left_bytes: int | None = None  # of its declared length
 
     def read(self, *size: int) -> bytes:
-        """Read as the server's stream does."""
+        """Read from the server's stream."""
         return self._pass(self._stream.read, *size)
 
     def readline(self, *size: int) -> bytes:
-        """Read a line as the server's stream does."""
+        """Read a line from the server's stream."""
         return self._pass(self._stream.readline, *size)
 
     def readlines(self, *hint: int) -> list[bytes]:
-        """Read lines as the server's stream does."""
+        """Read lines from the server's stream."""
         return [self._count(line) for line in self._stream.readlines(*hint)]
 
     def __iter__(self) -> Iterator[bytes]:
@@ -85,18 +85,18 @@ class CountedInput(Struct, eq=False):
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._stream, name)
-        return self._readinto if name == "readinto" else found  # not required of a server, so apps look for it
+        return self._readinto if name == "readinto" else found  # optional in servers, so apps check for it
 
     def _readinto(self, buffer: Any) -> int | None:
         size = self._stream.readinto(buffer)
-        if size:  # None where there is nothing yet
+        if size:  # None if no data is available yet
             self._request.note_sent(bytes(memoryview(buffer)[:size]))
         return size  # type: ignore[no-any-return]  # a server's stream has no type
 
     def _pass(self, read: Callable[..., bytes], *size: int) -> bytes:
         try:
             data = read(*size)
-        except OSError:  # how servers say that the client left
+        except OSError:  # the client left
             self._request.note_left()
             raise
         return self._count(data, ends=not data and size[:1] != (0,))
@@ -104,20 +104,20 @@ class CountedInput(Struct, eq=False):
     def _count(self, data: bytes, *, ends: bool = False) -> bytes:
         if self._left_bytes is not None:
             self._left_bytes -= len(data)
-            if ends and self._left_bytes > 0:  # or by nothing more, before the length that it declared
+            if ends and self._left_bytes > 0:  # a shorter body than declared: the client left
                 self._request.note_left()
         self._request.note_sent(data)
         return data
 
 
 def read_input(environ: MutableMapping[str, Any], length: int) -> tuple[bytes, int]:
-    """Read a body that is short enough, and put it back: what was read, and the length to count with.
+    """Read a body that is short enough, and put it back; return what was read, and the length to assume.
 
-    Where a stream ends by itself the app may read all of it, whatever length is declared; where it does not, an app
-    that reads what comes in chunks reads more than we may.
+    If the stream ends by itself, the app may read all of it, regardless of the declared length. If it does not, an app
+    may read a chunked body, but the middleware may not.
     """
     stream = environ["wsgi.input"]
-    if environ.get("wsgi.input_terminated") or _is_buffered(stream):  # hypercorn has read the whole body
+    if environ.get("wsgi.input_terminated") or _is_buffered(stream):  # hypercorn reads the whole body first
         body = stream.read(BODY_BYTES_MAX + 1)
         is_whole = len(body) <= BODY_BYTES_MAX
         environ["wsgi.input"] = io.BytesIO(body) if is_whole else io.BufferedReader(_Replay(body, stream))
@@ -130,29 +130,29 @@ def read_input(environ: MutableMapping[str, Any], length: int) -> tuple[bytes, i
 
 
 def read_buffered(environ: MutableMapping[str, Any]) -> bytes:
-    """Read a body that the server has read whole; nothing of one that would have to be waited for."""
+    """Read a body that the server has buffered; empty if reading it might block."""
     stream = environ["wsgi.input"]
     return bytes(getattr(stream, "_stream", stream).read(BODY_BYTES_MAX)) if _is_buffered(stream) else b""
 
 
 def _is_buffered(stream: Any) -> bool:
-    """Return whether a server has read the whole body before."""
+    """Return whether the server has already read the whole body."""
     return isinstance(getattr(stream, "_stream", stream), io.BytesIO)
 
 
 class _Replay(io.RawIOBase):
-    """A long body whose beginning was read ahead."""
+    """A long body with its beginning read ahead."""
 
     def __init__(self, head: bytes, rest: Any) -> None:
         self._head = io.BytesIO(head)
         self._rest = rest
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read some of it, what was read ahead first."""
+        """Read into a buffer, the part read ahead first."""
         part = self._head.read(len(buffer)) or self._rest.read(len(buffer))
         buffer[: len(part)] = part
         return len(part)

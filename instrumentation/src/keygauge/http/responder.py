@@ -1,4 +1,4 @@
-"""The answer of one call as it passes, without I/O: its start, its body and the usage in it."""
+"""The answer to one call as it passes, without I/O: its start, its body and the usage in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from keygauge.usage.reading import Part
 from keygauge.usage.requested_models import RequestedModels
 from keygauge.usage.sse import read_events
 
-LEFT = 499  # the status of a call whose client left before the answer began
+LEFT = 499  # status of a call whose client left before the answer began
 LAST_EVENTS = (
     b"data: [DONE]\n\n",
     b"data: [DONE]\r\n\r\n",
@@ -31,18 +31,18 @@ LAST_EVENTS = (
     b'"message_stop" }\n\n',
 )  # OpenAI, Anthropic
 _BODILESS = frozenset({204, 304})
-_NO_HEADERS: Mapping[Any, Any] = MappingProxyType({})  # a dict would be made for each
+_NO_HEADERS: Mapping[Any, Any] = MappingProxyType({})  # a dict would be created for each call
 _LAST_BYTES = max(map(len, LAST_EVENTS))
 _AS_TEXT = ("content-type", "content-encoding", "content-length")
 _AS_BYTES = (b"content-type", b"content-encoding", b"content-length")
-MOST_PASSED = 32  # chunks of a stream that are read together; what is held of each is bounded
-PASSED_BYTES = 1024
+MOST_PASSED = 32  # chunks of a stream that are read together
+PASSED_BYTES = 1024  # size limit of such a chunk
 
 P = ParamSpec("P")
 
 
 class Recorder(Protocol):
-    """What a process keeps of its calls, as far as a request needs it: `runtime` in production."""
+    """The process-wide state that a request needs: `runtime` in production."""
 
     aggregator: Aggregator
     authorizer: Authorizer | None
@@ -50,54 +50,54 @@ class Recorder(Protocol):
     requested_models: RequestedModels
     estimates: frozenset[str]
     providers: ProviderRules
-    streams: set[Call]  # those that are open
+    streams: set[Call]  # the open ones
 
     def settle(self, call: Call) -> None:
-        """Count an ended call and write its event; called once per request."""
+        """Count an ended call and write its event; called once per call."""
 
     def attempt(self, step: str, do: Callable[P, object], *args: P.args, **options: P.kwargs) -> None:
-        """Run one of our own steps; a failure is counted and affects neither the app nor later steps."""
+        """Run one of KeyGauge's steps; a failure is counted and affects neither the app nor later steps."""
 
     def fault(self, reason: str) -> None:
-        """Count and log a failure of our own, from an except block."""
+        """Count and log a failure of KeyGauge itself; called in an except block."""
 
 
 class Responder(Struct, kw_only=True, eq=False):
-    """What was seen of the answer so far; where it ends the call, it says so."""
+    """The state of an answer as it passes; its end ends the call."""
 
-    is_text: ClassVar[bool] = False  # header fields are str, as WSGI has them, not bytes
+    is_text: ClassVar[bool] = False  # header fields are str (WSGI), not bytes
 
     call: Call
-    path: str  # as it came
+    path: str  # the original one
     runtime: Recorder
     headers: Mapping[Any, Any] = _NO_HEADERS  # of the answer
-    is_document: bool = False  # the answer, of JSON
-    _has_no_body: bool = False  # HEAD, or a status without one: what the app gives is not sent
-    _length: int | None = None  # of the answer's body, as it is declared
-    _is_gone: bool = False  # the client, before the answer's end
-    _is_over: bool = False  # the event has passed that clients read no further than
-    _rest: Reader | None = None  # of what follows that event
-    _passed: list[bytes] | None = None  # chunks in the midst of a stream that are to be read yet
-    _reader: Reader | None = None  # of the answer's body, or a session's messages
+    is_document: bool = False  # the answer is JSON
+    _has_no_body: bool = False  # HEAD, or a status without a body: the app's body is not sent
+    _length: int | None = None  # the body's declared length
+    _is_gone: bool = False  # the client left before the answer's end
+    _is_over: bool = False  # the last event that clients read has passed
+    _rest: Reader | None = None  # for the body after that event
+    _passed: list[bytes] | None = None  # chunks within a stream that are not read yet
+    _reader: Reader | None = None  # for the answer's body, or a session's messages
     _settled: bool = False
-    _spent: Any = None  # what the call had reserved, once that is settled
+    _spent: Any = None  # the call's reservation, once settled
 
     def end(self, *, complete: bool) -> None:
         """End the call."""
         raise NotImplementedError
 
     def begin(self, status: int | str, fields: list[Any]) -> list[Any]:
-        """Read the answer's start, the last one before its body; return its header fields, with those of the limits."""
+        """Read the answer's start, the last one if repeated; return its header fields plus those of the limits."""
         if self._settled:  # a call never changes after its event is written
             return fields
         call = self.call
         try:
             call.status = LEFT if self._is_gone else status if type(status) is int else int(status)
-            if call.context is None and current_context():  # an inner instrumentation has started it by now
+            if call.context is None and current_context():  # an inner instrumentation may have started a span by now
                 tracing.find_inside(call)
             by_name: dict[Any, Any] = {} if self.is_text else dict(fields)
             kind, encoding, length = _AS_TEXT if self.is_text else _AS_BYTES
-            if kind not in by_name:  # names are in lower case in ASGI, as given in Django and WSGI
+            if kind not in by_name:  # ASGI names are in lower case, WSGI's and Django's as given
                 by_name = {name.lower(): value for name, value in fields}
             self.headers = by_name
             self._expect(by_name.get(kind), by_name.get(encoding), by_name.get(length))
@@ -112,12 +112,12 @@ class Responder(Struct, kw_only=True, eq=False):
     def _expect(
         self, content_type: bytes | str | None, encoding: bytes | str | None, length: bytes | str | None
     ) -> None:
-        """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
+        """Choose the reader for the body that follows."""
         call = self.call
         self._has_no_body = call.method == "HEAD" or call.status in _BODILESS
         try:
             self._length = None if length is None else int(length)
-        except ValueError:  # not ours to judge
+        except ValueError:  # invalid; left to the server
             self._length = None
         kind = kind_of(content_type)
         make, self.is_document, stream = kind
@@ -130,10 +130,10 @@ class Responder(Struct, kw_only=True, eq=False):
             self.runtime.streams.discard(call)
 
     def read(self, body: bytes) -> None:
-        """Take a chunk of the answer's body as it passes.
+        """Read a chunk of the answer's body as it passes.
 
-        On a stream of tokens the event that clients read no further than settles the call, whatever the app does then,
-        where all usage is told by then.
+        In a stream, the last event that clients read settles the call if all usage has been reported, regardless of
+        what the app does afterwards.
         """
         call = self.call
         if self._passed is not None:
@@ -154,7 +154,7 @@ class Responder(Struct, kw_only=True, eq=False):
             self._read_event(body)
 
     def _read_unsent(self, body: bytes) -> None:
-        """Read what is made for HEAD all the same, and what follows the end of a stream of tokens."""
+        """Read a body that the app makes for HEAD, and what follows the last event of a stream."""
         if not self._settled:
             if self.call.method == "HEAD" and self._reader is not None:
                 self.runtime.attempt("read", self._reader.feed, body)
@@ -163,7 +163,7 @@ class Responder(Struct, kw_only=True, eq=False):
             self.runtime.attempt("read", self._rest.feed, body)
 
     def _read_event(self, body: bytes) -> None:
-        """Take what passes of a stream of tokens: see whether it is over, else the next chunks may be read together."""
+        """Handle a chunk of a stream: if it is not the last one, the next chunks may be read together."""
         call, reader = self.call, self._reader
         call.messages += 1
         if (body if type(body) is bytes else bytes(body[-_LAST_BYTES:])).endswith(LAST_EVENTS):
@@ -174,9 +174,9 @@ class Responder(Struct, kw_only=True, eq=False):
             self._passed = []
 
     def _puts_off(self, chunk: object) -> bool:
-        """Keep a chunk in the midst of a stream, to read some at a time: one by one each costs several times as much.
+        """Keep a chunk to read it later, with others: reading them one by one costs several times as much.
 
-        False where it has to be read now: it may be the one that clients read no further than.
+        Return False if it must be read now, as it may be the last one that clients read.
         """
         passed = self._passed
         if (
@@ -191,7 +191,7 @@ class Responder(Struct, kw_only=True, eq=False):
         return True
 
     def _catch_up(self) -> None:
-        """Read the chunks that were put off."""
+        """Read the chunks that were kept."""
         passed, self._passed = self._passed, None
         if passed and self._reader is not None:
             body = b"".join(passed)
@@ -200,12 +200,12 @@ class Responder(Struct, kw_only=True, eq=False):
             self.runtime.attempt("read", self._reader.feed, body)
 
     def count_file(self, size: int) -> None:
-        """Count what the server sends by itself of a file."""
+        """Count the bytes of a file that the server itself sends."""
         if not self._has_no_body and not self._settled:
             self.call.response_bytes += size
 
     def end_body(self) -> None:
-        """End with the body that the app has ended: a whole one has the length it was told, and the client is there."""
+        """End the call: complete if the body has its declared length, the client is there and nothing was raised."""
         length = self._length
         is_long_enough = length is None or self._has_no_body or self.call.response_bytes >= length
         self.end(complete=is_long_enough and not self._is_gone and self.call.raised is None)
@@ -216,21 +216,21 @@ class Responder(Struct, kw_only=True, eq=False):
             self.runtime.attempt("rest", self._settle_rest, reader, complete=complete)
 
     def _settle_rest(self, reader: Reader, *, complete: bool) -> None:
-        """Count what follows in the same stream: the first answer is already in the ledger."""
+        """Count answers that follow in the same stream; the first one is already in the ledger."""
         own = Part(reader.close(complete=complete), reader.answer)
         for part in (*reader.others, own):
             if part.reading.usage is not None:
                 self.settle_part(part, messages=reader.events if part is own else 0)
 
     def settle_part(self, part: Part, *, messages: int = 0, charged: Usage | None = None) -> None:
-        """Count an answer, or another model's part in one, as a call of its own, at its own price."""
+        """Count an answer, or another model's part in one, as a separate call, at its own price."""
         (usage, model, shape, status, missing), name = part
         call, runtime = self.call, self.runtime
         if name is not None and usage is not None:
             rest = runtime.answers.rest(name, usage)
             if rest is None:
                 runtime.answers.note(name, usage)
-            elif rest == UNREPORTED:  # it is charged
+            elif rest == UNREPORTED:  # already charged
                 return
             usage = rest or usage
         provider = None
@@ -243,13 +243,13 @@ class Responder(Struct, kw_only=True, eq=False):
         runtime.settle(another)
 
     def settle_stated(self, model: str, stated: Stated) -> None:
-        """Count the usage that the app recorded for another model as a call of its own, at its own price."""
+        """Count the usage that the app recorded for another model as a separate call, at its own price."""
         another = self._another(stated.usage, model, stated.provider or provider_of(model))
         another.usage_status, another.missing, another.charged = "reported", None, stated.charged
         self.runtime.settle(another)
 
     def _another(self, usage: Usage | None, model: str | None, provider: str | None) -> Call:
-        """Make a call of what is to be counted beside the call of this answer."""
+        """Return a call that counts other usage separately from this answer's call."""
         call = self.call
         another = copy(call)
         self.runtime.aggregator.started(another)
@@ -262,7 +262,7 @@ class Responder(Struct, kw_only=True, eq=False):
         if self._settled:
             another.reservation = self._spent and self._spent.again()
             return another
-        another.time_ns += another.ended_ns - call.started_ns  # of a session that may have begun long ago
+        another.time_ns += another.ended_ns - call.started_ns  # a session may have begun long ago
         if call.reservation is not None:
             another.reservation, call.reservation = call.reservation.split()
         return another

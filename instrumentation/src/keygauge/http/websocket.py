@@ -1,4 +1,4 @@
-"""The driver of a WebSocket session over ASGI: it is one request, whose messages are read as they pass."""
+"""The ASGI driver of a WebSocket session: one request, whose messages are read as they pass."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from keygauge.usage.counts import UNREPORTED, Usage, fitted
 from keygauge.usage.messages import MessageReader, document_in
 
 _SWITCHED, _FORBIDDEN = 101, 403
-_EARLY = 4  # messages of the app, of which one may tell the session's model
-_FAILURES = frozenset({1011, 1012, 1013, 1014})  # RFC 6455 and its registry: what a server ends a session with
+_EARLY = 4  # first messages of the app, which may name the session's model
+_FAILURES = frozenset({1011, 1012, 1013, 1014})  # server-side failures in RFC 6455 and its registry
 
 
 class WebSocketRequest(AsgiRequest, eq=False):
-    """A WebSocket session; its status is 101 once accepted, and 403 when the host refuses it."""
+    """A WebSocket session; its status is 101 once accepted, 403 if the host refuses it."""
 
-    _asked: str | None = None  # the model, as the client's messages name it
+    _asked: str | None = None  # the model requested in the client's messages
 
     def finish(self) -> None:
-        """End with the app: a session that it leaves open the server closes."""
+        """End the call with the app: the server closes a session that the app leaves open."""
         self.end(complete=self.call.status == _SWITCHED, last=True)
 
     async def read_ahead(self, length: int) -> tuple[bytes, int]:
@@ -34,11 +34,11 @@ class WebSocketRequest(AsgiRequest, eq=False):
         return b"", length
 
     def estimate(self, body: bytes, length: int) -> Estimate:  # noqa: ARG002 - it has none
-        """Know of a session beforehand which model its address names, as OpenAI's do; "" is one that nobody may use."""
+        """Estimate only the model, from the URL, as in OpenAI's; "" if it names none, which is not an allowed model."""
         return Estimate(named=in_address(self.path, self.query, self._params) or ("",), tools=None)
 
     async def answer(self, refusal: Refusal) -> None:
-        """Refuse the handshake in the app's place: with the whole answer where the server can, else with its 403."""
+        """Refuse the handshake in the app's place: with the full answer if the server can send it, else with a 403."""
         can_answer = "websocket.http.response" in (self.scope.get("extensions") or {})
         answer = self.refuse(refusal, status=None if can_answer else _FORBIDDEN)
         await self._receive()
@@ -48,7 +48,7 @@ class WebSocketRequest(AsgiRequest, eq=False):
             await self._send({"type": "websocket.close", "code": 1008})
 
     async def receive(self) -> Message:
-        """Pass on and count a message of the client."""
+        """Pass on and count a client's message."""
         message = await self._receive()
         if message["type"] == "websocket.receive" and not self._settled:
             self.call.request_bytes += _size(message)
@@ -60,12 +60,12 @@ class WebSocketRequest(AsgiRequest, eq=False):
         return message
 
     def _seek_model(self, message: Message) -> None:
-        """Look in the client's first messages for the model that the session is for."""
+        """Look for the session's model in the client's first messages."""
         text, data = message.get("text"), message.get("bytes")
         sent = text.encode() if text is not None else data or b""
         if sent.rfind(b'"model"') < 0:
             return
-        self._asked = next(iter(in_address(self.path, self.query)), None)  # which a session keeps to
+        self._asked = next(iter(in_address(self.path, self.query)), None)  # fixed for the session
         if self._asked is None and (model := request_model.find_in_message(sent)):
             self._asked, self.sent_first = model, encode({"model": model})
             self.sent_last = self.sent_first
@@ -83,13 +83,13 @@ class WebSocketRequest(AsgiRequest, eq=False):
             self.runtime.attempt("charge", self._charge)
 
     def _feed(self, document: bytes) -> None:
-        """Read a message; answers that ended with those before it are counted at once, as the session may last."""
+        """Read a message, and count ended answers at once, as the session may last for hours."""
         call, reader = self.call, self._reader
         if not isinstance(reader, MessageReader):
             self._reader = reader = MessageReader()
         reader.feed(document)
         ended = reader.take_ended()
-        if call.usage is None:  # else the app records it
+        if call.usage is None:  # else the app records the usage
             for part in ended:
                 charged, call.charged = call.charged, None
                 reading = part.reading._replace(model=self._model(part.reading.model))
@@ -100,7 +100,7 @@ class WebSocketRequest(AsgiRequest, eq=False):
         return named or next(iter(in_address(self.path, self.query)), self._asked)
 
     def _charge(self) -> None:
-        """Charge limits with what the session used since they were last charged: it may go on for hours."""
+        """Charge limits with the session's usage since the last charge: it may last for hours."""
         call, reader = self.call, self._reader
         if call.usage is None:
             usage, model = reader.last if isinstance(reader, MessageReader) else (UNREPORTED, None)
@@ -114,7 +114,7 @@ class WebSocketRequest(AsgiRequest, eq=False):
     def _charge_with(
         self, usage: Usage, charged: Usage | None, model: str | None, provider: str | None
     ) -> Usage | None:
-        """Charge limits with usage not charged yet, and return all that is charged."""
+        """Charge limits with usage not charged yet, and return all usage charged so far."""
         call, authorizer, rules = self.call, self.runtime.authorizer, self.runtime.providers
         usage = fitted(usage)[0]
         if authorizer is None or usage in (UNREPORTED, charged):
@@ -160,6 +160,6 @@ class WebSocketRequest(AsgiRequest, eq=False):
 
 
 def _size(message: Message) -> int:
-    """Count a WebSocket message's bytes."""
+    """Return the size of a WebSocket message in bytes."""
     data = message.get("bytes")
     return len(data) if data is not None else len((message.get("text") or "").encode())

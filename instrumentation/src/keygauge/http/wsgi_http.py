@@ -1,4 +1,4 @@
-"""The driver of WSGI: it tells a request what environ, `start_response` and the answer's iterable say."""
+"""The WSGI driver: it feeds a request with the environ, `start_response` and the answer's iterable."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Write = Callable[[bytes], object]
 StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-_WHOLE = (list, tuple)  # a union would be made for each call
-_BARE = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})  # what PEP 3333 names without HTTP_ before
+_WHOLE = (list, tuple)  # `list | tuple` would be created for each call
+_BARE = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})  # PEP 3333 names these without HTTP_
 
 
 class WsgiRequest(Request, eq=False):
@@ -41,13 +41,13 @@ class WsgiRequest(Request, eq=False):
     app: App
     host: HostSearch
     _start: StartResponse
-    _script_name: str  # as it came; mounts add to that of the environ
+    _script_name: str  # original value; mounts extend the one in the environ
     _write: Write | None = None
-    _written: list[bytes] = field(default_factory=list)  # by `write`, for a server that has none
+    _written: list[bytes] = field(default_factory=list)  # chunks passed to `write`, if the server has none
 
     @property
     def query(self) -> str:
-        """The request's query."""
+        """The request's query string."""
         return str(self.environ.get("QUERY_STRING", ""))
 
     def header(self, name: str) -> str:
@@ -55,11 +55,11 @@ class WsgiRequest(Request, eq=False):
         return header_of(self.environ, name)
 
     def follow(self) -> Walk:
-        """Follow the request through the app's layers, as it will be routed."""
+        """Follow the request through the app's layers in the way it will be routed."""
         return wsgi_route.follow(self.environ, self.app)
 
     def find_route(self) -> str | None:
-        """Return the route that the host has for the request, and where the app is mounted before: SCRIPT_NAME grew."""
+        """Return the app's route for the request, prefixed with its mount if SCRIPT_NAME has grown; None if unknown."""
         script_name = self.environ.get("SCRIPT_NAME", "")
         matched = self.call.matched
         if matched is None and script_name == self._script_name:
@@ -67,18 +67,18 @@ class WsgiRequest(Request, eq=False):
         return matched if matched in {None, UNMATCHED} else f"{script_name.removeprefix(self._script_name)}{matched}"
 
     def drop_body(self) -> None:
-        """Give the app an empty body, whatever is sent."""
+        """Give the app an empty body."""
         self.environ["wsgi.input"] = io.BytesIO()
 
     def count_input(self) -> None:
-        """Count what the app reads of the body, where there may be one."""
+        """Count what the app reads of the body, if there may be one."""
         environ, length = self.environ, self.environ.get("CONTENT_LENGTH")
         if length not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
             declared = int(length) if length and length.isdecimal() else None
             environ["wsgi.input"] = request_body.CountedInput(environ["wsgi.input"], self, declared)
 
     def wait(self, waits: Waits) -> Refusal | None:
-        """Wait in this thread for what the decision needs, and return it."""
+        """Wait in this thread for what the decision needs, and return the decision."""
         try:
             need = next(waits)
             while True:
@@ -93,17 +93,17 @@ class WsgiRequest(Request, eq=False):
             waits.close()
 
     def answer(self, refusal: Refusal) -> list[bytes]:
-        """Answer instead of the app."""
+        """Answer in place of the app."""
         if self.may_name_model:
             self.runtime.attempt("read", self._read_model)
         return give_answer(self.refuse(refusal), self.call.method, self._start)
 
     def _read_model(self) -> None:
-        """Read the body, where the server has, since it may name the model: a thread waits for no client here."""
+        """Read the body, which may name the model, if the server already has: a thread must not wait for a client."""
         self.note_sent(request_body.read_buffered(self.environ), is_read=False)
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
-        """Pass the answer's start on, read; may come again with `exc_info`, in place of one that has not gone out."""
+        """Read and pass on the answer's start. With `exc_info`, it replaces an earlier one that was not sent."""
         try:
             self.call.matched = self.call.matched or wsgi_route.noted(self.environ)
         except Exception:  # noqa: BLE001 - our failure, which must not reach the app
@@ -114,23 +114,23 @@ class WsgiRequest(Request, eq=False):
         return self._write_on if callable(write) else self._hold_back
 
     def pass_on(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
-        """Return what the server is to send: the app's chunks, read as they pass, none held back."""
-        if self._written or self.call.is_held:  # the latter ends when the server closes it
+        """Return the iterable for the server: the app's chunks, read as they pass, none held back."""
+        if self._written or self.call.is_held:  # a held call ends when the server closes the answer
             return PassingAnswer(self, chunks)
-        if isinstance(chunks, _WHOLE):  # servers treat these apart, to tell a Content-Length of their own
+        if isinstance(chunks, _WHOLE):  # from these, servers may set Content-Length
             for chunk in chunks:
                 self.read(chunk)
             self.end_body()
             return chunks
-        if self._is_file(chunks):  # the server sends it by itself, perhaps by sendfile(2)
+        if self._is_file(chunks):  # the server sends it itself, perhaps with sendfile(2)
             self._watch_file(chunks)
             return chunks
         return PassingAnswer(self, chunks)
 
     def _watch_file(self, wrapper: Any) -> None:
-        """Count how much of a file was sent when the server closes it: as far as it was read.
+        """Count how much of a file was sent, by its position when the server closes it.
 
-        If its position has not changed, the server read it by other means, and all of it counts as sent.
+        If the position has not changed, the server read it by other means, and all of it counts as sent.
         """
         file = getattr(wrapper, "filelike", None) or getattr(wrapper, "file", None)
         start, close = _position(file), getattr(wrapper, "close", None)
@@ -150,9 +150,9 @@ class WsgiRequest(Request, eq=False):
         wrapper.close = end
 
     def pass_chunk(self, chunk: bytes) -> None:
-        """Read a chunk on its way.
+        """Read a chunk before the server gets it.
 
-        The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
+        The last one settles the call first: an event on disk before the answer's end survives a kill after it.
         """
         if chunk and (self._passed is None or not self._puts_off(chunk)):
             self.read(chunk)
@@ -160,18 +160,18 @@ class WsgiRequest(Request, eq=False):
                 self.end(complete=True)
 
     def close(self) -> None:
-        """End with the server's `close()`: a client that left, unless there was nothing to send."""
+        """End the call on the server's `close()`: the client has left, unless there was nothing to send."""
         is_empty = self._has_no_body or self._length == 0
         self._is_gone = self._is_gone or not is_empty
         self.end(complete=is_empty, last=True)
 
     def _write_on(self, chunk: bytes) -> object:
-        """Be the `write` that PEP 3333 keeps for old apps."""
+        """Serve as the `write` callable, which PEP 3333 has for old apps."""
         self.pass_chunk(chunk)
         return self._write(chunk) if self._write else None
 
     def _hold_back(self, chunk: bytes) -> None:
-        """Be the `write` of a server that returns none, as granian and hypercorn: its chunks come before the others."""
+        """Serve as `write` if the server returns none (granian, hypercorn): its chunks precede the iterable's."""
         self._written.append(chunk)
 
     def _is_file(self, chunks: object) -> bool:
@@ -180,7 +180,7 @@ class WsgiRequest(Request, eq=False):
 
 
 class PassingAnswer:
-    """The answer's iterable, as the server sees it; `keygauge.current()` is the call while the app makes a chunk."""
+    """The answer's iterable for the server; `keygauge.current()` is the call while the app produces a chunk."""
 
     __slots__ = ("_chunks", "_iterable", "_request")
 
@@ -197,7 +197,7 @@ class PassingAnswer:
         outer = CURRENT.set(request.call)
         try:
             if self._chunks is None:
-                self._chunks = chain(request._written, self._iterable)  # noqa: SLF001 - its own
+                self._chunks = chain(request._written, self._iterable)  # noqa: SLF001 - its own request
             chunk = next(self._chunks)
         except StopIteration:
             request.end_body()
@@ -211,7 +211,7 @@ class PassingAnswer:
         return chunk
 
     def close(self) -> None:
-        """Close the app's iterable, as the server must, and settle what has not ended."""
+        """Close the app's iterable, and end the call if it has not ended."""
         outer = CURRENT.set(self._request.call)
         try:
             close = getattr(self._iterable, "close", None)
@@ -232,13 +232,13 @@ def header_of(environ: Environ, name: str) -> str:
 
 
 def path_of(environ: Environ) -> str:
-    """Return the whole path of a request as text: PEP 3333 has its bytes as Latin-1."""
+    """Return the full path of a request as text; PEP 3333 passes its bytes as Latin-1."""
     path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
     return path if path.isascii() else path.encode("latin-1", "replace").decode(errors="replace")
 
 
 def give_answer(answer: Answer, method: str, start_response: StartResponse) -> list[bytes]:
-    """Give a whole answer."""
+    """Send a complete answer."""
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
     start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers)
     return [] if method == "HEAD" else [answer.body]
@@ -253,7 +253,7 @@ def _position(file: Any) -> int:
 
 
 def _rest_of(file: Any, start: int) -> int:
-    """Return the size of the rest of a file; 0 if it is not a file of the operating system."""
+    """Return the size of the rest of a file; 0 if it has no file descriptor."""
     try:
         return os.fstat(file.fileno()).st_size - start
     except (AttributeError, OSError, ValueError):

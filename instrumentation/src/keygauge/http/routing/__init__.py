@@ -1,1 +1,1 @@
-"""Which route of the host a request has: through mounts, routers and layers, under ASGI and WSGI."""
+"""Lookup of a request's route in the host app: through mounts, routers and layers, under ASGI and WSGI."""

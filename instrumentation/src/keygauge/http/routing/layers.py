@@ -1,4 +1,4 @@
-"""The layers between the middleware and the app that routes: other middlewares, wrappers, closures."""
+"""The layers between the middleware and the app that routes: other middleware, wrappers, closures."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from typing import Any, NamedTuple
 from keygauge.clock import SECOND, now_ns
 
 _INNER = ("app", "_app", "asgi_app", "wsgi_app", "wsgi_application", "application", "other_asgi_app")
-_WRAPPED = ("__self__", "__wrapped__", "func")  # a method's, a decorated function's, a partial's
+_WRAPPED = ("__self__", "__wrapped__", "func")  # of methods, decorated functions and partials
 _ROUTERS = ("router", "routes", "_router", "url_map", "add_route")
 _MOST = 64
 
 
 class Layer(NamedTuple):
-    """An app that a request comes through, and what it sees of the request."""
+    """An app that a request passes, and what it sees of the request."""
 
     app: Any
     path: str
-    environ: dict[str, Any] | None = None  # of WSGI
+    environ: dict[str, Any] | None = None  # WSGI only
 
 
 @dataclass
 class Walk:
-    """The way of a request through the layers, as far as it was followed.
+    """The path of a request through the layers, as far as it was followed.
 
-    `noted` is what a router inside is known to have matched, `params` are the path's parameters.
+    `noted` is the template that an inner router has matched, if known; `params` are the path's parameters.
     """
 
     noted: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
     template: str | None = None
-    passed: list[Callable[[], list[Layer]]] = field(default_factory=list)  # called where layers are asked for: seldom
+    passed: list[Callable[[], list[Layer]]] = field(default_factory=list)  # called lazily: layers are seldom needed
 
     @property
     def layers(self) -> list[Layer]:
-        """Return the layers that the request comes through."""
+        """Return the layers that the request passes."""
         return [layer for find_layers in self.passed for layer in find_layers()]
 
 
 class HostSearch:
-    """Whether a router that can be asked is behind an app; where none is, it is looked for again after a second.
+    """A search for a known router behind an app; if none is found, it is repeated after a second.
 
-    An app may be put together after the middleware was put around it.
+    An app may be assembled after the middleware has wrapped it.
     """
 
     def __init__(self, app: Any, is_host: Callable[[Any], bool], *, clock: Callable[[], int] = now_ns) -> None:
@@ -55,7 +55,7 @@ class HostSearch:
         self._has_found = False
 
     def finds(self) -> bool:
-        """Return whether there is one."""
+        """Return whether a known router was found."""
         if not self._has_found and self._clock() >= self._again_ns:
             self._has_found = find(self._app, self._is_host)[0] is not None
             self._again_ns = self._clock() + SECOND
@@ -63,7 +63,7 @@ class HostSearch:
 
 
 def find(app: Any, is_host: Callable[[Any], bool]) -> tuple[Any, list[Any]]:
-    """Return the first app inside that is a host, and the layers passed on the way; None where there is none."""
+    """Return the first inner app that is a host, or None, and the layers passed on the way."""
     waiting, passed = deque([app]), list[Any]()
     known = {id(app)}
     while waiting and len(passed) < _MOST:
@@ -79,7 +79,7 @@ def find(app: Any, is_host: Callable[[Any], bool]) -> tuple[Any, list[Any]]:
 
 
 def are_without_routes(layers: Iterable[Any]) -> bool:
-    """Return whether none of some layers has a router of its own: what is served then has no routes."""
+    """Return whether no layer has a router of its own, so that the app has no routes."""
     return all(getattr(layer, name, None) is None for layer in layers for name in _ROUTERS)
 
 
@@ -91,5 +91,5 @@ def _inside(layer: Any) -> Iterator[Any]:
     for cell in getattr(layer, "__closure__", None) or ():
         try:
             yield cell.cell_contents
-        except ValueError:  # not filled yet
+        except ValueError:  # an empty cell
             continue

@@ -1,6 +1,6 @@
-"""The route template of an ASGI request: what the host's routers match, whole, and never the path itself.
+"""The route template of an ASGI request: what the host's routers match, in full, and never the path itself.
 
-Limits, permissions, the ledger and the metrics all go by what this module finds, before the host is called or after.
+Limits, permissions, the ledger and the metrics all use the template found here, before or after the host is called.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ Scope = Mapping[str, Any]
 
 
 def find(scope: Scope, app: Any, *, path: str | None = None, noted: str | None = None) -> str | None:
-    """Return the template that the host has for a request, UNMATCHED where no route takes it.
+    """Return the host's template for a request, UNMATCHED if no route takes it, None if its router is not known.
 
-    `path` is the one that the request came with, `noted` what a router inside is known to have matched. None where the
-    host's router is not one that is known.
+    `path` is the request's original path, `noted` the template that an inner router has matched, if known.
     """
     noted = noted or scope.get("path_template")  # Litestar leaves its own
     if "app_root_path" not in scope and (taken := noted or _taken(scope)):
@@ -30,30 +29,30 @@ def find(scope: Scope, app: Any, *, path: str | None = None, noted: str | None =
 
 
 def follow(scope: Scope, app: Any, *, noted: str | None = None) -> Walk:
-    """Follow a request through the host's layers and routers, as they will pass it on."""
+    """Follow a request through the host's layers and routers in the way they will route it."""
     walk = Walk(noted)
     try:
         walk.template = _walk(*_start(scope, app), walk)
-    except Exception:  # noqa: BLE001 - a router that is not as we know it is one we do not know
+    except Exception:  # noqa: BLE001 - a router with unexpected behavior counts as unknown
         walk.template = None
     return walk
 
 
 def _taken(scope: Scope) -> str | None:
-    """Return what Starlette (1.7 and newer) and FastAPI tell of a request that they have routed, outside of mounts."""
+    """Return the template that Starlette (1.7 or newer) or FastAPI has left in the scope; None inside mounts."""
     route = scope.get("route")
     if route is None or not _is(route, "Route", "WebSocketRoute"):
         return None
     context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
     if context is None:
-        return route.path_format  # type: ignore[no-any-return]  # of Starlette's, without types here
+        return route.path_format  # type: ignore[no-any-return]  # Starlette's, untyped here
     return _path(context) if getattr(context, "original_route", None) is route else None
 
 
 def _start(scope: Scope, app: Any) -> tuple[Any, dict[str, Any]]:
-    """Return where to look first, and the request as it came there.
+    """Return the app to start from, and the scope as it arrived there.
 
-    Starlette leaves its outermost router in the scope, and the path that was there before its mounts.
+    Starlette leaves its outermost router in the scope, and the root path from before its mounts.
     """
     start = {name: value for name, value in scope.items() if name != "fastapi"}
     if _is(scope.get("router"), "Router"):
@@ -63,7 +62,7 @@ def _start(scope: Scope, app: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _walk(app: Any, scope: dict[str, Any], walk: Walk) -> str | None:
-    """Match as the app will, down to the last mount."""
+    """Match like the app, down to the last mount."""
     host, between = layers.find(app, is_host)
     walk.passed.append(lambda: _layers([*between, host], scope))
     routes = _routes(host)
@@ -81,7 +80,7 @@ def _walk(app: Any, scope: dict[str, Any], walk: Walk) -> str | None:
         match, child = matcher.matches(inner)
         if match.name == "FULL":
             return _enter(route, {**inner, **child}, walk)
-        if match.name == "PARTIAL" and partial is None:  # the right path with another method: it is the route's to say
+        if match.name == "PARTIAL" and partial is None:  # matching path, other method
             partial = (route, {**inner, **child})
     return _enter(*partial, walk) if partial else UNMATCHED
 
@@ -104,7 +103,7 @@ def _layers(apps: Iterable[Any], scope: Scope) -> list[Layer]:
 
 
 def _each(routes: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Return what matches, and the route it stands for: FastAPI's included routers match for many."""
+    """Return matchers with their routes: FastAPI's included routers have several matchers."""
     for route in routes:
         if not hasattr(route, "effective_route_contexts"):
             yield route, route
@@ -114,12 +113,12 @@ def _each(routes: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def is_host(app: Any) -> bool:
-    """Return whether an app can be asked for its routes."""
+    """Return whether an app's router is known, so that it can match requests."""
     return _routes(app) is not None or router.is_known(app)
 
 
 def _routes(host: Any) -> Iterable[Any] | None:
-    """Return the routes of an app or a router of Starlette's kind."""
+    """Return the routes of a Starlette-like app or router."""
     own = host if _is(host, "Router") else getattr(host, "router", None)
     return own.routes if own is not None and _is(own, "Router") else None
 
@@ -130,11 +129,11 @@ def _path(route: Any) -> str | None:
 
 
 def _is(found: Any, *names: str) -> bool:
-    """Return whether something is of one of the named classes of Starlette's routing."""
+    """Return whether an object is an instance of one of the named classes in `starlette.routing`."""
     return _is_kind(found.__class__, names)
 
 
-@lru_cache  # for each layer of each request; a process has few kinds of apps and routes
+@lru_cache  # called for each layer of each request; a process has few classes of apps and routes
 def _is_kind(kind: type, names: tuple[str, ...]) -> bool:
-    module = sys.modules.get("starlette.routing")  # where that is not imported, nothing is of its classes
+    module = sys.modules.get("starlette.routing")  # if not imported, there are no instances
     return module is not None and issubclass(kind, tuple(getattr(module, name) for name in names))

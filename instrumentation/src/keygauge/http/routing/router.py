@@ -1,7 +1,7 @@
-"""Frameworks' own routers: what they match, noted as they do, and what they would match.
+"""Frameworks' own routers: what they have matched, recorded at that time, and what they would match.
 
-Django, Falcon, Quart and Datasette leave no trace of their match in scope or environ, but match in one method of a
-class, or one function. That one is wrapped where the framework is already imported; it is never imported for this.
+Django, Falcon, Quart and Datasette leave no trace of their match in scope or environ, but match in a single method or
+function. It is wrapped if the framework is already imported; no framework is imported for this.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from keygauge.call import CURRENT, UNMATCHED
 from keygauge.http.routing import routed_path
 from keygauge.telemetry import tracing
 
-_Found = tuple[Any, dict[str, Any]]  # a template, and the path's parameters
-_WEBSOCKET = "WEBSOCKET"  # in place of a method
+_Found = tuple[Any, dict[str, Any]]  # a template and the path's parameters
+_WEBSOCKET = "WEBSOCKET"  # in place of an HTTP method
 
 
 class Match(NamedTuple):
@@ -33,7 +33,7 @@ NOTHING = Match(UNMATCHED, {})
 
 @dataclass(frozen=True)
 class Router:
-    """Where a framework matches, and how its match tells the template."""
+    """The method in which a framework matches, and how to read the template from its result."""
 
     module: str
     owner: str  # a class; "" for a function of the module
@@ -41,7 +41,7 @@ class Router:
     read: Callable[[Any, Any], str | None]  # (the method's owner, what the method returned)
 
     def find(self) -> tuple[Any, Any]:
-        """Return where the method is, and the method; None where the framework is not imported."""
+        """Return the method's owner and the method; None for both if the framework is not imported."""
         module = sys.modules.get(self.module)
         owner = getattr(module, self.owner, None) if self.owner else module
         return owner, getattr(owner, self.method, None)
@@ -53,7 +53,7 @@ def _quart(context: Any, _: Any) -> str | None:
 
 
 def _datasette(_: Any, found: Any) -> str | None:
-    """Tell a template from a regular expression: its named groups as parameters."""
+    """Convert the matched regular expression to a template, with named groups as parameters."""
     if found[0] is None:
         return None
     template = re.sub(r"\(\?P<(\w+)>(?:[^()\\]|\\.)*\)", r"{\1}", found[0].re.pattern)
@@ -69,7 +69,7 @@ ROUTERS = (
 
 
 def follow() -> None:
-    """Note from now on what the imported frameworks match; safe to repeat."""
+    """Start recording what the imported frameworks match; safe to repeat."""
     for router in ROUTERS:
         owner, match = router.find()
         if match is not None and not hasattr(match, "keygauge_router"):
@@ -77,26 +77,26 @@ def follow() -> None:
 
 
 def is_known(host: Any) -> bool:
-    """Return whether `match` can ask an app's router."""
+    """Return whether `match` can use an app's router."""
     return _kind(host) is not None
 
 
 def path_seen(app: Any, scope: Mapping[str, Any]) -> str:
-    """Return the path of an ASGI request as an app reads it; one that is not known is taken for Starlette's."""
+    """Return the path of an ASGI request as an app sees it; unknown apps are treated like Starlette."""
     kind = _kind(app)
     return routed_path.of_starlette(scope) if kind is None else kind.path(scope)
 
 
 def match_scope(host: Any, scope: Mapping[str, Any]) -> Match | None:
-    """Return what a host's router would match of an ASGI request."""
+    """Return what a host's router would match for an ASGI request."""
     method = _WEBSOCKET if scope.get("type") == "websocket" else scope.get("method", "GET")
     return match(host, path_seen(host, scope), method)
 
 
 def match(host: Any, path: str, method: str, environ: dict[str, Any] | None = None) -> Match | None:
-    """Return what a host's router would match; the path begins below the host's mount.
+    """Return what a host's router would match; `path` is relative to the host's mount.
 
-    None where the router is not known, or does not decide by the path alone.
+    None if the router is not known, or the path alone does not determine the match.
     """
     kind = _kind(host)
     if kind is None:
@@ -112,13 +112,13 @@ def _kind(host: Any) -> _Kind | None:
     return _kind_of(host.__class__)
 
 
-@functools.lru_cache  # for each layer of each request; a process has few kinds of apps
+@functools.lru_cache  # called for each layer of each request; a process has few classes of apps
 def _kind_of(app: type) -> _Kind | None:
     return next((kind for kind in _KINDS if kind.has(app)), None)
 
 
 def _werkzeug(host: Any, path: str, method: str, environ: dict[str, Any] | None) -> _Found:
-    """Ask Flask as it asks itself, and Quart by the path."""
+    """Match like Flask from the environ, or like Quart from the path."""
     if environ is None and host.subdomain_matching:
         raise LookupError
     if environ is None:
@@ -148,7 +148,7 @@ def _falcon(host: Any, path: str, *_: object) -> _Found:
 
 
 def answers_options(host: Any, path: str, environ: dict[str, Any] | None) -> bool:
-    """Return whether Flask or Quart answers OPTIONS of a path by itself, without the view."""
+    """Return whether Flask or Quart itself answers OPTIONS for a path, without the view."""
     try:
         return bool(_werkzeug(host, path, "OPTIONS", environ)[0].provide_automatic_options)
     except Exception:  # noqa: BLE001 - as in `match`
@@ -156,7 +156,7 @@ def answers_options(host: Any, path: str, environ: dict[str, Any] | None) -> boo
 
 
 def _looks_elsewhere(host: Any) -> bool:
-    """Return whether more than the path decides: Django middleware that sets the URLs, or rules with a host name."""
+    """Return whether more than the path decides: Django middleware that sets the URLs, or rules with host names."""
     return type(host).__module__.startswith("django.") or any(
         getattr(asked, name, False)
         for asked, name in ((getattr(host, "url_map", None), "host_matching"), (host, "subdomain_matching"))
@@ -164,7 +164,7 @@ def _looks_elsewhere(host: Any) -> bool:
 
 
 class _Kind(NamedTuple):
-    """A framework: how its apps are told, how they route, and the path by which they do over ASGI."""
+    """A framework: how to recognize its apps, how they match, and the path they route by under ASGI."""
 
     has: Callable[[type], bool]
     ask: Callable[..., _Found]
@@ -198,11 +198,11 @@ def _noting(match: Callable[..., Any], router: Router) -> Callable[..., Any]:
         if call is not None:
             try:
                 call.matched = router.read(self, found) or call.matched
-                if call.context is None and tracing.current():  # contrib's span of Django ends before the answer begins
+                if call.context is None and tracing.current():  # contrib's Django span ends before the answer begins
                     tracing.find_inside(call)
-            except Exception:  # noqa: BLE001 - a router that is not as we know it costs the label, not the call
+            except Exception:  # noqa: BLE001 - unexpected router behavior costs the label, not the call
                 return found
         return found
 
-    noting.keygauge_router = router  # type: ignore[attr-defined]  # how `follow` knows its own
+    noting.keygauge_router = router  # type: ignore[attr-defined]  # how `follow` recognizes its wrapper
     return noting

@@ -1,4 +1,4 @@
-"""The route template of a WSGI request: what the host's router matches, whole, and never the path itself."""
+"""The route template of a WSGI request: what the host's router matches, in full, and never the path itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keygauge.http.routing.layers import Layer, Walk
 
 
 def noted(environ: Mapping[str, Any]) -> str | None:
-    """Return the rule that Flask matched, while it answers: Werkzeug leaves each request in its environ until then."""
+    """Return the rule that Flask matched, while it answers: Werkzeug keeps the request in the environ until then."""
     request: Any = environ.get("werkzeug.request")
     if request is None or not hasattr(request, "url_rule"):
         return None
@@ -19,14 +19,14 @@ def noted(environ: Mapping[str, Any]) -> str | None:
 
 
 def follow(environ: Mapping[str, Any], app: Any) -> Walk:
-    """Follow a request through the app's layers, as it will be routed.
+    """Follow a request through the app's layers in the way it will be routed.
 
-    Its template is UNMATCHED where no route takes the request, None where the host's router is not one that is known.
+    The template is UNMATCHED if no route takes the request, None if the host's router is not known.
     """
     walk = Walk()
     try:
         walk.template = _walk(app, dict(environ), walk)
-    except Exception:  # noqa: BLE001 - a router that is not as we know it is one we do not know
+    except Exception:  # noqa: BLE001 - a router with unexpected behavior counts as unknown
         walk.template = None
     return walk
 
@@ -53,7 +53,7 @@ def _walk(app: Any, environ: dict[str, Any], walk: Walk) -> str | None:
 
 
 def _dispatch(dispatcher: Any, environ: dict[str, Any]) -> tuple[str, Any]:
-    """Choose an app as Werkzeug's DispatcherMiddleware does, by the longest prefix of whole parts of the path."""
+    """Choose an app like Werkzeug's DispatcherMiddleware: by the longest mount that is a prefix of whole segments."""
     mount, rest = environ.get("PATH_INFO", ""), ""
     while mount not in dispatcher.mounts and "/" in mount:
         mount, _, last = mount.rpartition("/")
@@ -64,5 +64,5 @@ def _dispatch(dispatcher: Any, environ: dict[str, Any]) -> tuple[str, Any]:
 
 
 def is_host(app: Any) -> bool:
-    """Return whether an app can be asked for its routes, or hands requests on by their paths."""
+    """Return whether an app's router is known, or the app dispatches requests by path."""
     return router.is_known(app) or isinstance(getattr(app, "mounts", None), Mapping)
