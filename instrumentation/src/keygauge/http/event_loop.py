@@ -51,7 +51,7 @@ async def soon(coming: Awaitable[T], timeout_s: float) -> T | None:
 
 
 async def end_of(wait: Wait, until_ns: int) -> None:
-    """Wait until `until_ns` at most, without oversleeping `wait.at_ns` like loop timers: on a schedule, delays add up."""
+    """Wait until `until_ns` at most. Do not oversleep `wait.at_ns`, as loop timers do: on a schedule, delays add up."""
     if wait.at_ns is None or wait.at_ns > until_ns:
         await has_ended(wait.woken, until_ns)
         return
