@@ -23,7 +23,7 @@ BODY = json.dumps({"model": "m", "usage": {"prompt_tokens": 3, "completion_token
         ("application/vnd.amazon.eventstream", False, "eventstream"),
     ],
 )
-def test_a_kind_is_told_by_the_media_type_alone_as_text_and_as_bytes(content_type, is_document, stream):
+def test_kind_depends_only_on_the_media_type_as_str_or_bytes(content_type, is_document, stream):
     for header in (content_type, content_type.encode()):
         kind = kind_of(header)
         assert (kind.is_document, kind.stream) == (is_document, stream)
@@ -36,19 +36,19 @@ def test_other_kinds_carry_no_usage(content_type):
     assert reader_for(content_type, "gzip") is None
 
 
-def test_an_encoded_answer_is_decoded_on_its_way_to_the_reader():
+def test_encoded_answer_is_decoded_for_the_reader():
     for encoding in ("gzip", b"gzip", " GZIP"):
         reader = reader_for("application/json", encoding)
         reader.feed(gzip.compress(BODY))
         assert reader.close(complete=True).usage == Usage(3, 4)
 
 
-def test_an_encoding_that_nothing_decodes_says_so():
+def test_encoding_without_a_decoder_is_reported():
     for encoding in ("compress", "\u20ac"):
         reader = reader_for("application/json", encoding)
         reader.feed(BODY)
         assert reader.close(complete=True)[3:] == ("none", "undecodable")
 
 
-def test_each_answer_has_a_reader_of_its_own():
+def test_each_answer_has_its_own_reader():
     assert reader_for("application/json", None) is not reader_for("application/json", None)

@@ -11,7 +11,7 @@ USAGES = st.builds(Usage, COUNT, COUNT, COUNT, COUNT, COUNT, DETAILS)
 
 
 @pytest.mark.parametrize("value", [12, 12.0, "12", "0000000012"])
-def test_a_count_is_read_as_gateways_write_it(value):
+def test_counts_are_read_in_the_notations_of_gateways(value):
     assert whole(value) == 12
 
 
@@ -19,12 +19,12 @@ def test_a_count_is_read_as_gateways_write_it(value):
     "value",
     [None, True, -1, 1.5, "", " 12", "1e3", "12.0", "٣", "0" * 11, MAX_TOKENS + 1, 1e300, float("nan"), [], {}, b"12"],
 )
-def test_what_can_be_no_count_is_none(value):
+def test_invalid_count_is_none(value):
     assert whole(value) is None
 
 
 @given(USAGES)
-def test_nothing_that_fits_is_larger_than_its_whole(usage):
+def test_no_fitted_part_is_larger_than_its_total(usage):
     given, made, read, written, reasoned, details = fitted(usage)[0]
     details = details or {}
     if given is not None:
@@ -42,12 +42,12 @@ def test_nothing_that_fits_is_larger_than_its_whole(usage):
 
 
 @given(USAGES)
-def test_what_fits_stays_as_it_is(usage):
+def test_usage_that_fits_is_unchanged(usage):
     fit, _ = fitted(usage)
     assert fitted(fit) == (fit, False)
 
 
-def test_a_part_that_had_to_be_cut_is_told():
+def test_capped_part_is_reported():
     assert fitted(Usage(10, 5, 10, 1)) == (Usage(10, 5, 10, 0), True)
     assert fitted(Usage(10, 5, 3, 2, 5)) == (Usage(10, 5, 3, 2, 5), False)
     assert fitted(Usage(10, details={"input_audio": 11, "images": 3})) == (
@@ -68,7 +68,7 @@ def test_a_part_that_had_to_be_cut_is_told():
         (Usage(details={"images": 1}), Usage(details={"images": 1})),
     ],
 )
-def test_a_whole_that_is_not_told_is_its_parts(told, whole_usage):
+def test_missing_total_is_the_sum_of_its_parts(told, whole_usage):
     assert fitted(told) == (whole_usage, False)
 
 
@@ -83,13 +83,13 @@ def test_usage_adds_up_in_any_order(one, other, third):
 
 
 @given(USAGES, USAGES)
-def test_what_goes_beyond_a_part_is_the_rest(part, more):
+def test_beyond_returns_the_rest(part, more):
     rest = (part + more).beyond(part)
     assert [count or 0 for count in rest[:5]] == [count or 0 for count in more[:5]]
     assert rest.details == ({kind: n for kind, n in (more.details or {}).items() if n} or None)
     assert part.beyond(part) == UNREPORTED
 
 
-def test_no_count_goes_beyond_what_the_ledger_takes():
+def test_no_count_exceeds_the_ledgers_maximum():
     most = Usage(MAX_TOKENS + 1, None, 3, details={"images": MAX_TOKENS + 1}).clipped()
     assert most == Usage(MAX_TOKENS, None, 3, details={"images": MAX_TOKENS})

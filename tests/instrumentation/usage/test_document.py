@@ -27,7 +27,7 @@ USAGES = [
 
 
 @given(JSON)
-def test_any_json_is_read_and_what_shapes_look_at_is_the_same_as_in_the_whole(value):
+def test_used_members_are_the_same_as_in_fully_parsed_json(value):
     parsed = document.parse(json.dumps(value).encode())
     if not isinstance(value, dict):
         assert parsed == value
@@ -37,7 +37,7 @@ def test_any_json_is_read_and_what_shapes_look_at_is_the_same_as_in_the_whole(va
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_json_or_none(data):
+def test_any_bytes_parse_as_json_or_none(data):
     try:
         expected = json.loads(data.decode("utf-8", "replace"))
     except ValueError:
@@ -48,16 +48,16 @@ def test_any_bytes_are_json_or_none(data):
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"{} {}", b"[1", b"data: {}", b"[" * 100_000, b'{"a":' * 100_000])
-def test_what_is_no_json_is_none(data):
+def test_invalid_json_is_none(data):
     assert document.parse(data) is None
 
 
-def test_bytes_that_are_no_utf8_spoil_only_their_text():
+def test_invalid_utf8_damages_only_its_text():
     data = b'{"text": "\xff\xfe", "usage": {"prompt_tokens": 3}}'
     assert document.parse(data)["usage"] == {"prompt_tokens": 3}
 
 
-def test_a_member_of_another_type_costs_nothing_else():
+def test_member_of_an_unexpected_type_affects_no_other():
     assert document.parse(b'{"choices": 3, "usage": {"prompt_tokens": 3}}') == {
         "choices": 3,
         "usage": {"prompt_tokens": 3},
@@ -65,7 +65,7 @@ def test_a_member_of_another_type_costs_nothing_else():
 
 
 @pytest.mark.parametrize("told", USAGES)
-def test_no_search_passes_over_a_document_that_tells_usage(told):
+def test_no_search_misses_a_document_with_usage(told):
     data = json.dumps(told).encode()
     assert any(
         search(data)
@@ -78,14 +78,14 @@ def test_no_search_passes_over_a_document_that_tells_usage(told):
     )
 
 
-def test_null_usage_and_null_errors_are_passed_over_where_they_are_the_only_ones():
+def test_null_usage_and_errors_are_ignored_if_they_are_the_only_ones():
     for name, search in (("usage", document.may_have_usage), ("error", document.may_be_error)):
         for null in (f'{{"{name}":null}}', f'{{"{name}": null}}', "{}"):
             assert not search(null.encode())
         assert search(f'{{"{name}":{{"x":1}},"y":{{"{name}":null}}}}'.encode())
 
 
-def test_a_document_is_known_by_how_it_begins():
+def test_document_is_recognized_by_its_beginning():
     for beginning in (b'{"created": 1, "data": []}', b'{"task": "transcribe"}', b'{"error": {}}'):
         assert document.begins_as_known(beginning)
     assert not document.begins_as_known(b'{"x": "' + b" " * 64 + b'", "created": 1}')
@@ -96,17 +96,17 @@ def test_a_document_is_known_by_how_it_begins():
     [
         (b'{"id": "a", "model": "flux", "object": "list", "data": [{"index": 0, "url": "https://x"}]}', True),
         (b'{"id": "a", "model": "flux", "data": [{"b64_json": "QUJD"}]}', True),
-        (b'{"object": "list", "data": [{"url": "https://x"}]}', False),  # of any app
+        (b'{"object": "list", "data": [{"url": "https://x"}]}', False),  # from any app
         (b'{"model": "flux", "data": [{"name": "a"}]}', False),
     ],
 )
-def test_a_list_of_addresses_is_one_of_images_only_beside_a_model(listed, is_one):
+def test_list_of_urls_is_images_only_with_a_model(listed, is_one):
     assert document.may_be_images(listed) is is_one
 
 
 @pytest.mark.parametrize("digits", [20, 400, 5_000, 200_000])
 @pytest.mark.parametrize("sign", ["", "-"])
-def test_a_number_of_any_length_spoils_only_itself(digits, sign):
+def test_number_of_any_length_affects_no_other(digits, sign):
     number = sign + "9" * digits
     read = document.parse(f'{{"usage":{{"prompt_tokens":{number},"completion_tokens":4}}}}'.encode())
     assert read["usage"]["completion_tokens"] == 4

@@ -1,4 +1,4 @@
-"""Content encodings: bombs, broken streams, decoders that are not there."""
+"""Content encodings: bombs, broken streams, missing decoders."""
 
 import gzip
 import sys
@@ -24,12 +24,12 @@ def read(content_encoding, *chunks, content_type=b"application/json"):
 
 
 @pytest.mark.parametrize("name", [None, b"", b"identity", b" Identity "])
-def test_identity_is_read_as_it_is(name):
+def test_identity_is_not_decoded(name):
     assert read(name, BODY).usage == Usage(3, 4)
 
 
 @pytest.mark.parametrize("name", [b"gzip", b"x-gzip", b" GZip "])
-def test_names_are_read_without_regard_to_case(name):
+def test_names_are_case_insensitive(name):
     assert read(name, gzip.compress(BODY)).usage == Usage(3, 4)
 
 
@@ -55,8 +55,8 @@ def test_broken_stream_is_undecodable(name, body):
     ],
 )
 @pytest.mark.parametrize("content_type", [b"application/json", b"text/event-stream"])
-def test_bomb_is_left_at_the_bound(name, bomb, content_type):
-    read(name, b"", content_type=content_type)  # imports are not what is measured
+def test_bomb_is_decoded_only_up_to_the_limit(name, bomb, content_type):
+    read(name, b"", content_type=content_type)  # do not measure imports
     tracemalloc.start()
     reading = read(name, bomb, content_type=content_type)
     peak = tracemalloc.get_traced_memory()[1]
@@ -65,14 +65,14 @@ def test_bomb_is_left_at_the_bound(name, bomb, content_type):
     assert peak < 2 * encoding.MAX_DECODED_BYTES
 
 
-def test_zstd_window_past_the_standard_is_undecodable():
+def test_zstd_window_larger_than_the_standard_is_undecodable():
     parameters = zstandard.ZstdCompressionParameters(window_log=27)
     frame = zstandard.ZstdCompressor(compression_params=parameters).compressobj().compress(b"x")
     frame += zstandard.ZstdCompressor(compression_params=parameters).compress(BOMB[: 2**24])
     assert read(b"zstd", frame).missing == "undecodable"
 
 
-def test_usage_told_before_the_stream_broke_is_kept():
+def test_usage_before_a_break_in_the_stream_is_kept():
     compressor = zlib.compressobj(wbits=31)
     told = compressor.compress(EVENT) + compressor.flush(zlib.Z_SYNC_FLUSH)
     reading = read(b"gzip", told, b"\xff" * 30, content_type=b"text/event-stream")
@@ -93,13 +93,13 @@ def test_events_are_read_as_they_are_flushed():
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_members_of_gzip_are_read_one_after_the_other(size):
+def test_consecutive_gzip_members_are_read(size):
     body = b"".join(gzip.compress(BODY[start : start + 20]) for start in range(0, len(BODY), 20)) + b"\0" * 30
     chunks = [body[start : start + size] for start in range(0, len(body), size)]
     assert read(b"gzip", *chunks) == read(None, BODY)
 
 
-def test_garbage_after_the_end_is_not_held():
+def test_garbage_after_the_end_is_not_kept():
     reader = reader_for(b"application/json", b"gzip")
     reader.feed(gzip.compress(BODY))
     for _ in range(3):
@@ -109,7 +109,7 @@ def test_garbage_after_the_end_is_not_held():
 
 
 @pytest.mark.parametrize(("name", "modules"), [(b"br", ["brotli", "brotlicffi"]), (b"zstd", ["zstandard"])])
-def test_absent_decoder_means_undecodable(name, modules, monkeypatch):
+def test_missing_decoder_means_undecodable(name, modules, monkeypatch):
     for module in modules:
         monkeypatch.setitem(sys.modules, module, None)
     encoding._find_module.cache_clear()
@@ -119,7 +119,7 @@ def test_absent_decoder_means_undecodable(name, modules, monkeypatch):
         encoding._find_module.cache_clear()
 
 
-def test_brotli_that_cannot_bound_its_output_is_not_used(monkeypatch):
+def test_brotli_without_an_output_limit_is_not_used(monkeypatch):
     class Decompressor:
         def process(self, data):
             raise AssertionError(data)
@@ -152,5 +152,5 @@ def test_brotli_that_cannot_bound_its_output_is_not_used(monkeypatch):
         (b"text/event-stream;charset=UTF-8", True),
     ],
 )
-def test_content_type_chooses_the_reader(content_type, is_read):
+def test_content_type_determines_the_reader(content_type, is_read):
     assert (reader_for(content_type, None) is not None) is is_read

@@ -1,4 +1,4 @@
-"""Amazon's binary event streams: messages of Converse and of InvokeModel, in chunks of any size."""
+"""Amazon's binary event streams: messages of Converse and InvokeModel, in chunks of any size."""
 
 import base64
 import json
@@ -40,26 +40,26 @@ def read(stream, size, *, complete=True):
 
 @pytest.mark.parametrize(("messages", "usage"), [(CONVERSE, Usage(47, 20)), (CLAUDE, Usage(25, 15))])
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
-def test_messages_are_read_in_any_chunks(messages, usage, size):
+def test_messages_are_read_in_chunks_of_any_size(messages, usage, size):
     reader, reading = read(b"".join(messages), size)
     assert (reading.usage, reading.provider, reading.status) == (usage, "aws.bedrock", "reported")
     assert (reader.events, reader.failed) == (4, False)
 
 
-def test_a_message_past_the_bound_is_left_out_and_the_next_one_read():
+def test_too_large_message_is_skipped_and_the_next_one_read():
     large = message(b'{"image":"' + b"x" * MAX_MESSAGE_BYTES + b'"}', event_type="contentBlockDelta")
     for size in (1_000, 65_536, 2 * len(large)):
         assert read(large + b"".join(CONVERSE), size)[1].usage == Usage(47, 20)
     assert read(large, 1_000)[1][3:] == ("none", "too_large")
 
 
-def test_a_length_that_cannot_be_ends_the_reading():
+def test_impossible_length_stops_reading():
     reader, reading = read(CONVERSE[0] + b"\0" * 40 + CONVERSE[-1], 10)
     assert reading[3:] == ("none", "undecodable")
     assert not reader._held
 
 
-def test_an_exception_is_an_error():
+def test_exception_is_an_error():
     failed = message({"message": "Too many"}, exception_type="throttlingException", message_type="exception")
     reader, reading = read(CLAUDE[0] + failed, 50, complete=False)
     assert reader.failed
@@ -75,11 +75,11 @@ def test_an_exception_is_an_error():
     ],
 )
 @pytest.mark.parametrize("size", [1, 50, 10_000])
-def test_so_is_an_error_that_is_told_in_headers_alone(headers, size):
+def test_error_reported_only_in_headers_is_an_error(headers, size):
     reader, reading = read(CLAUDE[0] + message(b"", **headers), size, complete=False)
     assert reader.failed
     assert (reading.usage, reading.status) == (Usage(25, 1), "partial")
 
 
-def test_an_event_whose_type_is_named_like_an_error_is_none():
+def test_event_type_named_like_an_error_is_not_an_error():
     assert not read(message({}, event_type="error", message_type="event"), 50)[0].failed

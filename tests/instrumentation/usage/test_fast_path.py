@@ -1,4 +1,4 @@
-"""The short way of reading the usual answers: where it reads one at all, it reads what the long way does."""
+"""The fast path for common answers: if it reads one at all, the result equals the full reader's."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ details = (
 )
 ordinary = st.sampled_from(
     [{"prompt_tokens": 9, "completion_tokens": 5}, {"input_tokens": 9, "output_tokens": 5}]
-)  # else hardly one example would be read at all
+)  # else hardly any example would take the fast path
 others = st.dictionaries(
     st.sampled_from(
         [
@@ -60,14 +60,14 @@ def read_long(body, *, complete):
     complete=True,
 )
 @example(document={"model": "m", "usage": {"prompt_tokens": 9, "completion_tokens": 5}, "choices": [{}]}, complete=True)
-def test_it_agrees_with_the_long_way_or_leaves_the_answer_to_it(document, complete):
+def test_fast_path_agrees_with_the_full_reader_or_defers_to_it(document, complete):
     body = json.dumps(document).encode()
     reading = fast_path.read(body)
     assert reading is None or reading == read_long(body, complete=complete)
 
 
 @pytest.mark.parametrize("name", ["openai_chat.json", "vllm_chat.json", "mistral_chat.json", "anthropic_message.json"])
-def test_usual_answers_go_the_short_way(name):
+def test_common_answers_take_the_fast_path(name):
     body = (GOLDEN / name).read_bytes()
     assert fast_path.read(body) == read_long(body, complete=True)
     assert fast_path.read(body).usage is not None
@@ -75,14 +75,14 @@ def test_usual_answers_go_the_short_way(name):
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("cut", [0, 1, 40])
-def test_no_answer_reads_otherwise(path, cut):
+def test_no_answer_is_read_differently(path, cut):
     body = path.read_bytes().rstrip()
     body = body[: len(body) - cut]
     reading = fast_path.read(body)
     assert reading is None or (not cut and reading == read_long(body, complete=True))
 
 
-def test_a_message_of_openrouter_is_its_own_whatever_the_model_is_called():
+def test_message_from_openrouter_is_its_own_with_any_model_name():
     usage = {"input_tokens": 10, "output_tokens": 5, "cost": 0.1, "is_byok": False}
     body = json.dumps({"id": "m", "type": "message", "model": "anthropic/claude-4.5-sonnet", "usage": usage}).encode()
     reader = reader_for(b"application/json", None)

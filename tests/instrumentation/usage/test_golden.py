@@ -1,4 +1,4 @@
-"""The answers in golden/ have the shapes of the providers' documentation; each reads the same however it is sent."""
+"""The answers in golden/ follow the providers' documentation; each reads the same in any chunks and encodings."""
 
 import gzip
 import json
@@ -270,15 +270,15 @@ EXPECTED = {
     "mistral_chat_cached.json": (Usage(1100, 20, 1024), "mistral-medium-latest", "mistral_ai"),
 }
 TELLING_NONE = {
-    "anthropic_session_events.sse": None,  # several may watch a session, and its events name no model
+    "anthropic_session_events.sse": None,  # several clients may watch a session, and its events name no model
     "anthropic_batch.json": None,
     "azure_chat_without_usage.sse": "gpt-4o-mini",
     "openai_chat_without_usage.sse": "gpt-4o-mini",
     "openai_error.json": None,
 }
-ENDED_BY_DONE = {"litellm_chat.sse", "openrouter_chat.sse"}  # their last word looks like any before
+ENDED_BY_DONE = {"litellm_chat.sse", "openrouter_chat.sse"}  # their last usage looks like earlier ones
 PARTIAL = {"anthropic_overloaded.sse"}
-FINAL_EVENT_IS_LAST = [  # before its last but `tail` bytes these have told less than all
+FINAL_EVENT_IS_LAST = [  # answer, text up to which the usage is incomplete, that usage
     ("anthropic_message.sse", b"event: message_delta", Usage(25, 1)),
     (
         "gemini_stream.sse",
@@ -310,7 +310,7 @@ NOISE = {  # what gateways send between events
     ],
     ".ndjson": [b"", b"{}"],
 }
-KNOWN_BY_BEGINNING = {  # nothing else tells these from any other document
+KNOWN_BY_BEGINNING = {  # nothing else distinguishes these from other documents
     *("gemini_imagen.json", "groq_transcription.json", "openai_image_urls.json", "openai_transcription_verbose.json"),
     *("bedrock_images.json", "together_image.json", "xai_image.json", "zai_image.json"),
 }
@@ -334,7 +334,7 @@ def expect(name):
     return (usage, model, provider, "reported", None)
 
 
-def test_every_golden_answer_has_an_expectation():
+def test_every_golden_answer_has_an_expected_reading():
     assert {path.name for path in GOLDEN.iterdir()} == {*EXPECTED, *TELLING_NONE, *PARTIAL}
 
 
@@ -359,14 +359,14 @@ def test_answer_reads_the_same_encoded(name, encoding, encode):
 
 @pytest.mark.parametrize("name", [name for name in EXPECTED if name.endswith("sse")])
 @pytest.mark.parametrize("line_end", [b"\r", b"\r\n"])
-def test_events_may_end_their_lines_in_any_way(name, line_end):
+def test_events_may_have_any_line_break(name, line_end):
     body = (GOLDEN / name).read_bytes().replace(b"\r\n", b"\n").replace(b"\n", line_end)
     for size in (1, 64, len(body)):
         assert read(name, cut(body, size)) == expect(name)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_byte_order_mark_is_passed_over(name):
+def test_byte_order_mark_is_ignored(name):
     body = b"\xef\xbb\xbf" + (GOLDEN / name).read_bytes()
     assert read(name, [body]) == expect(name)
     assert read(name, cut(body, 1)) == expect(name)
@@ -374,7 +374,7 @@ def test_byte_order_mark_is_passed_over(name):
 
 @pytest.mark.parametrize(("name", "model"), TELLING_NONE.items())
 def test_answer_without_usage_is_not_zero(name, model):
-    host = "azure.ai.openai" if name.startswith("azure") else None  # by its mark
+    host = "azure.ai.openai" if name.startswith("azure") else None  # by its prompt filter results
     assert read(name, [(GOLDEN / name).read_bytes()]) == (None, model, host, "none", "no_usage")
 
 
@@ -388,7 +388,7 @@ def test_answer_without_usage_is_not_zero(name, model):
         ("openai_image_svg.json", "gpt-5", Usage(120, 900, None, None, 200)),
     ],
 )
-def test_what_is_priced_by_itself_is_told_apart(name, model, usage):
+def test_separately_priced_parts_are_separate(name, model, usage):
     reader = reader_for(CONTENT_TYPES[Path(name).suffix], None)
     reader.feed((GOLDEN / name).read_bytes())
     reader.close(complete=True)
@@ -401,18 +401,18 @@ def test_anthropic_stream_that_failed_is_partial():
 
 
 @pytest.mark.parametrize(("name", "before", "usage"), FINAL_EVENT_IS_LAST)
-def test_stream_cut_before_its_last_word_is_partial(name, before, usage):
+def test_stream_cut_before_its_last_usage_is_partial(name, before, usage):
     body = (GOLDEN / name).read_bytes()
     reading = read(name, [body[: body.index(before)]], complete=False)
     assert (reading.usage, reading.status, reading.missing) == (usage, "partial", "cut")
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED.keys() - ENDED_BY_DONE))
-def test_client_that_leaves_after_the_last_word_changes_nothing(name):
+def test_client_leaving_after_the_last_usage_changes_nothing(name):
     assert read(name, [(GOLDEN / name).read_bytes()], complete=False) == expect(name)
 
 
-def test_openai_stream_cut_in_mid_event_tells_its_model():
+def test_openai_stream_cut_mid_event_has_its_model():
     body = (GOLDEN / "openai_chat.sse").read_bytes()
     reading = read("openai_chat.sse", [body[: body.index(b'"prompt_tokens"')]], complete=False)
     assert reading == (None, "gpt-4o-mini", None, "none", "cut")
@@ -421,7 +421,7 @@ def test_openai_stream_cut_in_mid_event_tells_its_model():
 @pytest.mark.parametrize("name", [name for name in EXPECTED if not name.endswith("json") or name.endswith("ndjson")])
 @given(PLACES, PLACES, ENCODED)
 @settings(deadline=None, max_examples=15)
-def test_stream_reads_the_same_whatever_stands_between_its_events(name, places, cuts, encoded):
+def test_stream_reads_the_same_with_anything_between_its_events(name, places, cuts, encoded):
     kind = Path(name).suffix
     end = b"\n\n" if kind == ".sse" else b"\n"
     events = (GOLDEN / name).read_bytes().replace(b"\r\n", b"\n").rstrip(b"\n").split(end)
@@ -443,7 +443,7 @@ def shuffled(value, random):
 @pytest.mark.parametrize("name", [name for name in EXPECTED if name.endswith(".json")])
 @given(st.randoms(use_true_random=False), st.sampled_from([None, 1]), st.booleans(), PLACES, ENCODED)
 @settings(deadline=None, max_examples=15)
-def test_document_reads_the_same_however_it_is_written(name, random, indent, is_ascii, cuts, encoded):
+def test_document_reads_the_same_in_any_formatting(name, random, indent, is_ascii, cuts, encoded):
     document = json.loads((GOLDEN / name).read_bytes())
     if name not in KNOWN_BY_BEGINNING:
         document = shuffled(document, random)

@@ -9,27 +9,27 @@ def test_counts_are_read_from_text_and_bytes():
     assert read({name.encode(): value.encode() for name, value in headers.items()}) == Usage(12, 5)
 
 
-def test_bedrock_tells_cached_tokens_beside_the_input():
+def test_bedrock_input_excludes_cached_tokens():
     name = "x-amzn-bedrock-{}-token-count".format
     headers = {name("input"): "10", name("output"): "1", name("cache-read-input"): "4", name("cache-write-input"): "3"}
     assert read(headers) == Usage(17, 1, 4, 3)
     assert read({name("cache-read-input"): "4"}) == Usage(None, None, 4)
 
 
-def test_headers_that_can_be_no_counts_tell_nothing():
+def test_headers_without_valid_counts_have_no_usage():
     for value in ("", "-1", "many", "1.5", "\xff", str(MAX_TOKENS + 1)):
         assert read({"x-prompt-tokens": value}) is None
         assert read({b"x-prompt-tokens": value.encode("latin-1")}) is None
     assert read({}) is None
 
 
-def test_a_sum_stays_within_what_the_ledger_takes():
+def test_sum_stays_within_the_ledgers_maximum():
     name = "x-amzn-bedrock-{}-token-count".format
     most = str(MAX_TOKENS)
     assert read({name("input"): most, name("cache-read-input"): most}).input_tokens == MAX_TOKENS
 
 
-def test_cached_tokens_are_added_where_the_body_tells_none():
+def test_cached_tokens_are_added_if_the_body_has_none():
     headers = {b"fireworks-cached-prompt-tokens": b"80", b"fireworks-prompt-tokens": b"100"}
     assert add_cached(Usage(100, 5), headers) == Usage(100, 5, 80)
     assert add_cached(Usage(100, 5, 0), headers) == Usage(100, 5, 0)

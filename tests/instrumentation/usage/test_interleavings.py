@@ -1,4 +1,4 @@
-"""Whatever stands between events that tell usage, however a stream is cut and encoded: its final counts are read."""
+"""A stream's final counts are read with anything between its usage events, in any chunks and encodings."""
 
 import gzip
 import json
@@ -142,7 +142,7 @@ MAKERS = [
 
 
 def members(body):
-    """Compress each half by itself, with the zeros between them that fill up a block."""
+    """Compress each half separately, with zero padding between them."""
     half = len(body) // 2
     return gzip.compress(body[:half]) + b"\0" * 7 + gzip.compress(body[half:])
 
@@ -158,11 +158,11 @@ ENCODED = [*ENCODINGS.items(), (b"gzip", members), (b"deflate", deflate_bare)]
 @pytest.mark.parametrize("make", MAKERS)
 @given(COUNTS, COUNTS, PLACES, PLACES, st.sampled_from(ENCODED))
 @settings(deadline=None, max_examples=40)
-def test_the_providers_own_final_counts_are_read(make, given_tokens, made, order, cuts, encoded):
+def test_final_counts_of_the_provider_are_read(make, given_tokens, made, order, cuts, encoded):
     (content_type, comments), texts, told = make(given_tokens, made)
     noise = [*texts, *comments]
     events = list(told)
-    for place in order:  # what tells stays in its order
+    for place in order:  # events with usage stay in order
         events.insert(place % (len(events) + 1), noise[place % len(noise)])
     encoding, encode = encoded
     reader = reader_for(content_type, encoding)

@@ -1,4 +1,4 @@
-"""JSON bodies: hostile ones, cut ones, and those too large to hold."""
+"""JSON bodies: hostile, truncated, and too large to hold."""
 
 import json
 
@@ -88,7 +88,7 @@ def test_hostile_or_empty_body_counts_nothing(body, missing):
         ('{"message": {"role": "assistant"}, "eval_count": 4}', Usage(None, 4)),
     ],
 )
-def test_what_is_told_is_counted_and_what_is_not_stays_unknown(body, usage):
+def test_reported_counts_are_read_and_others_stay_unknown(body, usage):
     assert read(body)[0] == usage
     assert read(body, size=1)[0] == usage
 
@@ -110,7 +110,7 @@ def test_what_is_told_is_counted_and_what_is_not_stays_unknown(body, usage):
         ('{"usageMetadata": {"promptTokenCount": 3, "toolUsePromptTokenCount": -9}}', Usage(3)),
     ],
 )
-def test_what_is_plausible_is_kept_and_the_call_marked(body, usage):
+def test_plausible_counts_are_kept_and_the_call_is_marked(body, usage):
     reading = read(body)
     assert (reading.usage, reading.status, reading.missing) == (usage, "partial", "bad_counts")
 
@@ -130,12 +130,12 @@ def test_what_is_plausible_is_kept_and_the_call_marked(body, usage):
         ),
     ],
 )
-def test_counts_are_read_as_gateways_write_them(body, usage):
+def test_counts_are_read_in_the_notations_of_gateways(body, usage):
     reading = read(body)
     assert (reading.usage, reading.status, reading.missing) == (usage, "reported", None)
 
 
-def test_cut_body_counts_nothing_unless_it_is_whole():
+def test_truncated_body_counts_only_if_its_document_is_complete():
     body = usage_of(**TOLD)
     assert read(body[:-1], complete=False)[3:] == ("none", "cut")
     assert read(body, complete=False)[:1] + read(body, complete=False)[3:] == (Usage(3, 4), "reported", None)
@@ -182,7 +182,7 @@ CONTEXT = list(range(MAX_BODY_BYTES // 4))
     ids=["before", "after", "around", "context", "embeddings", "nested", "texts", "backslash"],
 )
 @pytest.mark.parametrize("size", [None, 999, 65536])
-def test_usage_before_after_or_around_what_is_large_is_read(document, size):
+def test_usage_before_after_or_around_large_parts_is_read(document, size):
     assert read(json.dumps(document), size=size)[0] == Usage(3, 4)
 
 
@@ -194,7 +194,7 @@ def test_usage_before_after_or_around_what_is_large_is_read(document, size):
         '"], "inner": {"usage": {"prompt_tokens": 3}}}',
         '\\", \\"usage\\": {\\"prompt_tokens\\": 3}}"}',  # quoted
         '"], "usage": {"prompt_tokens": 3}',  # the root is not closed
-        '"]} , "usage": {"prompt_tokens": 3}}}',  # closed too often: no JSON
+        '"]} , "usage": {"prompt_tokens": 3}}}',  # closed too often: not JSON
     ],
 )
 @pytest.mark.parametrize("size", [None, 999])
@@ -210,11 +210,11 @@ def test_last_answer_of_a_large_array_is_read():
     assert read(json.dumps(answers))[0] == Usage(3, 199)
 
 
-def test_large_body_that_is_cut_says_so():
+def test_truncated_large_body_is_reported():
     assert read(json.dumps(EMBEDDINGS)[:-1], complete=False)[3:] == ("none", "too_large")
 
 
-def test_held_bytes_stay_within_the_bound():
+def test_memory_stays_within_the_limit():
     reader = reader_for(b"application/json", None)
     for _ in range(100):
         reader.feed(b'{"usage":[' * 6553)
@@ -230,7 +230,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.integers(1, 9), st.booleans())
-def test_a_document_without_large_members_stays_as_it_is(document, size, is_spaced):
+def test_document_without_large_members_is_unchanged(document, size, is_spaced):
     body = json.dumps(document, ensure_ascii=False, indent=1 if is_spaced else None).encode()
     truncated = TruncatedJson()
     for start in range(0, len(body), size):
@@ -239,7 +239,7 @@ def test_a_document_without_large_members_stays_as_it_is(document, size, is_spac
 
 
 @given(st.lists(JSON, min_size=20, max_size=40), st.integers(1, 50))
-def test_an_array_keeps_its_first_elements_and_stays_an_array(elements, size):
+def test_array_keeps_its_first_elements_and_stays_an_array(elements, size):
     body = json.dumps({"data": elements, "usage": TOLD}).encode()
     truncated = TruncatedJson()
     for start in range(0, len(body), size):
@@ -250,12 +250,12 @@ def test_an_array_keeps_its_first_elements_and_stays_an_array(elements, size):
     assert len(kept["data"]) <= 17
 
 
-def test_what_is_kept_is_bounded():
+def test_kept_part_is_bounded():
     truncated = TruncatedJson()
     for number in range(100_000):
         truncated.feed(b'{"member%d":[1,2,3],' % number)
         assert len(truncated.kept) <= MAX_KEPT_BYTES
-    assert len(truncated.kept) < 2000  # the rest is nested too deep
+    assert len(truncated.kept) < 2000  # the rest is nested too deeply
     truncated = TruncatedJson()
     for _ in range(100_000):
         truncated.feed(b'"usage":[1,2,3],' if truncated.kept else b"{")
@@ -271,14 +271,14 @@ LAST_LINE = {"model": "llama3.2", "done": True, "prompt_eval_count": 3, "eval_co
 
 @pytest.mark.parametrize("many", [1, 12_000])
 @pytest.mark.parametrize("size", [None, 40_000])
-def test_a_stream_that_is_called_json_is_read_as_the_stream_it_is(many, size):
+def test_stream_sent_as_json_is_read_as_a_stream(many, size):
     events = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in [*[CHUNK] * many, LAST])
     assert read(b"\xef\xbb\xbf: hi\n\n" + events, size=size)[:4] == (Usage(3, 4), "gpt-4o", "openai", "reported")
     lines = b"".join(json.dumps(one).encode() + b"\n" for one in [*[LINE] * many, LAST_LINE])
     assert read(lines, size=size)[:4] == (Usage(3, 4), "llama3.2", "ollama", "reported")
 
 
-def test_a_stream_that_is_called_json_tells_its_answer_and_its_error():
+def test_stream_sent_as_json_reports_its_answer_and_error():
     reader = reader_for(b"application/json", None)
     reader.feed(b"data: " + json.dumps(CHUNK).encode() + b"\n\n" + b'data: {"error": {"message": "overloaded"}}\n\n')
     assert reader.close(complete=True)[1:] == ("gpt-4o", None, "none", "no_usage")
@@ -286,7 +286,7 @@ def test_a_stream_that_is_called_json_tells_its_answer_and_its_error():
 
 
 @pytest.mark.parametrize("digits", [11, 400, 5_000])
-def test_the_other_counts_are_kept_beside_one_of_too_many_digits(digits):
+def test_other_counts_are_kept_next_to_one_with_too_many_digits(digits):
     told = f'{{"usage": {{"prompt_tokens": {"9" * digits}, "completion_tokens": 4}}}}'
     assert read(told)[0::3] == (Usage(None, 4), "partial")
     assert read(told.replace("9", "-9", 1))[0::3] == (Usage(None, 4), "partial")
@@ -294,11 +294,11 @@ def test_the_other_counts_are_kept_beside_one_of_too_many_digits(digits):
 
 @pytest.mark.parametrize("count", [1, 20])
 @pytest.mark.parametrize("size", [None, 65_536])
-def test_large_images_of_amazons_models_are_counted(count, size):
+def test_large_images_of_amazon_models_are_counted(count, size):
     body = json.dumps({"images": ["iVBORw0KGgo" + "A" * MAX_BODY_BYTES] * count, "error": None})
     reading = read(body, size=size)
     assert (reading.usage, reading.provider) == (Usage(details={"images": count}), "aws.bedrock")
 
 
-def test_names_of_images_are_no_images_of_a_model():
+def test_image_names_are_not_generated_images():
     assert read('{"images": ["a.png", "b.png"]}')[3:] == ("none", "no_usage")

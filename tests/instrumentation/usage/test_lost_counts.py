@@ -1,4 +1,4 @@
-"""Whatever a gateway spoils in an answer, no plausible count is dropped in silence."""
+"""No plausible count is silently dropped, whichever part of an answer a gateway breaks."""
 
 import json
 from functools import partial
@@ -24,7 +24,7 @@ def read(body):
 
 
 def places(document, path=()):
-    """Yield the path of every number in the parts of a document that tell usage."""
+    """Yield the path of every number in the usage parts of a document."""
     for name, value in document.items() if isinstance(document, dict) else enumerate(document):
         inner = (*path, name)
         if isinstance(value, dict | list):
@@ -45,7 +45,7 @@ def put(document, path, value):
 @pytest.mark.parametrize("name", WHOLE)
 @given(data=st.data())
 @settings(deadline=None, max_examples=30)
-def test_a_count_that_cannot_be_is_told_and_the_others_kept(name, data):
+def test_impossible_count_is_reported_and_the_others_kept(name, data):
     document = json.loads((GOLDEN / name).read_bytes())
     spots = list(places(document))
     if not spots:
@@ -60,7 +60,7 @@ def test_a_count_that_cannot_be_is_told_and_the_others_kept(name, data):
 
 
 def documents(name):
-    """Return each document of an answer, with what makes the whole answer of another in its place."""
+    """Return each document of an answer, with a function that rebuilds the whole answer with another in its place."""
     body = (GOLDEN / name).read_bytes()
     if name.endswith(".json"):
         return [(json.loads(body), bytes)]
@@ -74,7 +74,7 @@ def documents(name):
 
 
 def all_counted(name, body):
-    """Return the sum of all that an answer tells, and why it does not tell more."""
+    """Return the sum of all usage in an answer, and why it is incomplete."""
     types = {".json": b"application/json", ".sse": b"text/event-stream", ".ndjson": b"application/x-ndjson"}
     reader = reader_for(types[Path(name).suffix], None)
     reader.feed(body)
@@ -87,7 +87,7 @@ def all_counted(name, body):
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.iterdir()))
 @pytest.mark.parametrize("value", [-1, "many"])
-def test_no_count_of_any_answer_is_lost_in_silence(name, value):
+def test_no_count_is_silently_lost(name, value):
     whole, _ = all_counted(name, (GOLDEN / name).read_bytes())
     for document, replace in documents(name):
         for path in places(document):
@@ -98,7 +98,7 @@ def test_no_count_of_any_answer_is_lost_in_silence(name, value):
 @pytest.mark.parametrize("name", WHOLE)
 @given(data=st.data())
 @settings(deadline=None, max_examples=10)
-def test_counts_in_other_spellings_are_the_same(name, data):
+def test_counts_in_other_notations_are_the_same(name, data):
     document = json.loads((GOLDEN / name).read_bytes())
     expected = read(json.dumps(document).encode())
     for path in places(document):
@@ -106,9 +106,7 @@ def test_counts_in_other_spellings_are_the_same(name, data):
         for one in path[:-1]:
             holder = holder[one]
         spell = {"float": float, "text": str}[data.draw(ORDINARY)]
-        if not any(
-            isinstance(one, str) and "etails" in one for one in path
-        ):  # lists of modalities are read as they are
+        if not any(isinstance(one, str) and "etails" in one for one in path):  # lists of modalities have one spelling
             holder[path[-1]] = spell(holder[path[-1]])
     usage, model, provider, status, missing = read(json.dumps(document).encode())
     assert (usage[:2], model, provider) == (expected.usage[:2], expected.model, expected.provider)

@@ -15,7 +15,7 @@ STREAM = b"".join(
 
 
 @given(st.sets(st.integers(0, len(STREAM)), max_size=5), st.booleans(), st.booleans())
-def test_lines_read_the_same_however_they_are_cut(cuts, is_windows, is_ended):
+def test_lines_read_the_same_in_any_chunks(cuts, is_windows, is_ended):
     stream = STREAM if is_ended else STREAM.rstrip(b"\n")
     stream = stream.replace(b"\n", b"\r\n") if is_windows else stream
     reader, at = read_lines(), 0
@@ -34,13 +34,13 @@ def test_lines_read_the_same_however_they_are_cut(cuts, is_windows, is_ended):
         {"tokens_evaluated": 9, "tokens_predicted": 2},
     ],
 )
-def test_every_kind_of_line_that_may_tell_usage_is_looked_into(line):
+def test_every_kind_of_line_with_usage_is_parsed(line):
     reader = read_lines()
     reader.feed(b'{"text":"a"}\n' + json.dumps(line).encode() + b"\n")
     assert reader.close(complete=True).usage == Usage(9, 2)
 
 
-def test_empty_lines_are_no_events_and_an_error_is_told_by_its_document():
+def test_empty_lines_are_not_events_and_errors_are_recognized_by_document():
     reader = read_lines()
     reader.feed(b'\n \n{"response":"a"}\n\n{"error":"out of memory"}\n')
     reader.close(complete=True)
@@ -48,7 +48,7 @@ def test_empty_lines_are_no_events_and_an_error_is_told_by_its_document():
     assert reader.has_content
 
 
-def test_metrics_of_bedrock_are_read_after_however_many_lines():
+def test_bedrock_metrics_are_read_after_any_number_of_lines():
     metrics = {"inputTokenCount": 8, "outputTokenCount": 5, "invocationLatency": 900}
     reader = read_lines()
     for _ in range(50):

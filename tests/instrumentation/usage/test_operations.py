@@ -54,12 +54,12 @@ def test_only_reads_of_stored_answers_show_them(path, template, shown):
         ("POST", 0, False),
     ],
 )
-def test_a_call_with_a_body_does_not_only_read(method, body_bytes, reads):
+def test_call_with_a_body_is_not_a_read(method, body_bytes, reads):
     assert operations.reads(method, body_bytes) is reads
 
 
 def seconds_of(work):
-    """Measure the CPU time of some work, the least of a few times."""
+    """Return the CPU time of some work, the minimum of a few runs."""
     times = []
     for _ in range(5):
         started = time.thread_time()
@@ -78,7 +78,7 @@ def look_at(path):
 @pytest.mark.parametrize(
     "part", ["/batches", "/models/", "/v1/files", "/chat/completions", "/threads/a/runs", "/a:embed"]
 )
-def test_a_path_takes_time_by_its_length_and_not_by_its_square(part):
+def test_path_is_matched_in_linear_time(part):
     long, short = f"{part * 8_000}//", f"{part * 1_000}//"
     assert seconds_of(lambda: look_at(long)) < 20 * seconds_of(lambda: look_at(short))
 
@@ -90,12 +90,12 @@ def test_a_path_takes_time_by_its_length_and_not_by_its_square(part):
         (lambda body: request_model.find(b"{" + body, b""), b'"model" '),
     ],
 )
-def test_so_does_a_body(read, part):
+def test_body_is_read_in_linear_time(read, part):
     short = part * (8_000 // len(part))
     assert seconds_of(lambda: read(short * 8)) < 24 * seconds_of(lambda: read(short))
 
 
-def test_what_is_almost_a_file_is_estimated_as_fast_as_text():
+def test_near_match_of_a_file_is_estimated_as_fast_as_text():
     def seconds(part):
         body = b'{"prompt": "' + part * (100_000 // len(part)) + b'"}'
         return seconds_of(lambda: estimate(body, length=len(body), path="/x"))

@@ -1,4 +1,4 @@
-"""For any body, chunking and encoding: no exception, the same reading as unchunked, a bounded copy."""
+"""For any body, chunking and encoding: no exception, the same reading as unchunked, bounded memory."""
 
 import json
 
@@ -39,13 +39,13 @@ def test_reading_does_not_depend_on_the_encoding(body, content_type, encoding, p
 
 @given(st.lists(st.binary(max_size=60), max_size=5), CONTENT_TYPES, st.sampled_from(list(ENCODINGS)))
 @settings(deadline=None, max_examples=200)
-def test_garbage_said_to_be_encoded_never_raises(chunks, content_type, encoding):
+def test_garbage_declared_as_encoded_never_raises(chunks, content_type, encoding):
     read(content_type, encoding, chunks, complete=True)
 
 
 @given(bodies(), CONTENT_TYPES, st.sampled_from(list(ENCODINGS)), st.sampled_from([bytearray, memoryview]))
 @settings(deadline=None)
-def test_other_buffers_are_read_alike_and_never_changed(body, content_type, encoding, buffer):
+def test_other_buffers_are_read_the_same_and_never_changed(body, content_type, encoding, buffer):
     encoded = ENCODINGS[encoding](body)
     chunks = [buffer(bytearray(encoded[:9])), buffer(bytearray(encoded[9:]))]
     expected = read(content_type, encoding, [encoded], complete=True)
@@ -55,7 +55,7 @@ def test_other_buffers_are_read_alike_and_never_changed(body, content_type, enco
 
 @given(bodies(), CONTENT_TYPES, st.booleans())
 @settings(deadline=None, max_examples=500)
-def test_every_reading_keeps_the_normal_form(body, content_type, complete):
+def test_every_reading_has_the_normal_form(body, content_type, complete):
     usage, model, _, status, missing = read(content_type, None, [body], complete=complete)
     assert (usage is None) == (status == "none")
     assert (missing is None) == (status == "reported")

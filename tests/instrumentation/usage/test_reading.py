@@ -1,4 +1,4 @@
-"""What every reader promises, whatever it reads."""
+"""Guarantees of every reader, for any input."""
 
 import pytest
 
@@ -14,7 +14,7 @@ MAKERS = [BodyReader, EventStreamReader, MessageReader, read_events, read_lines]
 
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("body", [b"", b"\x00\xff" * 500, b"{" * 1000, b'"usage":' * 200, b"\r\n\r\n", b"data: {\n\n"])
-def test_no_reader_raises_and_each_says_what_is_missing(make, body):
+def test_no_reader_raises_and_each_reports_what_is_missing(make, body):
     for is_complete in (True, False):
         reader = make()
         for at in range(0, len(body), 7):
@@ -26,7 +26,7 @@ def test_no_reader_raises_and_each_says_what_is_missing(make, body):
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_a_reader_that_has_seen_nothing_tells_nothing(make):
+def test_unused_reader_reports_nothing(make):
     reader = make()
     assert (reader.failed, reader.events, reader.is_final, reader.answer, list(reader.others)) == (
         False,

@@ -12,7 +12,7 @@ def form(name, disposition='form-data; name="model"'):
 
 
 @given(st.text(min_size=1, max_size=256), st.booleans())
-def test_a_json_body_names_its_model_however_it_is_written(name, is_ascii):
+def test_model_is_found_in_any_json_formatting(name, is_ascii):
     try:
         body = json.dumps({"prompt": "a cat", "model": name}, ensure_ascii=is_ascii).encode()
     except UnicodeEncodeError:
@@ -26,7 +26,7 @@ def test_a_json_body_names_its_model_however_it_is_written(name, is_ascii):
     st.lists(st.sampled_from(['"a"', '"b\\n"', '{"model": "c"}', "null", '""', "3"]), min_size=4, max_size=4),
     st.text("x{", max_size=9),
 )
-def test_a_whole_body_is_read_as_an_app_reads_it(names, values, text):
+def test_whole_body_is_read_like_an_app_does(names, values, text):
     members = [f'"{name}": {value}' for name, value in zip(names, values, strict=False)]
     body = f'{{"text": "{text}"{"".join(f", {one}" for one in members)}}}'.encode()
     named = json.loads(body).get("model")
@@ -37,7 +37,7 @@ def test_escaped_names_are_read():
     assert find(b'{"m\\u006fdel": "dall-e-3"}', b"") == "dall-e-3"
 
 
-def test_a_body_that_is_not_held_whole_is_searched_at_both_ends():
+def test_incomplete_body_is_searched_at_both_ends():
     head, tail = b'{"messages": [' + b"x" * HEAD_BYTES, b'], "model": "gpt-4o"}'
     assert find(head, tail) == "gpt-4o"
     assert find(b'{"model":"gpt-4o","messages":[' + b"x" * HEAD_BYTES, b"]}") == "gpt-4o"
@@ -45,7 +45,7 @@ def test_a_body_that_is_not_held_whole_is_searched_at_both_ends():
 
 
 @pytest.mark.parametrize("disposition", ['form-data; name="model"', "form-data; name=model"])
-def test_a_form_names_its_model_in_a_field(disposition):
+def test_model_is_found_in_a_form_field(disposition):
     assert find(form("whisper-1", disposition), b"") == "whisper-1"
 
 
@@ -62,12 +62,12 @@ def test_a_form_names_its_model_in_a_field(disposition):
         b"{model",
     ],
 )
-def test_what_names_none_is_none(body):
+def test_body_without_a_model_gives_none(body):
     assert find(body, body) is None
 
 
 @given(st.binary(max_size=80), st.binary(max_size=80))
-def test_nothing_that_a_client_sends_raises(head, tail):
+def test_no_input_raises(head, tail):
     for beginning in (b"", b"{", b'{"model"', b"--"):
         name = find(beginning + head, tail + b"model")
         assert name is None or 0 < len(name) <= 256
@@ -86,5 +86,5 @@ def test_nothing_that_a_client_sends_raises(head, tail):
         pytest.param(b"[" * 100_000, None, id="deep"),
     ],
 )
-def test_a_message_of_a_session_names_it_in_its_place(message, model):
+def test_model_is_found_in_session_messages(message, model):
     assert find_in_message(message) == model

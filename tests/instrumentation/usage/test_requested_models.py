@@ -1,4 +1,4 @@
-"""What a call asked for and what answered are told apart, and failures count for the model that was asked for."""
+"""Requested and answering models are separate, and failed calls count for the requested model."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ async def call(app, token, model):
 
 @pytest.fixture
 def switch(service, guard):
-    """An app whose answer can be changed, and a good key."""
+    """An app whose answer can be changed, and a valid key."""
 
     class Switch:
         def __init__(self):
@@ -58,7 +58,7 @@ def switch(service, guard):
 
 
 @pytest.mark.parametrize("status", [400, 429, 500, 529])
-async def test_failure_counts_where_the_answers_to_such_calls_do(service, switch, status):
+async def test_failure_counts_for_the_model_that_answers_such_calls(service, switch, status):
     app, guarded, token = switch
     await call(guarded, token, ALIAS)
     app.inside = answering(status, BAD)
@@ -69,7 +69,7 @@ async def test_failure_counts_where_the_answers_to_such_calls_do(service, switch
     assert [event["requested_model"] for event in events] == [ALIAS, ALIAS, SNAPSHOT]
 
 
-async def test_call_that_a_limit_refuses_names_its_model_though_no_limit_reads_its_body(service, switch, spent):
+async def test_call_refused_by_a_limit_has_its_model_though_no_limit_reads_its_body(service, switch, spent):
     _, guarded, _ = switch
     for _ in range(2):
         await call(guarded, spent, ALIAS)
@@ -80,7 +80,7 @@ async def test_call_that_a_limit_refuses_names_its_model_though_no_limit_reads_i
     ]
 
 
-def test_wsgi_call_that_a_limit_refuses_names_its_model_too(service, guard_wsgi, visit_wsgi, spent):
+def test_wsgi_call_refused_by_a_limit_has_its_model(service, guard_wsgi, visit_wsgi, spent):
     app = Flask("host")
     app.add_url_rule("/v1/chat/completions", "chat", lambda: request.get_json() and GOOD, methods=["POST"])
     guarded = guard_wsgi(app.wsgi_app)
@@ -90,21 +90,21 @@ def test_wsgi_call_that_a_limit_refuses_names_its_model_too(service, guard_wsgi,
     assert [(event["status"], event["requested_model"]) for event in events] == [(200, ALIAS), (429, ALIAS)]
 
 
-async def test_refusal_does_not_wait_for_a_body_that_does_not_come(service, switch, spent):
+async def test_refusal_does_not_wait_for_a_missing_body(service, switch, spent):
     _, guarded, _ = switch
     await call(guarded, spent, ALIAS)
     await asyncio.wait_for(call(guarded, spent, None), 30)
     assert (await asyncio.to_thread(service.events, 2))[1]["requested_model"] is None
 
 
-async def test_failure_of_what_the_app_tried_counts_though_nothing_went_well_before(service, switch):
+async def test_failure_the_app_tried_counts_for_the_model_without_an_earlier_success(service, switch):
     app, guarded, token = switch
     app.inside = answering(503, BAD)
     await call(guarded, token, ALIAS)
     assert [event["model"] for event in (await asyncio.to_thread(service.events, 1))] == [ALIAS]
 
 
-async def test_names_that_clients_make_up_count_for_no_model(service, switch):
+async def test_invented_names_count_for_no_model(service, switch):
     app, guarded, token = switch
     app.inside = answering(404, BAD)
     for number in range(3):
@@ -114,7 +114,7 @@ async def test_names_that_clients_make_up_count_for_no_model(service, switch):
     assert [event["requested_model"] for event in events] == [f"made-up-{number}" for number in range(3)]
 
 
-async def test_field_of_something_else_is_no_model(service, guard, visit):
+async def test_model_field_outside_model_apis_is_not_a_model(service, guard, visit):
     _, token = service.key()
     await visit(guard(answering(404, BAD)), token, "/cars", method="POST", json={"model": "coupe"})
     assert (await asyncio.to_thread(service.events, 1))[0]["requested_model"] is None
@@ -132,11 +132,11 @@ async def test_hostile_names_reach_the_ledger_as_text(service, switch, name):
 
 @pytest.fixture
 def spent(service):
-    """A key with one call a day, by a limit that needs no body."""
+    """A key with one call per day, by a limit that needs no body."""
     return service.key({"name": "one", "unit": "request", "amount": 1, "period": "day"})[1]
 
 
-def test_what_is_remembered_is_bounded():
+def test_remembered_names_are_bounded():
     asked = RequestedModels(most=4)
     for number in range(100):
         asked.learn(f"alias-{number}", f"model-{number}")

@@ -18,8 +18,8 @@ def read(stream, cuts=()):
 
 
 @given(st.sampled_from(ENDS), st.sampled_from(ENDS), st.data())
-def test_every_end_of_a_line_ends_an_event_however_it_is_cut(first, second, data):
-    if first + second == b"\r\n":  # one end, not two
+def test_any_line_break_ends_an_event_in_any_chunks(first, second, data):
+    if first + second == b"\r\n":  # one line break, not two
         second = b"\r\n"
     stream = b"data: hello" + first + second + b"data: " + TOLD + first + second
     cuts = data.draw(st.sets(st.integers(0, len(stream)), max_size=4))
@@ -27,7 +27,7 @@ def test_every_end_of_a_line_ends_an_event_however_it_is_cut(first, second, data
     assert (reading.usage, reader.events) == (Usage(3, 4), 2)
 
 
-def test_data_of_several_lines_is_one_document():
+def test_several_data_lines_are_one_document():
     half = TOLD.index(b'"usage"')
     stream = b"event: done\nid: 1\ndata: " + TOLD[:half] + b"\ndata:" + TOLD[half:] + b"\n\n"
     assert read(stream)[1].usage == Usage(3, 4)
@@ -44,7 +44,7 @@ def test_data_of_several_lines_is_one_document():
         b"data:[DONE]\r\n\r\n",
     ],
 )
-def test_keep_alives_and_the_mark_of_the_end_are_empty_events(silent, size):
+def test_keep_alives_and_the_end_marker_are_empty_events(silent, size):
     event = b'event: delta\ndata: {"model": "m", "choices": [{"delta": {"content": "ping [DONE]"}}]}\n\n'
     for stream, empty in ((event * 9 + silent, 1), (silent * 3 + event * 9, 3), ((silent + event) * 9, 9)):
         reader = read(stream, range(0, len(stream), size))[0]
@@ -62,30 +62,30 @@ def test_only_events_with_data_are_counted(stream, events):
 @pytest.mark.parametrize(
     "event", [b"error: overloaded\n\n", b"event: error\ndata: {}\n\n", b'data: {"error":{"a":1}}\n\n']
 )
-def test_an_error_in_place_of_the_end_is_told(event):
+def test_error_in_place_of_the_end_is_reported(event):
     assert read(b"data: a\n\n" + event)[0].failed
 
 
 @pytest.mark.parametrize("event", [b'data: {"text":"an error: none"}\n\n', b": error\n\n", b'data: {"error":null}\n\n'])
-def test_a_word_that_only_looks_like_an_error_is_none(event):
+def test_text_that_looks_like_an_error_is_not_an_error(event):
     assert not read(b"data: a\n\n" + event)[0].failed
 
 
-def test_lines_of_data_without_an_empty_one_between_them_are_each_a_document():
+def test_data_lines_without_empty_lines_between_are_separate_documents():
     chunk = b'data: {"model":"m","choices":[{"delta":{"content":"x"}}]}\n'
     reader, reading = read(chunk * 3 + b"data: " + TOLD + b"\ndata: [DONE]\n")
     assert (reading.usage, reading.model, reading.missing) == (Usage(3, 4), "m", None)
     assert reader.events == 4
 
 
-def test_a_document_that_is_only_called_a_stream_is_read():
+def test_document_sent_as_a_stream_is_read():
     for body in (TOLD, b"\n" + TOLD + b"\n"):
         assert read(body, {3, 20})[1][:4] == (Usage(3, 4), "m", "openai", "reported")
     reader, reading = read(b'{"error":{"message":"overloaded"}}')
     assert (reader.failed, reader.has_content, reading.usage) == (True, False, None)
 
 
-def test_an_error_is_no_content():
+def test_error_is_not_content():
     assert not read(b'data: {"error":{"a":1}}\n\n')[0].has_content
     assert not read(b"event: error\ndata: {}\n\n")[0].has_content
     assert read(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\ndata: {"error":{"a":1}}\n\n')[0].has_content

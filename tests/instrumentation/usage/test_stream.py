@@ -1,4 +1,4 @@
-"""Events and lines: the framing rules, the bound of what is held, and words that only look like usage."""
+"""Events and lines: the framing rules, bounded memory, and text that only looks like usage."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def feed_events(*chunks, complete=True):
         f'data: {{"usage": null}}\n\ndata: {TEXT}\n\ndata: {{"usage":null}}\n\n',
     ],
 )
-def test_events_are_framed_as_the_standard_says(stream):
+def test_events_are_framed_per_the_standard(stream):
     raw = stream.encode()
     for size in (1, 2, 3, len(raw)):
         chunks = [raw[start : start + size] for start in range(0, len(raw), size)]
@@ -68,13 +68,13 @@ def test_events_are_framed_as_the_standard_says(stream):
         "",
     ],
 )
-def test_what_only_looks_like_usage_is_not_counted(stream):
+def test_text_that_looks_like_usage_is_not_counted(stream):
     raw = stream.encode()
     assert feed_events(raw).usage is None
     assert feed_events(*[raw[i : i + 1] for i in range(len(raw))]).usage is None
 
 
-def test_marker_that_a_border_divides_is_seen():
+def test_marker_split_between_chunks_is_found():
     told = f"data: {TEXT}\n\n".encode()
     before = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
     for place in range(len(told)):
@@ -86,7 +86,7 @@ def test_null_usage_does_not_hide_a_count_in_the_same_chunk():
     assert feed_events(b"data: {}\n\n" * 5, f'data: {TEXT}\n\ndata: {{"usage":null}}\n\n').usage == Usage(3, 4)
 
 
-def test_model_is_sought_in_the_first_documents_only():
+def test_only_the_first_documents_are_searched_for_a_model():
     named = b'data: {"model":"late"}\n\n'
     assert feed_events(b": ping\n\n" * 50, b"data: {}\n\n" * 3, named).model == "late"
     assert feed_events(b"data: {}\n\n" * 4, named).model is None
@@ -94,11 +94,11 @@ def test_model_is_sought_in_the_first_documents_only():
 
 
 @pytest.mark.parametrize("model", ["", 3, None, ["m"], "m" * 257])
-def test_what_is_no_model_name_is_left_out(model):
+def test_invalid_model_name_is_ignored(model):
     assert feed_events("data: " + json.dumps({**TOLD, "model": model}) + "\n\n").model is None
 
 
-def test_last_telling_wins():
+def test_last_usage_wins():
     def told(output, choices):
         counts = {"prompt_tokens": 3, "completion_tokens": output}
         return "data: " + json.dumps({"choices": choices, "usage": counts}) + "\n\n"
@@ -109,7 +109,7 @@ def test_last_telling_wins():
     assert (cut.usage, cut.status, cut.missing) == (Usage(3, 2), "partial", "cut")
 
 
-def test_bad_counts_are_refused_but_do_not_hide_good_ones():
+def test_bad_counts_are_ignored_without_hiding_good_ones():
     bad = 'data: {"choices":[{}],"usage":{"prompt_tokens":-3,"completion_tokens":4}}\n\n'
     good = f"data: {TEXT}\n\n"
     assert feed_events(bad) == (Usage(None, 4), None, "openai", "partial", "bad_counts")
@@ -139,7 +139,7 @@ IMAGE = "iVBORw0KGgo" * (MAX_FRAME_BYTES // 8)
 )
 @pytest.mark.parametrize("size", [1_000, 65_536, 3 * MAX_FRAME_BYTES])
 @pytest.mark.parametrize("indent", [None, 1])
-def test_usage_in_an_event_past_the_bound_is_read(document, size, indent):
+def test_usage_in_a_too_large_event_is_read(document, size, indent):
     if "response" in document:
         document = {**document, "response": {**document["response"], "usage": {"input_tokens": 3, "output_tokens": 4}}}
     lines = json.dumps(document, indent=indent).split("\n")
@@ -149,7 +149,7 @@ def test_usage_in_an_event_past_the_bound_is_read(document, size, indent):
         assert feed_events(*chunks, last)[:2] == (Usage(3, 4), "m")
 
 
-def test_usage_in_a_line_past_the_bound_is_read():
+def test_usage_in_a_too_large_line_is_read():
     line = json.dumps({"context": list(range(400_000)), "model": "m", "eval_count": 5, "done": True}).encode()
     assert len(line) > MAX_FRAME_BYTES
     for size in (1_000, len(line)):
@@ -159,7 +159,7 @@ def test_usage_in_a_line_past_the_bound_is_read():
         assert reader.close(complete=True) == (Usage(None, 5), "m", "ollama", "reported", None)
 
 
-def test_event_past_the_bound_that_cannot_be_read_is_told_and_the_next_one_read():
+def test_unreadable_large_event_is_reported_and_the_next_one_read():
     deep = b'data: {"usage":{"x":' + b'{"usage":[' * (MAX_FRAME_BYTES // 4) + b"\n\n"
     assert feed_events(deep) == (None, None, None, "none", "not_json")
     huge = b"data: {" + b'"usage":{"x":1},' * (MAX_FRAME_BYTES // 4) + b"\n\n"
@@ -173,7 +173,7 @@ def test_event_past_the_bound_that_cannot_be_read_is_told_and_the_next_one_read(
 
 @pytest.mark.parametrize("content_type", [b"text/event-stream", b"application/x-ndjson"])
 @pytest.mark.parametrize("byte", [b"x", b"\r", b"\xef", b"{", b'"usage"', b"data:"])
-def test_endless_frame_is_held_up_to_the_bound_only(content_type, byte):
+def test_memory_for_an_endless_frame_is_bounded(content_type, byte):
     reader = reader_for(content_type, None)
     for _ in range(80):
         reader.feed(byte * (65536 // len(byte)))
@@ -181,15 +181,15 @@ def test_endless_frame_is_held_up_to_the_bound_only(content_type, byte):
     assert reader.close(complete=True).usage is None
 
 
-def test_finished_events_are_not_held():
+def test_finished_events_are_not_kept():
     reader = reader_for(b"text/event-stream", None)
     for _ in range(10_000):
         reader.feed(f"data: {TEXT}\n\n".encode())
         assert not reader._held
 
 
-def test_tiny_chunks_of_a_large_event_take_linear_work(monkeypatch):
-    # Counted, not timed: the bytes the search for a boundary is given to look at.
+def test_tiny_chunks_of_a_large_event_take_linear_time(monkeypatch):
+    # Count the bytes passed to the boundary search instead of measuring time.
     reader = reader_for(b"text/event-stream", None)
     looked_at = 0
 
@@ -204,7 +204,7 @@ def test_tiny_chunks_of_a_large_event_take_linear_work(monkeypatch):
     assert looked_at <= 50_000 * (7 + 3)
 
 
-def test_lines_are_framed_by_line_ends():
+def test_lines_are_framed_by_line_breaks():
     lines = ['{"model":"llama3.2","done":false}', "", "oops", '{"model":"llama3.2","done":true,"eval_count":5}']
     for line_end in ("\n", "\r\n"):
         raw = line_end.join(lines).encode()
@@ -215,7 +215,7 @@ def test_lines_are_framed_by_line_ends():
             assert reader.close(complete=True) == (Usage(None, 5), "llama3.2", "ollama", "reported", None)
 
 
-def test_multi_byte_characters_may_be_divided():
+def test_multi_byte_characters_may_be_split():
     rng = random.Random(7)
     raw = "".join(f'data: {{"text":"{character * 3}"}}\n\n' for character in "aéß世👋\u2028\x85") + f"data: {TEXT}\n\n"
     stream = raw.encode()
@@ -225,7 +225,7 @@ def test_multi_byte_characters_may_be_divided():
         assert feed_events(*chunks).usage == Usage(3, 4)
 
 
-def test_the_model_is_looked_for_from_the_first_content_on():
+def test_model_search_starts_with_the_first_content():
     reader = reader_for(b"text/event-stream", None)
     for kind in ["conversation.response.started", *["tool.execution.started", "tool.execution.done"] * 9]:
         reader.feed(b'data: {"type": "%b"}\n\n' % kind.encode())

@@ -23,13 +23,13 @@ def reduce(data, cuts=()):
 
 
 @given(JSON, st.data(), st.booleans())
-def test_a_small_document_stays_as_it_is_however_it_is_cut(value, data, is_ascii):
+def test_small_document_is_unchanged_in_any_chunks(value, data, is_ascii):
     text = json.dumps(value, ensure_ascii=is_ascii).encode("utf-8", "replace")
     cuts = data.draw(st.sets(st.integers(0, len(text)), max_size=6))
     assert bytes(reduce(text, cuts).kept) == text
 
 
-def test_long_texts_become_empty_and_what_follows_them_is_kept():
+def test_long_strings_become_empty_and_the_rest_is_kept():
     for image in ("x" * (_MAX_TEXT_BYTES + 1), '\\"' * _MAX_TEXT_BYTES, "é" * 1_000_000):
         text = json.dumps({"image": image, "usage": {"input_tokens": 3}}).encode()
         for cuts in ((), range(1, len(text), max(1, len(text) // 50))):
@@ -49,7 +49,7 @@ def test_arrays_keep_their_first_elements_and_the_last():
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6))
-def test_whatever_comes_no_more_is_held_than_the_bound(chunks):
+def test_memory_is_bounded_for_any_input(chunks):
     reduced = TruncatedJson()
     for chunk in chunks * 3:
         reduced.feed(chunk)
@@ -60,7 +60,7 @@ def deep(count):
     return b'{"a":' * count + b"1" + b"}" * count
 
 
-BLOBS = [  # what a model may be asked to write as a tool's arguments
+BLOBS = [  # tool arguments that a model may write
     json.dumps({f"key {number}": number for number in range(80_000)}).encode(),
     json.dumps({f"key {number}": "some text " * 3 for number in range(40_000)}).encode(),
     json.dumps([{"x": [{"y": "z" * 400}] * 16}] * 300).encode(),
@@ -85,7 +85,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize("blob", BLOBS, ids=range(len(BLOBS)))
 @pytest.mark.parametrize("answer", ANSWERS, ids=range(len(ANSWERS)))
-def test_usage_is_found_whatever_a_tool_is_called_with(answer, blob):
+def test_usage_is_found_with_any_tool_arguments(answer, blob):
     document = answer % blob
     for content_type, body in (
         (b"application/json", document),
@@ -100,7 +100,7 @@ def test_usage_is_found_whatever_a_tool_is_called_with(answer, blob):
 
 
 @given(JSON, st.data())
-def test_what_is_left_out_is_left_out_however_it_is_cut(value, data):
+def test_same_parts_are_left_out_in_any_chunks(value, data):
     text = json.dumps(
         {"a": [value] * 40, "usage": value, "z": {f"k{number}": value for number in range(80)}, "model": 1}
     )
@@ -112,13 +112,13 @@ def test_what_is_left_out_is_left_out_however_it_is_cut(value, data):
     assert list(reduced["z"]) == [f"k{number}" for number in range(_MAX_MEMBERS)]
 
 
-def test_elements_of_a_document_are_counted_though_few_are_kept():
+def test_all_elements_are_counted_though_few_are_kept():
     for count in (1, 17, 30_000):
         reduced = reduce(json.dumps([{"candidates": [{"content": "x" * 20}]}] * count).encode())
         assert (reduced.elements, len(json.loads(reduced.kept)) <= count) == (count, True)
 
 
-def test_what_is_past_the_bounds_all_the_same_is_given_up_and_holds_nothing():
+def test_document_too_large_even_when_reduced_is_dropped():
     repeated, numbers = TruncatedJson(), TruncatedJson()
     for _ in range(MAX_KEPT_BYTES // 8):
         repeated.feed(b'"usage":1,' if repeated.kept else b"{")

@@ -21,20 +21,20 @@ def read(body, size=None):
 
 
 @pytest.mark.parametrize("content_type", [None, "", b"text/plain; charset=utf-8", "text/html"])
-def test_a_body_without_a_type_and_text_are_looked_into(content_type):
+def test_bodies_without_a_type_and_text_are_inspected(content_type):
     assert isinstance(reader_for(content_type, None), UntypedReader)
     assert (reader_for(content_type, "gzip") is None) is (content_type == "text/html")
     assert reader_for(content_type, "compress") is None
 
 
-def test_text_that_is_encoded_as_itself_is_read_as_it_is():
+def test_text_with_identity_encoding_is_not_decoded():
     reader = reader_for("text/plain", "identity")
     reader.feed(DOCUMENT)
     assert reader.close(complete=True).usage == Usage(3, 4)
 
 
 @pytest.mark.parametrize("size", [3, None])
-def test_compressed_text_is_decoded_until_it_is_known_to_be_no_answer(size):
+def test_compressed_text_is_decoded_until_known_to_have_no_usage(size):
     def read_gzip(text):
         reader, body = reader_for("text/plain", "gzip"), gzip.compress(text)
         for start in range(0, len(body), size or len(body)):
@@ -53,13 +53,13 @@ def test_compressed_text_is_decoded_until_it_is_known_to_be_no_answer(size):
         *(DOCUMENT, b"\xef\xbb\xbf" + DOCUMENT, b" \n" + DOCUMENT),
     ],
 )
-def test_a_stream_and_a_document_are_known_by_how_they_begin(body, size):
+def test_streams_and_documents_are_recognized_by_their_beginning(body, size):
     reader, reading = read(body, size)
     assert reading == (Usage(3, 4), "gpt-4o", "openai", "reported", None)
     assert (reader.answer, reader.failed, list(reader.others)) == ("c", False, [])
 
 
-def test_events_are_counted_and_errors_told():
+def test_events_are_counted_and_errors_reported():
     reader, _ = read(EVENTS)
     assert (reader.events, reader.has_content, reader.is_final) == (2, False, True)
     reader, _ = read(b'data: {"error": {"message": "overloaded"}}\n\n')
@@ -69,7 +69,7 @@ def test_events_are_counted_and_errors_told():
 @pytest.mark.parametrize(
     "body", [b"", b"hi", b"   ", b"# HELP usage tokens\n", b"{{ usage }}", b"<p>usage</p>", b"dat"]
 )
-def test_other_text_tells_nothing_and_is_not_held(body):
+def test_other_text_has_no_usage_and_is_not_kept(body):
     reader, reading = read(body, 2)
     assert reading == (None, None, None, "none", None)
     assert (reader.events, reader.has_content, reader.failed) == (0, True, False)

@@ -3,7 +3,7 @@ from keygauge.usage.providers import anthropic
 USAGE = {"input_tokens": 10, "output_tokens": 4, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 2}
 
 
-def test_the_shape_is_told_by_type_or_by_its_counts_of_the_cache():
+def test_shape_is_recognized_by_type_or_cache_counts():
     assert anthropic.is_shape({"type": "message"}, {"input_tokens": 1})
     assert anthropic.is_shape({"type": "message_delta"}, {})
     assert anthropic.is_shape({}, USAGE)
@@ -11,7 +11,7 @@ def test_the_shape_is_told_by_type_or_by_its_counts_of_the_cache():
     assert not anthropic.is_shape({"object": "response"}, {"input_tokens": 1})
 
 
-def test_a_message_tells_its_cache_beside_its_input():
+def test_input_of_a_message_excludes_the_cache():
     found = anthropic.read({"id": "msg_1", "model": "claude-sonnet-4"}, USAGE)
     assert found.raw[:4] == (10, 4, 3, 2)
     assert (found.model, found.answer, found.stage, found.cache_is_beside) == (
@@ -23,7 +23,7 @@ def test_a_message_tells_its_cache_beside_its_input():
     assert anthropic.read({"id": 7}, USAGE).answer is None
 
 
-def test_thinking_tools_and_the_cache_of_an_hour_are_told_by_kind():
+def test_thinking_tools_and_one_hour_cache_writes_are_counted_by_kind():
     usage = USAGE | {
         "output_tokens_details": {"thinking_tokens": 3},
         "cache_creation": {"ephemeral_1h_input_tokens": 2, "ephemeral_5m_input_tokens": 0},
@@ -45,14 +45,14 @@ def test_compactions_are_added_to_the_outer_counts():
     assert not told.is_spoiled
 
 
-def test_a_compaction_that_cannot_be_added_spoils_the_counts_and_changes_none():
+def test_invalid_compaction_marks_the_counts_spoiled_without_changing_them():
     for bad in ("many", -5, 1.5):
         told = anthropic.read({}, USAGE | {"iterations": [{"type": "compaction", "input_tokens": bad}]}).raw
         assert told.input == 10
         assert told.is_spoiled
 
 
-def test_advice_of_another_model_is_told_by_its_name():
+def test_advice_from_another_model_counts_for_that_model():
     steps = [
         {"type": "advisor_message", "model": "claude-opus-4", "input_tokens": 50, "output_tokens": 5},
         {"type": "advisor_message", "input_tokens": 9},
@@ -61,14 +61,14 @@ def test_advice_of_another_model_is_told_by_its_name():
     assert (model, told.input, told.output) == ("claude-opus-4", 50, 5)
 
 
-def test_the_start_of_a_stream_is_no_final_word():
+def test_start_of_a_stream_is_not_final():
     found = anthropic.read_start({"message": {"id": "msg_1", "usage": USAGE}})
     assert found.stage == "opening"
     for event in ({}, {"message": None}, {"message": {}}, {"message": {"usage": 3}}):
         assert anthropic.read_start(event) is None
 
 
-def test_a_declined_attempt_is_billed_where_it_had_begun_to_answer():
+def test_declined_attempt_is_billed_if_it_had_begun_to_answer():
     declined = {"type": "message", "model": "claude-fable-5", "input_tokens": 412, "output_tokens": 0}
     served = {"type": "fallback_message", "model": "claude-opus-4-8", "input_tokens": 412, "output_tokens": 9}
     usage = {"input_tokens": 412, "output_tokens": 9, "iterations": [declined, served]}

@@ -1,4 +1,4 @@
-"""Azure's answers, by what its filters found in the prompt."""
+"""Azure's answers, recognized by their prompt filter results."""
 
 import pytest
 
@@ -8,5 +8,5 @@ from keygauge.usage.providers import azure, find_host
 @pytest.mark.parametrize(
     ("found", "host"), [([{"prompt_index": 0, "content_filter_results": {}}], azure.PROVIDER), ([], None), (None, None)]
 )
-def test_filtered_prompts_are_azures(found, host):
+def test_prompt_filter_results_mean_azure(found, host):
     assert find_host({"model": "gpt-4o", "prompt_filter_results": found}) == host

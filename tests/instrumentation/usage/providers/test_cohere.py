@@ -1,7 +1,7 @@
 from keygauge.usage.providers import cohere
 
 
-def test_billed_units_count_before_the_tokens_that_the_model_saw():
+def test_billed_units_take_precedence_over_tokens():
     usage = {
         "billed_units": {"input_tokens": 5, "output_tokens": 2},
         "tokens": {"input_tokens": 70},
@@ -12,18 +12,18 @@ def test_billed_units_count_before_the_tokens_that_the_model_saw():
     assert cohere.read({"billed_units": None, "tokens": []}) is None
 
 
-def test_what_is_billed_by_the_piece_is_told_by_kind():
+def test_units_billed_by_piece_are_counted_by_kind():
     units = {"search_units": 1, "images": 0, "classifications": 4}
     assert cohere.read({"billed_units": units}).raw.details == {"search_units": 1, "classifications": 4}
 
 
-def test_tokens_of_images_are_input_beside_those_of_text():
+def test_image_tokens_are_added_to_text_input():
     for units, given in (({"input_tokens": 10, "image_tokens": 1600}, 1610), ({"image_tokens": 1600}, 1600)):
         told = cohere.read({"billed_units": units}).raw
         assert (told.input, told.details) == (given, {"input_image": 1600})
 
 
-def test_each_version_has_its_own_place_for_usage():
+def test_usage_is_found_in_each_versions_place():
     usage = {"billed_units": {"input_tokens": 5, "output_tokens": 2}}
     for found in (
         cohere.read_end({"delta": {"usage": usage}}),
@@ -33,9 +33,9 @@ def test_each_version_has_its_own_place_for_usage():
         assert (found.raw[:2], found.provider, found.stage) == ((5, 2), "cohere", "final")
 
 
-def test_a_document_with_nothing_in_that_place_tells_nothing():
+def test_document_without_usage_in_that_place_has_none():
     for nothing in (None, [], "x", {}, {"usage": 3}, {"tokens": {"input_tokens": 1}}):
         assert cohere.read_end({"delta": nothing}) is None
-        assert cohere.read_meta({"meta": nothing}) is None  # of version 1, `tokens` alone are not what is billed
+        assert cohere.read_meta({"meta": nothing}) is None  # version 1: `tokens` alone are not billed
         assert cohere.read_stream_end({"response": {"meta": nothing}}) is None
         assert cohere.read_stream_end({"response": nothing}) is None

@@ -7,5 +7,5 @@ def test_cache_hits_are_part_of_the_prompt():
     assert told[:3] == (10, 2, 8)
 
 
-def test_its_models_are_known_by_name():
+def test_models_are_recognized_by_name():
     assert [names.provider_of(name) for name in ("deepseek-chat", "deepseek-reasoner")] == ["deepseek"] * 2

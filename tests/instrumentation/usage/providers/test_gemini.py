@@ -8,7 +8,7 @@ USAGE = {"promptTokenCount": 20, "candidatesTokenCount": 5, "thoughtsTokenCount"
 DONE = [{"finishReason": "STOP"}]
 
 
-def test_thoughts_are_beside_the_candidates_and_the_cache_is_in_the_prompt():
+def test_candidates_exclude_thoughts_and_the_prompt_includes_the_cache():
     found = gemini.read({"usageMetadata": USAGE | {"cachedContentTokenCount": 8}, "modelVersion": "gemini-2.5-pro"})
     assert found.raw[:5] == (20, 5, 8, None, 7)
     assert found.raw.total == 32
@@ -26,7 +26,7 @@ def test_counts_are_final_when_every_candidate_has_finished():
     assert gemini.read({"usageMetadata": USAGE, "serverContent": {"turnComplete": True}}).stage == "final"
 
 
-def test_modalities_are_counted_without_what_was_cached_of_them():
+def test_modalities_exclude_cached_tokens():
     usage = USAGE | {
         "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 10}, {"modality": "TEXT", "tokenCount": 10}],
         "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 4}],
@@ -41,7 +41,7 @@ def test_modalities_are_counted_without_what_was_cached_of_them():
     }
 
 
-def test_the_sdks_snake_case_reads_the_same():
+def test_snake_case_of_the_sdk_reads_the_same():
     camel = {"usageMetadata": USAGE, "modelVersion": "gemini-3-pro", "candidates": DONE}
     snake = {
         "usage_metadata": {
@@ -57,7 +57,7 @@ def test_the_sdks_snake_case_reads_the_same():
     assert gemini.read_snake_case({"usage_metadata": {"input_tokens": 3}}) is None
 
 
-def test_searches_are_billed_by_the_prompt_before_version_3():
+def test_searches_are_billed_per_prompt_before_version_3():
     ground = {"groundingMetadata": {"webSearchQueries": ["a", "", "b"]}}
 
     def searches(model):
@@ -67,7 +67,7 @@ def test_searches_are_billed_by_the_prompt_before_version_3():
     assert [searches(model) for model in ("gemini-1.5-pro", "gemini-2.5-pro", "gemini-3-pro", None)] == [1, 1, 2, 2]
 
 
-def test_embeddings_of_vertex_add_up_and_images_are_counted():
+def test_vertex_embeddings_add_up_and_images_are_counted():
     text = {"embeddings": {"statistics": {"token_count": 4}}}
     found = gemini.read_predictions({"predictions": [text, text, {}], "metadata": {"billableCharacterCount": 30}})
     assert (found.raw.input, found.raw.details, found.provider) == (8, {"characters": 30}, "gcp.vertex_ai")
@@ -77,24 +77,24 @@ def test_embeddings_of_vertex_add_up_and_images_are_counted():
         assert gemini.read_predictions({"predictions": nothing}) is None
 
 
-def test_an_interaction_tells_totals():
+def test_interaction_totals_are_read():
     usage = {"total_input_tokens": 9, "total_output_tokens": 3, "total_reasoning_tokens": 2}
     found = gemini.read_interaction({"model": "gemini-3-pro"}, usage | {"grounding_tool_count": [{"count": 2}, None]})
     assert found.raw[:5] == (9, 3, None, None, 2)
     assert found.raw.details == {"web_searches": 2}
 
 
-def test_an_array_tells_each_of_its_answers():
+def test_every_chunk_of_an_array_is_read():
     assert [found.raw.input for found in gemini.read_list([{"usageMetadata": USAGE}, None, {}])] == [20]
 
 
-def test_only_a_complete_turn_ends_one():
+def test_only_a_complete_turn_ends_the_turn():
     assert gemini.ends_turn({"serverContent": {"turnComplete": True}})
     for document in ({}, None, [], {"serverContent": None}, {"serverContent": {"turnComplete": False}}):
         assert not gemini.ends_turn(document)
 
 
-def test_an_answer_that_code_assist_wraps_is_read():
+def test_answer_wrapped_by_code_assist_is_read():
     usage = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
     answer = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": usage, "modelVersion": "gemini-2.5-pro"}
     (found,) = providers.find(parse(json.dumps({"response": answer, "traceId": "t"}).encode()))

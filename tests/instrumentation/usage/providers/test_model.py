@@ -1,7 +1,7 @@
 from keygauge.usage.providers.model import MAX_CHARACTERS, name_of
 
 
-def test_a_name_is_text_of_a_length_that_names_have():
+def test_name_is_a_string_of_plausible_length():
     longest = "m" * MAX_CHARACTERS
     assert [name_of(name) for name in ("gpt-4o", longest)] == ["gpt-4o", longest]
     assert [name_of(name) for name in ("", longest + "m", None, 4, ["gpt-4o"], {}, b"gpt-4o")] == [None] * 7

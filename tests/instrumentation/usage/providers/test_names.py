@@ -20,7 +20,7 @@ from keygauge.usage.providers.names import provider_of, provider_of_path, settle
         (None, ["", "llama-3", "my-own", "meta/llama-3", "a/b/gpt-4o", "/gpt", "mistral:7b"]),
     ],
 )
-def test_a_models_name_tells_whose_it_is(provider, models):
+def test_provider_is_recognized_by_model_name(provider, models):
     assert {model: provider_of(model) for model in models} == dict.fromkeys(models, provider)
 
 
@@ -42,11 +42,11 @@ def test_a_models_name_tells_whose_it_is(provider, models):
         ("/v1beta/models/gemini-2.5-pro", None),
     ],
 )
-def test_a_path_that_only_one_provider_has_tells_whose_it_is(path, provider):
+def test_provider_is_recognized_by_its_own_path(path, provider):
     assert provider_of_path(path) == provider
 
 
-def test_a_name_counts_more_than_a_shape_only_where_others_speak_it():
+def test_name_wins_over_shape_only_for_shared_shapes():
     assert settle("openai", "claude-sonnet-4") == "anthropic"
     assert settle("anthropic", "glm-4.6") == "zai"
     assert settle("openai", "my-own") == settle("openai", None) == "openai"

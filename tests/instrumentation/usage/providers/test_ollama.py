@@ -7,6 +7,6 @@ def test_counts_are_final_in_the_last_line():
     assert (ollama.read(line).raw[:2], ollama.read(line).model) == ((9, 4), "llama3")
 
 
-def test_counts_that_are_left_out_are_not_taken_for_0():
+def test_missing_counts_are_not_0():
     assert ollama.read({"eval_count": 4, "done": True}).raw[:2] == (None, 4)  # the whole prompt was cached
     assert ollama.read({"prompt_eval_count": 9}).raw[:2] == (9, None)  # an embedding
