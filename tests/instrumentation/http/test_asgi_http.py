@@ -1,4 +1,4 @@
-"""The driver of ASGI: what of messages reaches the request, and that they pass unchanged."""
+"""The ASGI driver: what it passes to the request, and that messages pass unchanged."""
 
 import asyncio
 from contextlib import suppress
@@ -18,7 +18,7 @@ GONE = {"type": "http.disconnect"}
 
 @pytest.fixture
 def serve(tmp_path):
-    """Serve one request by an app: the call, and what reached the server."""
+    """Serve one request with an app; return the call and the messages that reached the server."""
     made = []
 
     def serve(app, *, kind="http", inbox=(SENT,), refusing=None, **scope):
@@ -67,7 +67,7 @@ def test_header_fields_may_be_any_iterable(serve, headers):
     assert call.error is None
 
 
-def test_a_body_before_its_start_is_no_answer(serve):
+def test_body_before_the_start_is_not_an_answer(serve):
     call, sent = serve(sending(PART, END))
     assert sent == [PART, END]
     assert (call.status, call.error, call.response_bytes) == (500, "incomplete_response", 0)
@@ -81,13 +81,13 @@ def test_trailers_end_the_answer(serve):
     assert (call.error, call.response_bytes) == (None, 4)
 
 
-def test_what_the_server_could_not_send_is_not_counted(serve):
+def test_unsent_chunks_are_not_counted(serve):
     call, sent = serve(sending(START, PART, END), refusing="http.response.body")
     assert sent == [START]
     assert (call.status, call.error, call.response_bytes) == (200, "client_disconnected", 0)
 
 
-def test_a_client_that_leaves_before_the_answer_is_the_reason_for_its_status(serve):
+def test_client_that_left_before_the_answer_determines_the_status(serve):
     call, _ = serve(sending(START, PART, END, reads=2), inbox=(SENT, GONE))
     assert (call.status, call.error) == (499, "client_disconnected")
 
@@ -100,19 +100,19 @@ def test_a_client_that_leaves_before_the_answer_is_the_reason_for_its_status(ser
         ([{"type": "websocket.close", "code": 1000}], (403, None, 0)),
     ],
 )
-def test_a_session_is_one_call(serve, messages, told):
+def test_session_is_one_call(serve, messages, told):
     call, sent = serve(sending(*messages), kind="websocket", inbox=())
     assert sent == messages
     assert (call.status, call.error if call.error != str(call.status) else None, call.response_bytes) == told
 
 
-def test_a_field_that_comes_several_times_is_told_whole():
+def test_repeated_header_is_returned_with_all_values():
     scope = {"headers": [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]}
     assert [header_of(scope, name) for name in ("a", "b", "c")] == ["1, 3", "2", ""]
 
 
 class Connection:
-    """The server's side of a request, as uvicorn has it."""
+    """The server's object for a request, like uvicorn's."""
 
     disconnected = False
 
@@ -130,7 +130,7 @@ class Connection:
     ],
 )
 @pytest.mark.parametrize("server", ["uvicorn", "daphne"])
-def test_who_cancels_a_request_is_the_server_unless_its_client_left(tmp_path, server, leaves, starts, told):
+def test_cancelled_request_is_the_servers_doing_unless_the_client_left(tmp_path, server, leaves, starts, told):
     async def app(scope, receive, send):
         if starts:
             await send(START)

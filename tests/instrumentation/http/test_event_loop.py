@@ -37,7 +37,7 @@ def test_calls_are_answered_and_counted(service, guard, visit, run):
     assert len(service.events(3)) == 3
 
 
-def test_what_is_about_to_come_is_waited_for_and_no_longer(run):
+def test_soon_waits_only_until_the_result_arrives(run):
     async def ready():
         return "came"
 
@@ -50,7 +50,7 @@ def test_what_is_about_to_come_is_waited_for_and_no_longer(run):
     assert run(both) == ("came", None)
 
 
-def test_life_begins_and_ends(guard, run):
+def test_lifespan_starts_and_stops(guard, run):
     inbox, sent = [{"type": "lifespan.shutdown"}, {"type": "lifespan.startup"}], []
     app = guard(Starlette())
 
@@ -68,7 +68,7 @@ def test_life_begins_and_ends(guard, run):
 
 
 @pytest.mark.parametrize(("ends_s", "wait_s", "told"), [(0.0, 5, True), (0.02, 5, True), (None, 0.01, False)])
-def test_what_another_thread_ends_is_waited_for(run, ends_s, wait_s, told):
+def test_future_completed_by_another_thread_is_awaited(run, ends_s, wait_s, told):
     coming = Future()
     if ends_s is not None:
         Timer(ends_s, coming.set_result, [True]).start()
@@ -78,10 +78,10 @@ def test_what_another_thread_ends_is_waited_for(run, ends_s, wait_s, told):
 
     assert run(wait) is told
     if ends_s is None:
-        coming.set_result(True)  # nobody waits any more
+        coming.set_result(True)  # after the wait has ended
 
 
-def test_sleep_ends_at_its_moment_and_not_before(run):
+def test_sleep_ends_on_time_and_not_before(run):
     moment = now_ns() + SECOND // 100
 
     async def sleep():
@@ -91,7 +91,7 @@ def test_sleep_ends_at_its_moment_and_not_before(run):
     assert run(sleep) >= moment
 
 
-def test_loop_is_known(run):
+def test_running_loop_is_detected(run):
     async def ask():
         return event_loop.is_running()
 

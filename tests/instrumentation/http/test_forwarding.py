@@ -1,4 +1,4 @@
-"""The client is whom trusted proxies name; servers that rewrite its address are told of, once, with the way out."""
+"""The client's address is the one trusted proxies report; servers that rewrite it cause one warning with a solution."""
 
 import logging
 
@@ -26,7 +26,7 @@ from keygauge.networks import parse_networks
         ({"proxy_headers": False}, [], False),
     ],
 )
-async def test_uvicorn_is_told_of_where_it_believes_others(guard, caplog, options, trusted, is_told):
+async def test_warning_if_uvicorn_trusts_other_proxies(guard, caplog, options, trusted, is_told):
     config = Config(guard(Starlette(), trusted_proxies=trusted), lifespan="on", **options)
     config.load()
     life = LifespanOn(config)
@@ -36,7 +36,7 @@ async def test_uvicorn_is_told_of_where_it_believes_others(guard, caplog, option
     assert ("--no-proxy-headers" in caplog.text) is is_told
 
 
-def test_servers_that_confuse_names_are_told_of(caplog):
+def test_warning_about_servers_that_confuse_header_names(caplog):
     def start_response(*_):
         raise AssertionError
 
@@ -49,7 +49,7 @@ def test_servers_that_confuse_names_are_told_of(caplog):
     assert "hypercorn takes X_Forwarded_For" in caplog.text
 
 
-def test_the_environment_is_examined(monkeypatch):
+def test_environment_is_examined(monkeypatch):
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     found = list(forwarding.examine(["10.0.0.0/8"]))
     assert [is_good for is_good, _ in found] == [False, True, True, True, True]
@@ -62,26 +62,26 @@ IPS = st.ip_addresses(v=4, network="192.0.2.0/24").map(str)
 
 
 @given(IPS, st.text())
-def test_a_peer_that_is_no_proxy_is_the_client_whatever_it_claims(peer, claim):
+def test_peer_that_is_not_a_proxy_is_the_client_with_any_header(peer, claim):
     assert client_ip(peer, claim, TRUSTED) == client_ip(peer, claim, ()) == peer
 
 
 @given(IPS, st.lists(IPS, max_size=3), st.integers(0, 3))
-def test_the_last_address_that_no_proxy_has_is_the_client(client, invented, proxies):
+def test_last_address_that_is_not_a_proxys_is_the_client(client, invented, proxies):
     chain = ", ".join([*invented, client, *["10.0.0.9"] * proxies])
     assert client_ip("10.0.0.1", chain, TRUSTED) == client
 
 
-def test_without_a_word_the_proxy_itself_called():
+def test_without_a_header_the_proxy_itself_is_the_client():
     for nothing in ("", " , ,", "10.0.0.2, 10.0.0.3"):
         assert client_ip("10.0.0.1", nothing, TRUSTED) in {"10.0.0.1", "10.0.0.2"}
     assert client_ip(None, "192.0.2.1", TRUSTED) is None
 
 
-def test_ports_that_proxies_add_are_dropped():
+def test_ports_added_by_proxies_are_dropped():
     told = {"192.0.2.1:4711": "192.0.2.1", "[2001:db9::1]:4711": "2001:db9::1", "2001:db9::1": "2001:db9::1", "[x": "x"}
     assert {named: client_ip("10.0.0.1", named, TRUSTED) for named in told} == told
 
 
-def test_a_proxy_that_is_named_with_its_port_or_as_ipv6_is_known():
+def test_proxy_named_with_a_port_or_as_ipv6_is_recognized():
     assert client_ip("::ffff:10.0.0.1", "192.0.2.1, [2001:db8::1]:80, 10.0.0.9:1", TRUSTED) == "192.0.2.1"

@@ -7,7 +7,7 @@ from keygauge.http import held_errors
 
 @pytest.fixture
 def passing():
-    """`await passing(app)` sends one call through a middleware of Starlette's; the call, and what came out."""
+    """`await passing(app)` sends one call through a Starlette middleware, and returns the call and what was raised."""
     before = BaseHTTPMiddleware.__call__
     held_errors.follow()
 
@@ -40,7 +40,7 @@ async def begin(send):
     await send({"type": "http.response.body", "body": b"a", "more_body": True})
 
 
-async def test_what_is_raised_after_the_answer_has_begun_is_noted_where_it_is_raised(passing):
+async def test_exception_after_the_answers_start_is_recorded_when_raised(passing):
     async def app(scope, receive, send):
         await begin(send)
         raise ValueError("amid the answer")
@@ -49,7 +49,7 @@ async def test_what_is_raised_after_the_answer_has_begun_is_noted_where_it_is_ra
     assert call.raised == "ValueError"
 
 
-async def test_what_is_raised_before_comes_out_by_itself(passing):
+async def test_exception_before_the_answers_start_is_passed_on(passing):
     async def app(scope, receive, send):
         raise ValueError("before")
 
@@ -57,7 +57,7 @@ async def test_what_is_raised_before_comes_out_by_itself(passing):
     assert (call.raised, sent) == (None, ["raised"])
 
 
-async def test_an_answer_that_ends_well_and_a_call_that_is_not_ours_note_nothing(passing):
+async def test_nothing_is_recorded_for_complete_answers_or_unmetered_calls(passing):
     async def app(scope, receive, send):
         await begin(send)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -69,7 +69,7 @@ async def test_an_answer_that_ends_well_and_a_call_that_is_not_ours_note_nothing
     assert other.raised is None
 
 
-def test_following_again_does_no_harm(passing):
+def test_follow_is_safe_to_repeat(passing):
     once = BaseHTTPMiddleware.__call__
     held_errors.follow()
     assert BaseHTTPMiddleware.__call__ is once

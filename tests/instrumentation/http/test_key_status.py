@@ -1,4 +1,4 @@
-"""A caller asks the metered service itself what holds for its key, at a path that the operator chose."""
+"""Callers read their own key's status from the metered service, at a path that the operator chose."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ def wsgi_app(environ, start_response):
 
 @pytest.fixture(params=["asgi", "wsgi"])
 def ask(request, guard, guard_wsgi, visit, visit_wsgi):
-    """`await ask(token, path)` calls an app whose middleware answers at /v1/me."""
+    """`await ask(token, path)` calls an app whose middleware serves /v1/me."""
     options = {"key_status_path": "/v1/me", "trusted_proxies": ["127.0.0.1", "192.0.2.1"]}
     if request.param == "wsgi":
         guarded = guard_wsgi(wsgi_app, **options)
@@ -39,7 +39,7 @@ def ask(request, guard, guard_wsgi, visit, visit_wsgi):
     return ask
 
 
-async def test_a_key_is_told_what_holds_for_it_also_at_its_limit(service, ask):
+async def test_key_can_read_its_status_even_at_its_limit(service, ask):
     key, token = service.key(ONCE)
     assert (await ask(token, "/hello")).text == "the host's"
     assert (await ask(token, "/hello")).status_code == 429
@@ -53,13 +53,13 @@ async def test_a_key_is_told_what_holds_for_it_also_at_its_limit(service, ask):
     assert (await ask(token, method="HEAD")).content == b""
 
 
-async def test_only_get_of_that_path_is_taken_from_the_host(service, ask):
+async def test_only_get_and_head_of_that_path_are_taken_from_the_host(service, ask):
     _, token = service.key()
     assert (await ask(token, "/v1/me", method="POST")).text == "the host's"
     assert (await ask(token, "/v1/me/")).text == "the host's"
 
 
-async def test_a_wrong_key_or_question_is_refused(service, ask):
+async def test_wrong_key_or_query_is_refused(service, ask):
     _, token = service.key()
     assert (await ask()).json()["code"] == "key_missing"
     assert (await ask("nonsense")).json()["code"] == "key_invalid"
@@ -72,7 +72,7 @@ async def test_a_wrong_key_or_question_is_refused(service, ask):
     assert (await ask(token, f"/v1/me?{many}")).status_code == 422
 
 
-async def test_a_key_that_does_not_work_is_told_why(service, ask):
+async def test_unusable_key_gets_the_reason(service, ask):
     key, token = service.key()
     keys.set_status(service.connection, key.id, "disabled", actor="test")
     told = await ask(token)
@@ -86,19 +86,19 @@ async def test_the_callers_own_address_counts(service, ask):
     assert (await ask(token, headers={"x-forwarded-for": "198.51.100.7"})).status_code == 200
 
 
-async def test_a_page_of_another_origin_may_read_it(service, ask):
+async def test_other_origins_may_read_it(service, ask):
     _, token = service.key()
     assert (await ask(token, headers={"origin": "https://a.example"})).headers["access-control-allow-origin"] == "*"
 
 
-async def test_what_cannot_be_asked_now_is_503(service, ask):
+async def test_unreachable_key_service_is_503(service, ask):
     _, token = service.key()
     service.down()
     told = await ask(token)
     assert (told.status_code, told.json()["code"], told.headers["retry-after"]) == (503, "key_service_unavailable", "1")
 
 
-async def test_without_the_setting_the_path_is_the_hosts(service, guard, visit):
+async def test_without_the_setting_the_path_belongs_to_the_host(service, guard, visit):
     _, token = service.key()
     assert (await visit(guard(app), token, "/v1/me")).text == "the host's"
 
@@ -107,13 +107,13 @@ async def test_without_the_setting_the_path_is_the_hosts(service, guard, visit):
     "given",
     [{"key_status_path": "v1/me"}, {"key_status_path": "/v1/*"}, {"key_status_path": "/me", "service_url": None}],
 )
-def test_a_wrong_setting_is_refused(given, tmp_path):
+def test_invalid_setting_is_refused(given, tmp_path):
     fitting = {"service_url": "http://127.0.0.1:1", "service_token": "t" * 16, "mode": "observe"}
     with pytest.raises(SettingsError, match="KEYGAUGE_KEY_STATUS_PATH"):
         Settings(spool_dir=tmp_path, **{**fitting, **given})
 
 
-def test_more_than_a_few_at_once_are_turned_away(service, tmp_path):
+def test_too_many_concurrent_requests_are_refused(service, tmp_path):
     settings = Settings(spool_dir=tmp_path, service_url=service.url, service_token="test-service-token-0123456789")
     status = key_status.KeyStatus(settings)
     for _ in range(key_status.AT_ONCE):

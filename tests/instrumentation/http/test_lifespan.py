@@ -1,4 +1,4 @@
-"""Apps that fail in their lifespan, in front of uvicorn's own lifespan protocol."""
+"""Apps that fail in their lifespan, under uvicorn's own lifespan protocol."""
 
 import pytest
 from starlette.applications import Starlette
@@ -20,7 +20,7 @@ async def takes_no_part(scope, receive, send):
 
 
 async def start(app, lifespan):
-    """Start as uvicorn does: whether it goes on to serve, and whether the app takes part in its life."""
+    """Start like uvicorn; return whether it goes on to serve, and whether the app supports the lifespan."""
     config = Config(app, lifespan=lifespan)
     config.load()
     life = LifespanOn(config)
@@ -31,16 +31,16 @@ async def start(app, lifespan):
 
 
 @pytest.mark.parametrize("app", [raises_at_once, raises_at_its_start])
-async def test_server_that_insists_is_told_as_without_us(guard, app):
+async def test_server_that_requires_a_lifespan_fails_as_without_keygauge(guard, app):
     assert await start(guard(app), "on") == await start(app, "on") == (False, False)
 
 
-async def test_app_that_fails_to_start_is_told(guard):
+async def test_app_that_fails_to_start_is_reported(guard):
     assert await start(guard(raises_at_its_start), "auto") == await start(raises_at_its_start, "auto") == (True, False)
 
 
 @pytest.mark.parametrize("app", [raises_at_once, takes_no_part, Starlette()])
-async def test_app_without_a_lifespan_has_ours(guard, app):
+async def test_app_without_a_lifespan_gets_keygauges(guard, app):
     guarded = guard(app)
     assert await start(guarded, "auto") == (True, True)
     assert guarded._process.runtime is None

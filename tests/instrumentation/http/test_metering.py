@@ -1,4 +1,4 @@
-"""What a call used, served: whose model it is, which operations consume, what is estimated, what stands elsewhere."""
+"""The usage of served calls: provider and model, which operations consume, estimates, and counts outside the body."""
 
 import json
 from itertools import count
@@ -64,7 +64,7 @@ def told(event):
         ("gpt-4o", "/own/chat", "vllm"),
     ],
 )
-async def test_provider_is_told_by_rule_path_name_and_shape(event_of, monkeypatch, model, path, provider):
+async def test_provider_is_determined_by_rule_path_name_and_shape(event_of, monkeypatch, model, path, provider):
     monkeypatch.setenv("KEYGAUGE_PROVIDERS", "/own/*=vllm, /own/other=tgi")
     event = await event_of(answering({"model": model, "choices": [], "usage": USAGE}), path)
     assert (event["provider"], event["model"]) == (provider, model)
@@ -81,19 +81,19 @@ async def test_provider_is_told_by_rule_path_name_and_shape(event_of, monkeypatc
         ("openai/gpt-4o", {"usage": USAGE | {"cost": 0, "is_byok": True}}, "openai", (2500, 10_000)),
     ],
 )
-async def test_an_answer_with_its_hosts_mark_has_the_hosts_price(event_of, model, marks, provider, rates):
+async def test_answer_marked_by_its_host_has_the_hosts_price(event_of, model, marks, provider, rates):
     event = await event_of(answering({"model": model, "choices": [], "usage": USAGE} | marks))
     given, made = rates
     assert (event["provider"], event["cost_nanousd"]) == (provider, round(11 * given + 7 * made))
 
 
-async def test_a_stream_that_is_left_has_the_price_of_its_host(event_of):
+async def test_interrupted_stream_has_the_price_of_its_host(event_of):
     chunk = {"model": "openai/gpt-oss-120b", "choices": [{"delta": {"content": "Hi"}}], "x_groq": {"id": "req_1"}}
     event = await event_of(answering(chunks=[f"data: {json.dumps(chunk)}\n\n"] * 9), content=b"x" * 40)
     assert (event["provider"], event["cost_nanousd"]) == ("groq", 10 * 150 + 9 * 600)
 
 
-async def test_a_plans_rules_come_before_the_services(service, guard, visit, monkeypatch):
+async def test_plan_rules_precede_service_rules(service, guard, visit, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_PROVIDERS", "/own/*=vllm")
     (_, token), (_, other) = service.key(), service.key()
     account = service.connection.execute("SELECT plan_id FROM account ORDER BY created_at LIMIT 1").fetchone()
@@ -105,7 +105,7 @@ async def test_a_plans_rules_come_before_the_services(service, guard, visit, mon
     assert [event["provider"] for event in service.events(3)] == ["deepseek", "tgi", "vllm"]
 
 
-async def test_stored_answers_are_charged_once_however_often_they_are_read(service, guard, visit):
+async def test_stored_answers_are_charged_once_for_any_number_of_reads(service, guard, visit):
     _, token = service.key()
     app = guard(answering(RESPONSE))
     for method, path in [
@@ -118,7 +118,7 @@ async def test_stored_answers_are_charged_once_however_often_they_are_read(servi
     assert [event["output_tokens"] for event in service.events(5)] == [4, None, None, None, None]
 
 
-async def test_an_answer_made_in_the_background_is_charged_when_it_is_first_read(service, guard, visit):
+async def test_background_answer_is_charged_when_first_read(service, guard, visit):
     _, token = service.key()
     answers = iter([{**RESPONSE, "status": "queued", "usage": None}, RESPONSE, RESPONSE])
     app = guard(answering(lambda: next(answers)))
@@ -130,7 +130,7 @@ async def test_an_answer_made_in_the_background_is_charged_when_it_is_first_read
 
 
 @pytest.mark.parametrize("path", ["/v1/async/sonar", "/async/chat/completions"])
-async def test_an_asynchronous_job_is_charged_when_its_answer_is_first_read(service, guard, visit, path):
+async def test_asynchronous_job_is_charged_when_its_answer_is_first_read(service, guard, visit, path):
     _, token = service.key()
     job = {"id": "job_1", "model": "sonar", "status": "CREATED", "response": None}
     answer = {"id": "chat_1", "model": "sonar", "usage": USAGE, "choices": [], "object": "chat.completion"}
@@ -145,7 +145,7 @@ async def test_an_asynchronous_job_is_charged_when_its_answer_is_first_read(serv
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_a_call_that_sends_a_body_is_charged_whatever_its_method(service, guard, visit, method):
+async def test_call_with_a_body_is_charged_for_any_method(service, guard, visit, method):
     _, token = service.key()
     app = guard(answering({"id": "chatcmpl-1", "model": "gpt-4o", "choices": [], "usage": USAGE}))
     await visit(app, token, "/v1/chat/completions", method=method, json={"model": "gpt-4o", "messages": []})
@@ -153,7 +153,7 @@ async def test_a_call_that_sends_a_body_is_charged_whatever_its_method(service, 
     assert [event["usage_status"] for event in service.events(1)] == ["reported"]
 
 
-async def test_an_answer_that_is_made_for_head_is_charged(service, guard, visit):
+async def test_answer_to_head_is_charged(service, guard, visit):
     _, token = service.key()
     app = guard(Starlette(routes=[Route("/{path:path}", lambda _: JSONResponse({"model": "m", "usage": USAGE}))]))
     await visit(app, token, "/ask", method="HEAD")
@@ -162,7 +162,7 @@ async def test_an_answer_that_is_made_for_head_is_charged(service, guard, visit)
     assert (event["usage_status"], event["response_bytes"]) == ("reported", 0)
 
 
-async def test_a_part_of_the_path_that_the_client_chooses_makes_no_call_free(service, guard, visit):
+async def test_path_parameter_does_not_make_a_call_free(service, guard, visit):
     async def answer(_):
         return JSONResponse({"model": "m", "usage": USAGE})
 
@@ -173,7 +173,7 @@ async def test_a_part_of_the_path_that_the_client_chooses_makes_no_call_free(ser
     assert [event["usage_status"] for event in service.events(1)] == ["reported"]
 
 
-SHOWN = [  # by each API's reference, what shows usage and uses none
+SHOWN = [  # per each API's reference: operations that show usage and use none
     *(("GET", f"/v1/responses/resp_1{rest}") for rest in ("", "/input_items")),
     *(("GET", f"/v1/chat/completions{rest}") for rest in ("", "/chatcmpl_1", "/chatcmpl_1/messages")),
     *(("GET", f"/v1/threads/thread_1/runs{rest}") for rest in ("", "/run_1", "/run_1/steps", "/run_1/steps/step_1")),
@@ -206,7 +206,7 @@ USED = [
 ]
 
 
-async def test_an_operation_is_charged_by_what_the_apis_say_of_it(service, guard, visit):
+async def test_operations_are_charged_per_the_apis_references(service, guard, visit):
     _, token = service.key()
     number = count()
     app = guard(answering(lambda: {"id": f"a_{next(number)}", "model": "m", "usage": USAGE}))
@@ -219,7 +219,7 @@ async def test_an_operation_is_charged_by_what_the_apis_say_of_it(service, guard
 
 
 TOKENS = {"name": "tokens", "unit": "token", "amount": 100_000, "period": "month"}
-PREPARING = [  # by each API's reference, what uses nothing and tells no usage
+PREPARING = [  # per each API's reference: operations that use nothing and report no usage
     *("/v1/assistants", "/v1/assistants/asst_1", "/v1/threads", "/v1/threads/t_1", "/v1/threads/t_1/messages"),
     *("/v1/threads/t_1/messages/msg_1", "/v1/conversations", "/v1/conversations/conv_1", "/v1/conversations/c/items"),
     *("/v1/vector_stores", "/v1/vector_stores/vs_1/search", "/v1/vector_stores/vs_1/files", "/v1/containers"),
@@ -238,7 +238,7 @@ PREPARING = [  # by each API's reference, what uses nothing and tells no usage
 
 
 async def kept(service, guard, visit, host, path, **sent):
-    """Make a call that declares no cap; return what it took of a limit of tokens."""
+    """Make a call without an output cap; return what it used of a token limit."""
     _, token = service.key(TOKENS)
     app = guard(host)
     await visit(app, token, path, **({"method": "POST"} | sent))
@@ -248,23 +248,23 @@ async def kept(service, guard, visit, host, path, **sent):
 
 
 @pytest.mark.parametrize("path", PREPARING)
-async def test_what_only_sets_something_up_keeps_nothing_of_a_limit(service, guard, visit, path):
+async def test_setup_call_returns_its_reservation(service, guard, visit, path):
     host = answering({"id": "x_1", "object": "thread", "model": "gpt-4o"})
     assert await kept(service, guard, visit, host, path, json={"name": "x"}) == 0
 
 
-async def test_a_model_that_is_deleted_keeps_nothing_of_a_limit(service, guard, visit):
+async def test_deleting_a_model_returns_the_reservation(service, guard, visit):
     assert await kept(service, guard, visit, answering({}), "/api/delete", method="DELETE", json={"model": "m"}) == 0
 
 
 @pytest.mark.parametrize("path", ["/v1/threads/t_1/messages", "/v1/conversations", "/v1/moderations", "/v1/agents"])
-async def test_an_app_with_such_a_path_whose_answer_tells_usage_is_charged(service, guard, visit, path):
+async def test_answer_with_usage_on_a_setup_path_is_charged(service, guard, visit, path):
     host = answering({"id": "x", "model": "m", "choices": [], "usage": USAGE})
     assert await kept(service, guard, visit, host, path, json={}) == 18
 
 
 @pytest.mark.parametrize("path", ["/v1/threads/t_1/messages", "/v1/conversations"])
-async def test_a_stream_from_such_a_path_is_charged(service, guard, visit, path):
+async def test_stream_on_a_setup_path_is_charged(service, guard, visit, path):
     chunk = {"model": "m", "choices": [{"delta": {"content": "Hi"}}]}
     host = answering(chunks=[f"data: {json.dumps(chunk)}\n\n"] * 30)
     assert await kept(service, guard, visit, host, path, content=b"x" * 40) >= 40
@@ -273,7 +273,7 @@ async def test_a_stream_from_such_a_path_is_charged(service, guard, visit, path)
 @pytest.mark.parametrize(
     "path", ["/v1/threads/runs", "/v1/agents/completions", "/v1/evals/e_1/runs", "/v1/threads/t/ask"]
 )
-async def test_what_may_use_tokens_keeps_what_it_reserved(service, guard, visit, path):
+async def test_call_that_may_use_tokens_keeps_its_reservation(service, guard, visit, path):
     assert await kept(service, guard, visit, answering({"id": "x"}), path, json={}) > 1000
 
 
@@ -285,7 +285,7 @@ LISTED = RPC | {"result": {"tools": []}}
     "method", ["initialize", "ping", "tools/list", "resources/templates/list", "prompts/get", "notifications/cancelled"]
 )
 @pytest.mark.parametrize("media_type", ["application/json", "text/event-stream", None])
-async def test_what_calls_no_tool_keeps_nothing_of_a_limit(service, guard, visit, method, media_type):
+async def test_mcp_request_without_a_tool_call_returns_its_reservation(service, guard, visit, method, media_type):
     text = json.dumps(LISTED)
     body = {"application/json": text, "text/event-stream": f"event: message\ndata: {text}\n\n"}.get(media_type, "")
     host = answering(chunks=[body], media_type=media_type or " ")
@@ -303,20 +303,20 @@ async def test_what_calls_no_tool_keeps_nothing_of_a_limit(service, guard, visit
         ("/v1/chat/completions", RPC | {"method": "tools/list"}, LISTED),
     ],
 )
-async def test_no_call_is_free_by_words_of_its_own(service, guard, visit, path, sent, answer):
+async def test_request_cannot_declare_itself_free(service, guard, visit, path, sent, answer):
     assert await kept(service, guard, visit, answering(answer), path, json=sent) > 1000
 
 
 @pytest.mark.parametrize("kind", ["session", "session_thread"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_session_shows_what_its_turns_used(event_of, kind, method):
+async def test_session_shows_usage_of_its_turns_without_charge(event_of, kind, method):
     usage = {"input_tokens": 5000, "output_tokens": 3200, "cache_read_input_tokens": 20000}
     session = {"id": "sesn_1", "type": kind, "agent": {"model": {"id": "claude-opus-4-6"}}, "usage": usage}
     event = await event_of(answering(session), "/v1/sessions/sesn_1", method)
     assert (event["usage_status"], event["input_tokens"], event["cost_nanousd"]) == ("none", None, None)
 
 
-async def test_a_read_that_no_table_knows_charges_an_answer_only_once(service, guard, visit):
+async def test_unlisted_read_charges_an_answer_only_once(service, guard, visit):
     _, token = service.key()
     answers = iter([RESPONSE, RESPONSE, {**RESPONSE, "id": "resp_2"}, {**RESPONSE, "id": "resp_2"}])
     app = guard(answering(lambda: next(answers)))
@@ -327,7 +327,7 @@ async def test_a_read_that_no_table_knows_charges_an_answer_only_once(service, g
     assert [event["output_tokens"] for event in service.events(4)] == [4, None, 4, None]
 
 
-async def test_the_rest_of_an_answer_that_broke_off_is_charged_when_it_is_read(service, guard, visit):
+async def test_rest_of_an_interrupted_answer_is_charged_when_read(service, guard, visit):
     _, token = service.key()
     created = {"type": "response.created", "response": {**RESPONSE, "usage": None}}
     delta = {"type": "response.output_text.delta", "delta": "Hi"}
@@ -363,7 +363,7 @@ def message_of(name, given, made):
     return [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events]
 
 
-async def test_another_answer_in_the_same_stream_is_counted_too(service, guard, visit):
+async def test_second_answer_in_a_stream_is_counted(service, guard, visit):
     _, token = service.key()
     app = guard(answering(chunks=[*message_of("msg_1", 10, 20), *message_of("msg_2", 30, 5), b": the end\n\n"]))
     await visit(app, token, "/v1/messages", method="POST")
@@ -371,7 +371,7 @@ async def test_another_answer_in_the_same_stream_is_counted_too(service, guard, 
     assert [told(event) for event in service.events(2)] == [("reported", 10, 20), ("reported", 30, 5)]
 
 
-async def test_what_another_model_used_for_an_answer_is_a_call_by_its_own_price(service, guard, visit):
+async def test_usage_of_another_model_is_a_separate_call_at_its_own_price(service, guard, visit):
     limit = {"name": "tokens", "unit": "token", "amount": 100_000, "period": "month"}
     _, token = service.key(limit)
     app = guard(answering(json.loads((GOLDEN / "anthropic_advisor.json").read_bytes())))
@@ -387,7 +387,7 @@ async def test_what_another_model_used_for_an_answer_is_a_call_by_its_own_price(
     assert sum(state["cells"]) == 412 + 531 + 823 + 1612
 
 
-async def test_a_second_answer_in_a_stream_is_charged_to_limits(service, guard, visit):
+async def test_second_answer_in_a_stream_is_charged_to_limits(service, guard, visit):
     _, token = service.key({"name": "tokens", "unit": "token", "amount": 100_000, "period": "month"})
     app = guard(answering(chunks=[*message_of("msg_1", 10, 20), *message_of("msg_2", 3000, 500), b": the end\n\n"]))
     await visit(app, token, "/v1/messages", method="POST")
@@ -396,7 +396,7 @@ async def test_a_second_answer_in_a_stream_is_charged_to_limits(service, guard, 
     assert sum(state["cells"]) == 10 + 20 + 3000 + 500
 
 
-async def test_an_answer_that_is_told_again_after_its_end_is_not_counted_again(service, guard, visit):
+async def test_answer_repeated_after_its_end_is_not_counted_again(service, guard, visit):
     _, token = service.key()
     app = guard(answering(chunks=[*message_of("msg_1", 10, 20), *message_of("msg_1", 10, 20)]))
     await visit(app, token, "/v1/messages", method="POST")
@@ -404,7 +404,7 @@ async def test_an_answer_that_is_told_again_after_its_end_is_not_counted_again(s
     assert [told(event) for event in service.events(1)] == [("reported", 10, 20)]
 
 
-async def test_an_id_that_a_server_gives_to_every_answer_hides_none(service, guard, visit):
+async def test_answers_with_the_same_id_are_all_counted(service, guard, visit):
     _, token = service.key()
     app = guard(answering({"id": "chatcmpl-1", "model": "gpt-4o", "choices": [], "usage": USAGE}))
     for _ in range(2):
@@ -435,7 +435,7 @@ async def test_an_id_that_a_server_gives_to_every_answer_hides_none(service, gua
         ("/cars", {"json": {"model": "Golf"}}, {"price": 3}, None),
     ],
 )
-async def test_a_model_that_only_the_request_names_is_counted(event_of, path, sent, answer, model):
+async def test_model_named_only_in_the_request_is_counted(event_of, path, sent, answer, model):
     media_type = "audio/mpeg" if answer is None else None
     event = await event_of(answering(answer, media_type=media_type), path, **sent)
     assert event["model"] == model
@@ -451,7 +451,7 @@ async def test_a_model_that_only_the_request_names_is_counted(event_of, path, se
         ("/v1/classify", "cohere_classify.json", "application/json"),
     ],
 )
-async def test_cohere_names_the_model_in_the_request_alone(event_of, path, golden, media_type):
+async def test_model_of_cohere_is_named_only_in_the_request(event_of, path, golden, media_type):
     chunks = [(GOLDEN / golden).read_bytes()]
     for prompt in ("Hi", "x" * 200_000):
         sent = {
@@ -461,7 +461,7 @@ async def test_cohere_names_the_model_in_the_request_alone(event_of, path, golde
         assert (event["model"], event["provider"], event["usage_status"]) == ("command-r", "cohere", "reported")
 
 
-async def test_a_stream_that_is_left_is_estimated(event_of):
+async def test_interrupted_stream_is_estimated(event_of):
     chunk = {"model": "gpt-4o", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
     comments = b": keep-alive\n\n" * 50
     events = f"data: {json.dumps(chunk)}\n\n".encode() * 200
@@ -499,9 +499,7 @@ CUT = [  # streams other than SSE that end before their counts: 30 documents eac
 
 @pytest.mark.parametrize(("path", "media_type", "sent"), CUT)
 @pytest.mark.parametrize("limits", [(), ({"name": "tokens", "unit": "token", "amount": 100_000, "period": "month"},)])
-async def test_a_stream_of_any_form_that_ends_without_counts_is_estimated(
-    service, guard, visit, path, media_type, sent, limits
-):
+async def test_stream_in_any_format_without_counts_is_estimated(service, guard, visit, path, media_type, sent, limits):
     _, token = service.key(*limits)
     body = b'{"model":"command-r","message":"' + b"x" * 66 + b'"}'
     app = guard(answering(chunks=[sent[:40], sent[40:]], media_type=media_type))
@@ -511,7 +509,7 @@ async def test_a_stream_of_any_form_that_ends_without_counts_is_estimated(
     assert (*told(event), event["messages"]) == ("estimated", 25, 30, 30)
 
 
-async def test_an_array_that_breaks_off_tells_the_counts_of_its_whole_elements(event_of):
+async def test_truncated_array_has_the_counts_of_its_complete_elements(event_of):
     sent = (GOLDEN / "gemini_stream.json").read_bytes()
     event = await event_of(
         answering(chunks=[sent[: sent.rindex(b'"candidatesTokenCount"')]], media_type="application/json"), STREAM_GEMINI
@@ -520,7 +518,7 @@ async def test_an_array_that_breaks_off_tells_the_counts_of_its_whole_elements(e
 
 
 @pytest.mark.parametrize(("path", "media_type", "sent"), CUT)
-async def test_no_stream_is_estimated_where_that_is_turned_off(event_of, monkeypatch, path, media_type, sent):
+async def test_no_stream_is_estimated_if_turned_off(event_of, monkeypatch, path, media_type, sent):
     monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", "0")
     event = await event_of(answering(chunks=[sent], media_type=media_type), path, content=b"{}")
     assert told(event) == ("none", None, None)
@@ -535,24 +533,24 @@ async def test_no_stream_is_estimated_where_that_is_turned_off(event_of, monkeyp
         ("GET", "/export", {"model": "Golf"}),
     ],
 )
-async def test_lines_that_are_no_models_answer_are_not_estimated(event_of, method, path, sent):
+async def test_lines_that_are_not_a_models_answer_are_not_estimated(event_of, method, path, sent):
     event = await event_of(answering(chunks=[lines(sent, sent, sent)], media_type="application/x-ndjson"), path, method)
     assert told(event) == ("none", None, None)
 
 
-async def test_a_message_that_breaks_off_is_estimated_by_its_events(event_of):
+async def test_interrupted_message_is_estimated_by_its_events(event_of):
     start = {"type": "message_start", "message": {"model": "claude", "usage": {"input_tokens": 25, "output_tokens": 1}}}
     delta = {"type": "content_block_delta", "delta": {"text": "Hi"}}
     events = [f"data: {json.dumps(one)}\n\n".encode() for one in [start, *[delta] * 30]]
     assert told(await event_of(answering(chunks=events))) == ("estimated", 25, 31)
 
 
-async def test_comments_alone_are_estimated_as_nothing(event_of):
+async def test_comments_are_not_estimated(event_of):
     event = await event_of(answering(chunks=[b": keep-alive\n\n" * 50]), content=b"x" * 40)
     assert (*told(event), event["messages"]) == ("estimated", 10, 0, 0)
 
 
-async def test_a_stream_of_something_else_is_not_estimated(event_of):
+async def test_stream_of_other_data_is_not_estimated(event_of):
     event = await event_of(answering(chunks=[b"data: news\n\n"] * 9), "/news", method="GET")
     assert (*told(event), event["messages"]) == ("none", None, None, 9)
 
@@ -606,7 +604,7 @@ async def test_counts_in_trailers_are_read(service, guard, visit):
         b'data: {"type": "message-end", "delta": {"finish_reason": "ERROR", "usage": {"tokens": {}}}}\n\n',
     ],
 )
-async def test_a_stream_that_tells_an_error_has_failed(event_of, last):
+async def test_stream_with_an_error_has_failed(event_of, last):
     chunk = b'data: {"model": "m", "choices": [{"delta": {"content": "x"}}]}\n\n'
     event = await event_of(answering(chunks=[chunk, last]))
     assert (event["status"], event["error"]) == (500, "stream_error")
@@ -627,12 +625,12 @@ async def test_a_stream_that_tells_an_error_has_failed(event_of, last):
         ),
     ],
 )
-async def test_an_answer_of_200_that_tells_an_error_has_failed(event_of, document, usage):
+async def test_200_answer_with_an_error_has_failed(event_of, document, usage):
     event = await event_of(answering(document))
     assert (event["status"], event["error"], told(event)) == (500, "error_in_answer", usage)
 
 
-async def test_cached_tokens_that_only_a_header_tells_are_counted(event_of):
+async def test_cached_tokens_in_a_header_are_counted(event_of):
     document = {"model": "accounts/fireworks/models/kimi-k2", "choices": [], "usage": USAGE}
     event = await event_of(answering(document, headers={"Fireworks-Cached-Prompt-Tokens": "8"}))
     assert (told(event), event["cache_read_tokens"]) == (("reported", 11, 7), 8)
@@ -650,9 +648,7 @@ async def test_cached_tokens_that_only_a_header_tells_are_counted(event_of):
         ),
     ],
 )
-async def test_an_error_in_a_stream_that_is_not_of_events_is_one_of_a_stream(
-    event_of, media_type, chunks, path, stream
-):
+async def test_error_in_a_stream_other_than_sse_fails_the_call(event_of, media_type, chunks, path, stream):
     event = await event_of(answering(chunks=chunks, media_type=media_type), path)
     assert (event["status"], event["error"], event["stream"]) == (500, "error_in_answer", stream)
 
@@ -660,18 +656,18 @@ async def test_an_error_in_a_stream_that_is_not_of_events_is_one_of_a_stream(
 @pytest.mark.parametrize(
     ("path", "method"), [("/v1/responses/resp_1", "GET"), ("/cars", "POST"), ("/mcp", "POST"), ("/v1/batches", "POST")]
 )
-async def test_an_error_that_an_answer_only_shows_is_none_of_the_call(event_of, path, method):
+async def test_error_shown_in_an_answer_is_not_the_calls_own(event_of, path, method):
     event = await event_of(answering({"error": {"code": "x"}, "status": "failed"}), path, method)
     assert (event["status"], event["error"]) == (200, None)
 
 
-async def test_an_error_in_json_rpc_is_an_answer(event_of):
+async def test_json_rpc_error_is_an_answer(event_of):
     chunk = b'event: message\ndata: {"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "x"}}\n\n'
     event = await event_of(answering(chunks=[chunk]), "/mcp")
     assert (event["status"], event["error"], event["usage_status"]) == (200, None, "none")
 
 
-async def test_time_to_first_token_is_that_of_the_first_content(service, guard):
+async def test_time_to_first_token_is_measured_at_the_first_content(service, guard):
     _, token = service.key()
     seen = []
 
@@ -701,20 +697,20 @@ async def test_time_to_first_token_is_that_of_the_first_content(service, guard):
     assert seen == [False, False, False, True]
 
 
-async def test_usage_at_a_path_whose_owner_tells_none_is_an_apps_own_and_charged(event_of):
+async def test_usage_on_ollamas_management_paths_is_charged_to_the_app(event_of):
     event = await event_of(answering({"model": "gpt-4o", "choices": [], "usage": USAGE}), "/api/create", json={"a": 1})
     assert told(event) == ("reported", 11, 7)
     assert event["cost_nanousd"]
 
 
-async def test_a_model_that_only_the_request_names_tells_whose_the_answer_is(event_of):
+async def test_model_named_only_in_the_request_determines_the_provider(event_of):
     host = answering({"created": 1, "data": [{"b64_json": "aGk="}]})
     event = await event_of(host, "/v1/images/generations", json={"model": "grok-2-image", "prompt": "x"})
     assert (event["model"], event["provider"], event["details"]) == ("grok-2-image", "x_ai", {"images": 1})
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "text/html", "application/json", "text/json", ""])
-async def test_a_stream_of_any_name_is_charged(event_of, media_type):
+async def test_stream_with_any_media_type_is_charged(event_of, media_type):
     last = {"id": "c", "model": "gpt-4o", "choices": [], "usage": USAGE}
     chunks = [f"data: {json.dumps(document)}\n\n" for document in ({**last, "usage": None}, last)]
     host = answering(chunks=chunks, media_type=media_type or " ")
@@ -723,14 +719,14 @@ async def test_a_stream_of_any_name_is_charged(event_of, media_type):
     assert event["cost_nanousd"]
 
 
-async def test_a_stream_that_only_tells_an_error_is_not_estimated(event_of):
+async def test_stream_with_only_an_error_is_not_estimated(event_of):
     chunks = ['event: error\ndata: {"type": "error", "error": {"type": "overloaded_error"}}\n\n']
     sent = {"model": "claude-sonnet-4-5", "messages": ["x" * 999]}
     event = await event_of(answering(chunks=chunks), "/v1/messages", json=sent)
     assert (*told(event), event["status"], event["error"]) == ("none", None, None, 500, "stream_error")
 
 
-async def test_a_declined_attempt_is_a_call_of_its_own(service, guard, visit):
+async def test_declined_attempt_is_a_separate_call(service, guard, visit):
     _, token = service.key()
     app = guard(answering(json.loads((GOLDEN / "anthropic_fallback.json").read_bytes())))
     await visit(app, token, "/v1/messages", method="POST", json={"model": "claude-fable-5"})

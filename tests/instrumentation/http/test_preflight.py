@@ -1,4 +1,4 @@
-"""A browser's preflight: free where a CORS layer answers it, and nowhere a way past the key."""
+"""CORS preflights: free if a CORS layer answers them, and never a way around the key."""
 
 import falcon
 import pytest
@@ -24,13 +24,13 @@ CORS = Middleware(CORSMiddleware, allow_origins=[SITE], allow_methods=["POST"], 
 
 @pytest.fixture
 def ran():
-    """What handlers were given to do."""
+    """The requests that reached a handler."""
     return []
 
 
 @pytest.fixture
 def raw(ran):
-    """An ASGI app that answers whatever the method."""
+    """An ASGI app that answers any method."""
 
     async def raw(scope, receive, send):
         ran.append((await receive())["body"])
@@ -51,14 +51,14 @@ def fastapi(raw):
 
 @pytest.mark.parametrize("make", [starlette, fastapi, lambda raw: raw])
 @pytest.mark.parametrize("body", [b"", b'{"model": "m"}'])
-async def test_preflight_that_no_layer_answers_needs_a_key(guard, visit, raw, ran, make, body):
+async def test_preflight_without_a_cors_layer_needs_a_key(guard, visit, raw, ran, make, body):
     answer = await visit(guard(make(raw)), path="/chat", method="OPTIONS", headers=ASKS, content=body)
     assert (answer.status_code, answer.json()["code"], ran) == (401, "key_missing", [])
 
 
 @pytest.mark.parametrize("inside", [True, False])
 async def test_preflight_reaches_a_cors_layer(guard, visit, raw, ran, inside):
-    if inside:  # of the app, as add_middleware puts it
+    if inside:  # the app, as with add_middleware
         app = Starlette(routes=[Mount("/chat", raw)], middleware=[CORS])
     else:
         app = CORSMiddleware(fastapi(raw), **CORS.kwargs)
@@ -66,7 +66,7 @@ async def test_preflight_reaches_a_cors_layer(guard, visit, raw, ran, inside):
     assert (answer.status_code, answer.headers["access-control-allow-origin"], ran) == (200, SITE, [])
 
 
-async def test_preflight_reaches_the_cors_layer_of_its_own_route_only(guard, visit, raw, ran):
+async def test_preflight_reaches_only_the_cors_layer_of_its_route(guard, visit, raw, ran):
     app = guard(
         Starlette(
             routes=[Mount("/open", Starlette(routes=[Mount("/chat", raw)], middleware=[CORS])), Mount("/chat", raw)]
@@ -80,7 +80,7 @@ async def test_preflight_reaches_the_cors_layer_of_its_own_route_only(guard, vis
 
 
 @pytest.mark.parametrize("declared", [{"content-length": "14"}, {"transfer-encoding": "chunked"}])
-async def test_a_body_makes_it_a_call_like_any_other(guard, visit, raw, ran, declared):
+async def test_preflight_with_a_body_is_a_normal_call(guard, visit, raw, ran, declared):
     app = guard(CORSMiddleware(raw, **CORS.kwargs))
 
     async def chunks():
@@ -90,7 +90,7 @@ async def test_a_body_makes_it_a_call_like_any_other(guard, visit, raw, ran, dec
     assert (answer.status_code, ran) == (401, [])
 
 
-async def test_a_body_that_is_not_declared_does_not_arrive(guard, raw, ran):
+async def test_undeclared_body_does_not_reach_the_app(guard, raw, ran):
     class CorsOfTheirOwn:
         def __init__(self, app):
             self.app = app
@@ -114,7 +114,7 @@ async def test_a_body_that_is_not_declared_does_not_arrive(guard, raw, ran):
 
 
 @pytest.mark.parametrize("name", ["CorsairGateway", "SCORSE", "record_decors", "Scorsese"])
-async def test_a_layer_whose_name_only_begins_like_it_is_no_cors_layer(guard, visit, raw, ran, name):
+async def test_layer_with_a_similar_name_is_not_a_cors_layer(guard, visit, raw, ran, name):
     async def call(self, scope, receive, send):
         await raw(scope, receive, send)
 
@@ -123,7 +123,7 @@ async def test_a_layer_whose_name_only_begins_like_it_is_no_cors_layer(guard, vi
     assert (answer.status_code, ran) == (401, [])
 
 
-async def test_litestar_and_quart_answer_by_themselves(guard, visit):
+async def test_litestar_and_quart_answer_preflights_themselves(guard, visit):
     @post("/chat")
     async def chat() -> str:
         raise AssertionError
@@ -141,7 +141,7 @@ async def test_litestar_and_quart_answer_by_themselves(guard, visit):
     assert (await visit(guard(quart), path="/any", method="OPTIONS", headers=ASKS)).status_code == 401
 
 
-def test_flask_answers_by_itself_where_the_view_does_not(guard_wsgi, visit_wsgi, ran):
+def test_flask_answers_preflights_itself_unless_the_view_does(guard_wsgi, visit_wsgi, ran):
     app = Flask("host")
 
     def chat():
@@ -157,7 +157,7 @@ def test_flask_answers_by_itself_where_the_view_does_not(guard_wsgi, visit_wsgi,
     assert ran == []
 
 
-def test_falcon_answers_where_it_has_a_cors_layer(guard_wsgi, visit_wsgi, ran):
+def test_falcon_answers_preflights_if_it_has_a_cors_layer(guard_wsgi, visit_wsgi, ran):
     class Chat:
         def on_post(self, request, response):
             ran.append(1)
@@ -174,7 +174,7 @@ def test_falcon_answers_where_it_has_a_cors_layer(guard_wsgi, visit_wsgi, ran):
     assert (statuses, ran) == ([200, 401, 401, 401], [])
 
 
-async def test_view_of_django_needs_a_key(guard, guard_wsgi, visit, visit_wsgi):
+async def test_django_view_needs_a_key(guard, guard_wsgi, visit, visit_wsgi):
     configure()
     api, api_wsgi = guard(get_asgi_application()), guard_wsgi(get_wsgi_application())
     for body in (b"", b"x"):
@@ -183,7 +183,7 @@ async def test_view_of_django_needs_a_key(guard, guard_wsgi, visit, visit_wsgi):
         assert visit_wsgi(api_wsgi, path="/items/1", method="OPTIONS", headers=ASKS, content=body).status_code == 401
 
 
-def test_cors_layer_of_django_answers_for_its_paths(guard_wsgi, visit_wsgi, monkeypatch):
+def test_django_cors_layer_answers_for_its_paths(guard_wsgi, visit_wsgi, monkeypatch):
     configure()
     monkeypatch.setattr(django_settings, "MIDDLEWARE", ["corsheaders.middleware.CorsMiddleware"])
     monkeypatch.setattr(django_settings, "CORS_ALLOWED_ORIGINS", [SITE], raising=False)

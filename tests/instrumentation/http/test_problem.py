@@ -12,7 +12,7 @@ def told(refusal, fields=(), **options):
 
 
 @pytest.mark.parametrize("code", problem._KINDS)
-def test_every_answer_is_a_problem_with_the_way_out(code):
+def test_every_answer_is_a_problem_that_says_what_to_do(code):
     answer, headers, document = told(Refusal("limited", code))
     assert headers[b"content-type"] == b"application/problem+json"
     assert int(headers[b"content-length"]) == len(answer.body)
@@ -23,20 +23,20 @@ def test_every_answer_is_a_problem_with_the_way_out(code):
     assert not {"limit", "limit_of", "retry_after_s"} & document.keys()
 
 
-def test_only_a_wrong_key_is_called_a_wrong_token():
+def test_only_an_invalid_key_is_called_an_invalid_token():
     assert b"error=" not in told(Refusal("unknown", "key_missing"))[1][b"www-authenticate"]
     assert b'error="invalid_token"' in told(Refusal("unknown", "key_invalid"))[1][b"www-authenticate"]
 
 
 @pytest.mark.parametrize(("wait_s", "seconds"), [(0, 1), (0.2, 1), (1.2, 2), (60, 60), (60.5, 61), (90_000, 90_000)])
-def test_the_wait_is_in_whole_seconds_never_too_short_and_long_ones_are_no_retry(wait_s, seconds):
+def test_wait_is_rounded_up_to_seconds_and_long_waits_forbid_retries(wait_s, seconds):
     _, headers, document = told(Refusal("limited", "rate_limited", retry_after_s=wait_s))
     assert (headers[b"retry-after"], document["retry_after_s"]) == (str(seconds).encode(), seconds)
     assert (b"x-should-retry" in headers) == (seconds > 60)
 
 
 @pytest.mark.parametrize(("code", "whose"), [("quota_exhausted", "account"), ("budget_exhausted", "key")])
-def test_what_never_resets_tells_no_wait_and_what_helps(code, whose):
+def test_limit_that_never_resets_has_no_wait_and_says_what_helps(code, whose):
     _, headers, document = told(Refusal("quota", code, "trial", whose=whose))
     assert headers[b"x-should-retry"] == b"false"
     assert b"retry-after" not in headers
@@ -46,13 +46,13 @@ def test_what_never_resets_tells_no_wait_and_what_helps(code, whose):
 
 
 @pytest.mark.parametrize("whose", ["account", "plan", "key"])
-def test_a_limit_says_whose_it_is(whose):
+def test_limit_says_whose_it_is(whose):
     _, _, document = told(Refusal("limited", "rate_limited", 'the "fast" one', whose=whose))
     assert (document["limit"], document["limit_of"]) == ('the "fast" one', whose)
     assert "fast" in document["detail"]
 
 
-def test_a_page_of_another_origin_may_read_it_and_the_limits_fields_stay():
+def test_other_origins_may_read_it_and_limit_headers_stay():
     field = (b"ratelimit", b'"rpm";r=0;t=5')
     assert field in told(Refusal("limited", "rate_limited"), [field])[0].headers
     assert not set(problem.CORS) & set(told(Refusal("limited", "rate_limited"))[0].headers)

@@ -1,4 +1,4 @@
-"""One request without a server: what it waits for, how it is decided, and that it ends once, whatever raises."""
+"""One request without a server: what it waits for, how it is authorized, and that it ends once, whatever raises."""
 
 from contextlib import suppress
 
@@ -29,13 +29,13 @@ WRITES = {
     "mark_estimated",
     "line",
     "decide",
-}  # an interrupt at these is one at the writing itself, or at what the driver does
+}  # interrupts in these occur while writing the event, or in the driver
 NOTHING = Reservation(())
 TPM = {**RPM, "id": "2:a", "name": "tpm", "unit": "token", "amount": 10**9}
 
 
 class Plain(Request, eq=False):
-    """A request of which no server tells: its fields are given."""
+    """A request without a server, with given headers."""
 
     fields: dict[str, str] = {}  # noqa: RUF012 - a Struct copies it
     has_body: bool = True
@@ -69,17 +69,17 @@ def authorizer(service):
 
 @pytest.fixture
 def runtime(tmp_path, authorizer):
-    """All that a process keeps, beside a key service that is away: only what the test puts in is known."""
+    """A process's runtime without a reachable key service: only what the test adds is known."""
     told = Settings(service_url="http://127.0.0.1:9", service_token="test-service-token-0123456789", spool_dir=tmp_path)
     made = Runtime(told)
-    made.authorizer, made.aggregator = authorizer, Aggregator()  # that of the process is for other tests too
+    made.authorizer, made.aggregator = authorizer, Aggregator()  # the process's own is shared with other tests
     yield made
     made.stop()
 
 
 @pytest.fixture
 def arrive(runtime):
-    """Let a request arrive."""
+    """Return a function that creates an arriving request."""
 
     def arrive(**parts):
         call = Call(**{"method": "POST", "ip": None, "time_ns": 0, "started_ns": now_ns()} | parts.pop("call", {}))
@@ -90,13 +90,13 @@ def arrive(runtime):
 
 
 def counted(runtime):
-    """Events written, calls counted, calls that are still being answered."""
+    """Return the numbers of events written, calls counted and calls still being answered."""
     cells = runtime.aggregator.cells()
     return runtime._spool.next, sum(cell.requests for cell in cells), sum(runtime.aggregator.active().values())
 
 
 class Trap:
-    """Steps of ours, of which those that are named raise."""
+    """KeyGauge's own steps, of which selected ones raise."""
 
     def __init__(self, monkeypatch):
         self._patch = monkeypatch.setattr
@@ -154,7 +154,7 @@ SEEN = st.one_of(
 
 
 def tell(request, what, *details):
-    """Tell a request what a driver sees."""
+    """Pass to a request what a driver sees."""
     if what == "begin":
         status, kind = details
         request.begin(status, [(b"content-type", kind)])
@@ -168,7 +168,7 @@ def tell(request, what, *details):
 
 
 def drive(request, authorizer, seen):
-    """Do as both drivers do: decide, pass the answer, and end, also where anything raises."""
+    """Act like both drivers: authorize, pass the answer, and end, even if anything raises."""
     try:
         decision = request.decide(authorizer, TOKEN)
         if decision is not None:
@@ -182,7 +182,7 @@ def drive(request, authorizer, seen):
         request.end(complete=False, last=True)
 
 
-def test_a_request_has_one_event_and_one_metric_whatever_raises(service, runtime, authorizer, arrive, trap):
+def test_request_has_one_event_and_one_metric_whatever_raises(service, runtime, authorizer, arrive, trap):
     service.know()
     place = st.integers(0, len(trap.steps) - 1)
     raising = st.dictionaries(place, st.sampled_from([ValueError, KeyboardInterrupt]), max_size=4)
@@ -201,7 +201,7 @@ def test_a_request_has_one_event_and_one_metric_whatever_raises(service, runtime
     check()
 
 
-def test_a_request_is_decided_without_waiting_where_all_is_known(service, authorizer, arrive):
+def test_request_is_decided_without_waiting_if_everything_is_known(service, authorizer, arrive):
     assert arrive().decide(authorizer, None) is refusal.MISSING
     service.know()
     request = arrive()
@@ -209,7 +209,7 @@ def test_a_request_is_decided_without_waiting_where_all_is_known(service, author
     assert (request.call.key, request.call.account) == (ID, "a")
 
 
-def test_a_cold_key_is_waited_for_as_long_as_the_key_service_answers(service, authorizer, arrive):
+def test_uncached_key_is_awaited_while_the_key_service_answers(service, authorizer, arrive):
     waits = arrive().decide(authorizer, TOKEN)
     need = next(waits)
     assert isinstance(need, Until)
@@ -220,7 +220,7 @@ def test_a_cold_key_is_waited_for_as_long_as_the_key_service_answers(service, au
     assert decided.value.value is None
 
 
-def test_nobody_waits_for_a_key_service_that_is_away(service, authorizer, arrive):
+def test_unreachable_key_service_is_not_awaited(service, authorizer, arrive):
     service.admission.away = True
     waits = arrive(call={"started_ns": now_ns() - 2 * SECOND}).decide(authorizer, TOKEN)
     with pytest.raises(StopIteration) as decided:
@@ -228,7 +228,7 @@ def test_nobody_waits_for_a_key_service_that_is_away(service, authorizer, arrive
     assert decided.value.value is refusal.UNAVAILABLE
 
 
-def test_a_wait_that_is_cancelled_leaves_its_queue(service, authorizer, arrive):
+def test_cancelled_wait_leaves_its_queue(service, authorizer, arrive):
     service.know(RPM)
     request = arrive()
     waits = request.decide(authorizer, TOKEN)
@@ -254,7 +254,7 @@ LEFT_TO_THE_APP = "left to the app"
         ({"expect": "100-continue"}, None, (LEFT_TO_THE_APP, None, None)),
     ],
 )
-def test_a_body_is_read_ahead_unless_it_is_the_apps_to_ask_for(service, authorizer, arrive, fields, sent, told):
+def test_body_is_read_ahead_unless_the_client_expects_100_continue(service, authorizer, arrive, fields, sent, told):
     service.know(TPM)
     request = arrive(fields=fields)
     waits = request.decide(authorizer, TOKEN)
@@ -269,7 +269,7 @@ def test_a_body_is_read_ahead_unless_it_is_the_apps_to_ask_for(service, authoriz
     waits.close()
 
 
-def test_a_key_for_some_models_asks_for_the_body_at_once(service, authorizer, arrive):
+def test_key_restricted_to_models_needs_the_body_at_once(service, authorizer, arrive):
     service.know(models=["gpt-4o"])
     waits = arrive(fields={"content-length": str(len(BODY)), "expect": "100-continue"}).decide(authorizer, TOKEN)
     assert next(waits) == ReadAhead(len(BODY))
@@ -278,7 +278,7 @@ def test_a_key_for_some_models_asks_for_the_body_at_once(service, authorizer, ar
     assert decided.value.value is refusal.WRONG_MODEL
 
 
-def test_a_cap_that_makes_no_sense_is_refused(service, authorizer, arrive):
+def test_invalid_output_cap_is_refused(service, authorizer, arrive):
     service.know(TPM)
     waits = arrive().decide(authorizer, TOKEN)
     next(waits)
@@ -287,7 +287,7 @@ def test_a_cap_that_makes_no_sense_is_refused(service, authorizer, arrive):
     assert decided.value.value is refusal.BAD_CAP
 
 
-def test_a_decision_that_fails_refuses_and_is_counted(runtime, authorizer, arrive, monkeypatch):
+def test_failing_decision_refuses_the_request_and_is_counted(runtime, authorizer, arrive, monkeypatch):
     monkeypatch.setattr(authorizer, "_key_cache", None)
     before = runtime.aggregator.faults().get("decide", 0)
     assert arrive().decide(authorizer, TOKEN) is refusal.UNAVAILABLE
@@ -295,7 +295,7 @@ def test_a_decision_that_fails_refuses_and_is_counted(runtime, authorizer, arriv
 
 
 @pytest.mark.parametrize(("method", "has_body"), [("POST", True), ("HEAD", False)])
-def test_a_refused_request_has_ended_before_it_is_answered(runtime, arrive, method, has_body):
+def test_refused_request_has_ended_before_it_is_answered(runtime, arrive, method, has_body):
     before = counted(runtime)[1]
     request = arrive(fields={"origin": "https://site.example"}, call={"method": method})
     told = request.refuse(refusal.MISSING)
@@ -314,7 +314,7 @@ def test_a_refused_request_has_ended_before_it_is_answered(runtime, arrive, meth
         ({"origin": "x", "access-control-request-method": "POST", "content-length": "0"}, True),
     ],
 )
-def test_a_preflight_that_the_host_answers_needs_no_key(authorizer, arrive, monkeypatch, fields, is_free):
+def test_preflight_answered_by_the_host_needs_no_key(authorizer, arrive, monkeypatch, fields, is_free):
     class CORSLayer:
         pass
 

@@ -1,4 +1,4 @@
-"""Bodies that are read ahead: as far as needed, and then given to the app unchanged."""
+"""Bodies that are read ahead as far as needed, then passed to the app unchanged."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from keygauge.limits.reading.request_fields import BODY_BYTES_MAX
 
 @pytest.mark.parametrize("size", [0, 1, BODY_BYTES_MAX, BODY_BYTES_MAX + 1, BODY_BYTES_MAX + 2, 3 * BODY_BYTES_MAX])
 @pytest.mark.parametrize("read", [lambda body: body.read(), b"".join, lambda body: body.readline()])
-def test_the_app_reads_all_of_it(size, read):
+def test_app_reads_the_whole_body(size, read):
     body = (b"0123456789abcde\n" * (size // 16 + 1))[:size]
     environ = {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
     known = body[: BODY_BYTES_MAX + 1]
@@ -27,23 +27,23 @@ BODY = json.dumps({"model": "gpt-4o-mini"}).encode()
     [
         {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},  # gunicorn
         {"HTTP_TRANSFER_ENCODING": "chunked"},  # hypercorn
-        {},  # the same over HTTP/2
+        {},  # hypercorn over HTTP/2
     ],
 )
 @pytest.mark.parametrize("length", [0, 3, len(BODY)])
-def test_a_body_is_read_as_far_as_the_app_may_read_it(environ, length):
+def test_body_is_read_as_far_as_the_app_may_read(environ, length):
     environ = {**environ, "wsgi.input": io.BytesIO(BODY)}
     assert read_input(environ, length) == (BODY, len(BODY))
     assert environ["wsgi.input"].read() == BODY
 
 
-def test_a_stream_without_an_end_is_read_up_to_its_length():
+def test_unterminated_stream_is_read_up_to_its_length():
     environ = {"wsgi.input": io.BufferedReader(io.BytesIO(BODY))}
     assert read_input(environ, 3) == (BODY[:3], 3)
     assert environ["wsgi.input"].read() == BODY[:3]
 
 
-def test_chunks_that_cannot_be_read_ahead_may_have_any_length():
+def test_chunked_body_that_cannot_be_read_ahead_may_have_any_length():
     environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BufferedReader(io.BytesIO(BODY))}
     assert read_input(environ, 0) == (b"", BODY_BYTES_MAX + 1)
     assert environ["wsgi.input"].read() == BODY
@@ -71,7 +71,7 @@ def part(body, *, more):
         ([part(BODY, more=True), {"type": "http.disconnect"}], 999, (BODY, len(BODY))),
     ],
 )
-async def test_messages_are_read_up_to_a_bound_and_given_on(messages, declared, told):
+async def test_messages_are_read_up_to_a_limit_and_passed_on(messages, declared, told):
     body = RequestBody(receiving(*messages, part(b"rest", more=False)))
     read, length = await body.read_ahead(declared)
     assert told in ((read, length), length)
@@ -79,7 +79,7 @@ async def test_messages_are_read_up_to_a_bound_and_given_on(messages, declared, 
     assert (await body.receive())["body"] == b"rest"
 
 
-async def test_an_empty_body_is_empty_whatever_comes():
+async def test_empty_body_ignores_what_the_client_sends():
     gone = {"type": "http.disconnect"}
     body = Empty(receiving(part(BODY, more=True), part(BODY, more=False), gone))
     assert await body.receive() == part(b"", more=False)

@@ -1,4 +1,4 @@
-"""Who ended a call, and what of it was sent: alike on ASGI and WSGI."""
+"""Who ended a call and what was sent, the same on ASGI and WSGI."""
 
 import asyncio
 import io
@@ -32,7 +32,7 @@ def sending(*messages):
 
 
 async def drive(app, token, *, method="GET", inbox=(), send=None, kind="http"):
-    """Call an app as a server does, with what the client sends; return what the app sends."""
+    """Call an app like a server, with the client's messages; return the app's messages."""
     sent, inbox = [], list(inbox)
 
     async def receive():
@@ -69,14 +69,14 @@ def ended(service):
         ([START, {**PART, "more_body": False}], (200, None)),
     ],
 )
-async def test_app_that_is_done_without_a_whole_answer_has_failed(service, guard, messages, told):
+async def test_app_that_returns_without_a_complete_answer_has_failed(service, guard, messages, told):
     _, token = service.key()
     await drive(guard(sending(*messages)), token)
     assert await asyncio.to_thread(ended, service) == told
 
 
 @pytest.mark.parametrize("inside", [True, False])
-async def test_client_that_leaves_its_upload_is_told_at_every_place(service, guard, inside):
+async def test_client_that_leaves_during_upload_is_detected_in_any_middleware_position(service, guard, inside):
     async def upload(request: Request):
         return PlainTextResponse(str(len(await request.body())))
 
@@ -93,7 +93,7 @@ async def test_client_that_leaves_its_upload_is_told_at_every_place(service, gua
     assert await asyncio.to_thread(ended, service) == LEFT
 
 
-async def test_client_that_left_is_the_reason_for_an_answer_that_stops(service, guard):
+async def test_client_that_left_is_the_reason_for_an_incomplete_answer(service, guard):
     async def app(scope, receive, send):
         await send(START)
         await send(PART)
@@ -104,7 +104,7 @@ async def test_client_that_left_is_the_reason_for_an_answer_that_stops(service, 
     assert await asyncio.to_thread(ended, service) == (200, "client_disconnected")
 
 
-async def test_nothing_counts_as_sent_once_uvicorn_has_seen_the_client_leave(service, guard):
+async def test_nothing_counts_as_sent_after_uvicorn_saw_the_client_leave(service, guard):
     class Cycle:
         disconnected = False
 
@@ -122,7 +122,7 @@ ACCEPT = {"type": "websocket.accept"}
 UPLOAD = {"type": "http.request", "body": b"late", "more_body": False}
 
 
-async def test_nothing_changes_a_call_once_its_event_is_written(service, guard):
+async def test_nothing_changes_a_call_after_its_event_is_written(service, guard):
     async def app(scope, receive, send):
         for message in (START, {**PART, "more_body": False}):
             await send(message)
@@ -189,7 +189,7 @@ async def test_sessions_are_ended_by_the_app(service, guard, messages, told):
     assert await asyncio.to_thread(ended, service) == told
 
 
-async def test_files_and_heads_have_the_size_that_is_sent(service, guard, tmp_path):
+async def test_files_and_head_answers_have_the_size_sent(service, guard, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
     file = guard(sending(START, {"type": "http.response.pathsend", "path": str(path)}))
@@ -220,7 +220,7 @@ def test_wsgi_app_that_never_starts_its_answer_has_failed(service, guard_wsgi, m
 
 
 @pytest.mark.parametrize(("method", "size"), [("GET", 7), ("HEAD", 0)])
-def test_wsgi_file_has_the_size_that_is_sent(service, guard_wsgi, tmp_path, method, size):
+def test_wsgi_file_has_the_size_sent(service, guard_wsgi, tmp_path, method, size):
     (tmp_path / "file").write_bytes(b"0123456789")
 
     def app(environ, start_response):
@@ -235,7 +235,7 @@ def test_wsgi_file_has_the_size_that_is_sent(service, guard_wsgi, tmp_path, meth
     assert (event["response_bytes"], event["error"]) == (size, None)
 
 
-async def test_parts_of_an_open_file_have_the_size_that_is_sent(service, guard, tmp_path):
+async def test_parts_of_an_open_file_have_the_size_sent(service, guard, tmp_path):
     (tmp_path / "file").write_bytes(b"0123456789")
     part = {"type": "http.response.zerocopysend"}
     with (tmp_path / "file").open("rb") as file:
@@ -254,14 +254,14 @@ async def test_parts_of_an_open_file_have_the_size_that_is_sent(service, guard, 
     ]
 
 
-async def test_what_a_status_without_a_body_is_given_is_not_sent(service, guard):
+async def test_body_with_a_bodiless_status_is_not_counted(service, guard):
     _, token = service.key()
     await drive(guard(sending({**START, "status": 304}, {**PART, "more_body": False})), token)
     (event,) = await asyncio.to_thread(service.events, 1)
     assert (event["status"], event["response_bytes"], event["error"]) == (304, 0, None)
 
 
-async def test_a_chunk_that_a_client_did_not_take_was_not_sent(service, guard):
+async def test_chunk_the_client_did_not_receive_is_not_counted(service, guard):
     taken = []
 
     async def send(message):
@@ -285,7 +285,7 @@ def event_stream(*chunks):
 
 
 def streams(end):
-    """Return streams of tokens with their usage amid them, divided into chunks of many sizes, and what they tell."""
+    """Yield token streams with usage in the middle, in chunks of several sizes, and the expected counts."""
     for tokens in (0, 31, 33, 60):
         for size in (7, len(TOKEN_EVENT), 5000):
             whole = TOKEN_EVENT * tokens + USAGE_EVENT + TOKEN_EVENT * tokens + end
@@ -298,7 +298,7 @@ def told_of(event):
 
 
 @pytest.mark.parametrize(("end", "error"), [(b"data: [DONE]\n\n", None), (b"", "incomplete_response")])
-async def test_a_stream_is_counted_alike_however_it_is_divided(service, guard, end, error):
+async def test_stream_is_counted_the_same_in_any_chunks(service, guard, end, error):
     async def app(scope, receive, send):
         for message in (*event_stream(*inbox.pop()), *([] if error else [{"type": "http.response.body"}])):
             await send(message)
@@ -314,7 +314,7 @@ async def test_a_stream_is_counted_alike_however_it_is_divided(service, guard, e
     assert [(*told_of(event), event["error"]) for event in events] == expected
 
 
-def test_a_stream_is_counted_alike_over_wsgi(service, guard_wsgi):
+def test_stream_is_counted_the_same_over_wsgi(service, guard_wsgi):
     def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/event-stream")])
         yield from inbox.pop()
@@ -330,7 +330,7 @@ def test_a_stream_is_counted_alike_over_wsgi(service, guard_wsgi):
 
 
 @pytest.mark.parametrize("taken", [3, 33, 34])
-async def test_of_a_stream_counts_what_the_client_took(service, guard, taken):
+async def test_stream_counts_what_the_client_received(service, guard, taken):
     passed = []
 
     async def send(message):
@@ -354,7 +354,7 @@ async def test_of_a_stream_counts_what_the_client_took(service, guard, taken):
         ("HEAD", b"5", (200, None)),
     ],
 )
-async def test_a_body_that_ends_before_its_length_is_none(service, guard, guard_wsgi, method, length, told):
+async def test_body_shorter_than_its_length_is_incomplete(service, guard, guard_wsgi, method, length, told):
     def app(environ, start_response):
         start_response("200 OK", [("Content-Length", length.decode())])
         return [b"part"] if environ["PATH_INFO"] == "/list" else iter([b"part"])
@@ -375,7 +375,7 @@ class Broken(io.BytesIO):
 
 @pytest.mark.parametrize("stream", [Broken(), io.BytesIO(b"part")])
 @pytest.mark.parametrize("answers", [True, False])
-def test_wsgi_client_that_leaves_its_upload_is_told(service, guard_wsgi, stream, answers):
+def test_wsgi_client_that_leaves_during_upload_is_detected(service, guard_wsgi, stream, answers):
     def app(environ, start_response):
         try:
             while environ["wsgi.input"].read(100):
@@ -393,7 +393,7 @@ def test_wsgi_client_that_leaves_its_upload_is_told(service, guard_wsgi, stream,
     assert ended(service) == LEFT
 
 
-def test_wsgi_worker_that_is_told_to_exit_is_no_client_that_left(service, guard_wsgi):
+def test_exiting_wsgi_worker_is_not_a_client_that_left(service, guard_wsgi):
     def app(environ, start_response):
         raise SystemExit(1)
 
@@ -403,7 +403,7 @@ def test_wsgi_worker_that_is_told_to_exit_is_no_client_that_left(service, guard_
     assert ended(service) == (500, "SystemExit")
 
 
-def test_wsgi_worker_that_exits_amid_an_answer_has_broken_it(service, guard_wsgi):
+def test_wsgi_worker_that_exits_during_an_answer_has_broken_it(service, guard_wsgi):
     def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/event-stream")])
         yield b"data: x\n\n"
@@ -451,8 +451,10 @@ class Mending(BaseHTTPMiddleware):
         (raising_at_once, [Mending], (200, None)),
     ],
 )
-@pytest.mark.parametrize("is_outside", [True, False])  # of the one that answers for what nobody caught
-async def test_an_exception_is_the_apps_behind_any_middleware(service, guard, endpoint, inside, told, is_outside):
+@pytest.mark.parametrize("is_outside", [True, False])  # outside Starlette's ServerErrorMiddleware
+async def test_exception_is_attributed_to_the_app_behind_any_middleware(
+    service, guard, endpoint, inside, told, is_outside
+):
     app = Starlette(routes=[Route("/", endpoint)])
     for layer in inside:
         app.add_middleware(layer)
@@ -466,7 +468,7 @@ async def test_an_exception_is_the_apps_behind_any_middleware(service, guard, en
     assert await asyncio.to_thread(ended, service) == told
 
 
-async def test_an_exception_in_a_task_group_is_the_one_that_was_raised(service, guard):
+async def test_exception_group_of_one_is_reported_as_that_exception(service, guard):
     async def app(scope, receive, send):
         await send(START)
         raise ExceptionGroup("a task failed", [ExceptionGroup("inside", [LookupError()])])
@@ -477,7 +479,7 @@ async def test_an_exception_in_a_task_group_is_the_one_that_was_raised(service, 
     assert await asyncio.to_thread(ended, service) == (500, "LookupError")
 
 
-async def test_what_a_middleware_inside_does_with_a_whole_answer_changes_nothing(service, guard):
+async def test_exception_after_a_complete_answer_changes_nothing(service, guard):
     async def whole(request):
         async def stream():
             yield b"x"

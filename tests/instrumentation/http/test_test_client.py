@@ -1,4 +1,4 @@
-"""A host's own tests with Starlette's TestClient see a lifespan that fails, as they do without KeyGauge."""
+"""A host's own tests with Starlette's TestClient see a failing lifespan as they do without KeyGauge."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -10,7 +10,7 @@ async def fails(scope, receive, send):
     raise LookupError(scope["type"])
 
 
-def test_a_failure_before_the_start_is_raised(tmp_path):
+def test_failure_before_startup_is_raised(tmp_path):
     app = KeyGaugeMiddleware(fails, mode="observe", spool_dir=tmp_path)
     with pytest.raises(LookupError, match="lifespan"), TestClient(app):
         pass

@@ -13,7 +13,7 @@ BODY = b"1\r\na\r\n0\r\nX-Forwarded-For: 192.0.2.2\r\n\r\n"
 
 
 async def app(scope, receive, send):
-    """Answer with what the head says when the whole body is there."""
+    """Answer with the request's headers as seen after the whole body."""
     while (await receive()).get("more_body"):
         pass
     told = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
@@ -24,7 +24,7 @@ async def app(scope, receive, send):
 @pytest.fixture
 def server():
     config = uvicorn.Config(app, http="httptools", lifespan="off", log_config=None, proxy_headers=False)
-    config.load()  # as a server does before it imports its app
+    config.load()  # like a server before it imports its app
     trailers.drop()
     trailers.drop()
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
@@ -37,7 +37,7 @@ def server():
 
 
 @pytest.mark.parametrize("parts", [[HEAD + BODY], [HEAD, BODY]])
-def test_a_trailer_is_no_field_of_the_head(server, parts):
+def test_trailers_are_not_headers(server, parts):
     with socket.create_connection(server.address, timeout=60) as client:
         for part in parts:
             client.sendall(part)
@@ -45,7 +45,7 @@ def test_a_trailer_is_no_field_of_the_head(server, parts):
     assert b"told: 192.0.2.1\r\n" in answer
 
 
-def test_trailers_without_end_are_not_kept(server):
+def test_endless_trailers_are_not_kept(server):
     with socket.create_connection(server.address, timeout=60) as client:
         client.sendall(HEAD + b"1\r\na\r\n0\r\n")
         while not (connections := list(server.server_state.connections)):

@@ -25,7 +25,7 @@ def host():
     return Starlette(routes=[WebSocketRoute("/talk/{room}", talk)])
 
 
-def test_session_is_one_call_with_its_messages_and_usage(service, guard):
+def test_session_is_one_call_with_messages_and_usage(service, guard):
     made, token = service.key()
     client = TestClient(guard(host()))
     with client.websocket_connect("/talk/blue", headers={"authorization": f"Bearer {token}"}) as session:
@@ -44,7 +44,7 @@ def test_session_is_one_call_with_its_messages_and_usage(service, guard):
     assert event["error"] is None
 
 
-def test_each_response_of_a_session_is_a_call_of_its_own(service, guard):
+def test_each_response_of_a_session_is_a_separate_call(service, guard):
     def response(number):
         usage = {
             "total_tokens": 30,
@@ -92,7 +92,7 @@ def used(service):
 
 
 def is_charged(service, count):
-    """Wait until the key service knows that so much was used."""
+    """Wait until the key service has recorded this much usage."""
     deadline = time.monotonic() + 60
     while used(service) < count and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -105,7 +105,7 @@ BUDGET = {"name": "budget", "unit": "nanousd", "amount": 10**12, "period": "mont
 def hear(
     service, guard, messages, *, path="/v1/realtime?model=gpt-realtime", during=lambda: None, count=1, limit=TOKENS
 ):
-    """Serve one session that sends messages, and return its events, its own last."""
+    """Serve one session that sends messages, and return its events, the session's own last."""
 
     async def session(websocket):
         await websocket.accept()
@@ -136,7 +136,7 @@ def told(events):
     return [(event["model"], event["input_tokens"], event["output_tokens"]) for event in events]
 
 
-def test_each_response_of_a_session_is_charged_while_it_goes_on(service, guard):
+def test_each_response_is_charged_during_the_session(service, guard):
     seen = []
     messages = [done(1, 2000, 100), done(2, 30_000, 500), done(3, 50_000, 700)]
     events = hear(service, guard, messages, during=lambda: seen.append(is_charged(service, 83_300)), count=3)
@@ -145,7 +145,7 @@ def test_each_response_of_a_session_is_charged_while_it_goes_on(service, guard):
     assert used(service) == 83_300
 
 
-def test_each_model_of_a_session_is_priced_by_its_own_rates(service, guard):
+def test_each_model_of_a_session_has_its_own_rates(service, guard):
     def completed(number, model, given, made):
         document = done(number, given, made, model=model)
         return document | {"type": "response.completed"}
@@ -157,7 +157,7 @@ def test_each_model_of_a_session_is_priced_by_its_own_rates(service, guard):
     assert used(service) == 2200
 
 
-def test_a_budget_is_charged_with_each_model_of_a_session_by_its_own_rates(service, guard):
+def test_budget_is_charged_for_each_model_of_a_session_at_its_own_rates(service, guard):
     messages = [
         done(number, 1000, 100, model=model) | {"type": "response.completed"}
         for number, model in enumerate(["gpt-4o", "gpt-4.1-nano", "gpt-4o"])
@@ -174,7 +174,7 @@ def test_a_budget_is_charged_with_each_model_of_a_session_by_its_own_rates(servi
     assert used(service) == 7_140_000
 
 
-def test_what_a_session_hears_is_of_the_model_that_transcribes(service, guard):
+def test_transcriptions_in_a_session_count_for_the_transcription_model(service, guard):
     usage = {"type": "tokens", "total_tokens": 1100, "input_tokens": 1000, "output_tokens": 100}
     kind = "conversation.item.input_audio_transcription.completed"
     session = {"model": "gpt-realtime", "audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}}
@@ -189,7 +189,7 @@ def test_what_a_session_hears_is_of_the_model_that_transcribes(service, guard):
     assert told(events) == [("gpt-4o-transcribe", 1000, 100), ("gpt-realtime", 20, 10)]
 
 
-def test_what_an_app_states_of_two_models_in_a_session_is_counted_by_each(service, guard):
+def test_usage_stated_for_two_models_in_a_session_counts_for_each(service, guard):
     async def talk(websocket):
         await websocket.accept()
         for model in ("gpt-4o", "gpt-4.1-nano", "gpt-4o"):
@@ -208,7 +208,7 @@ def test_what_an_app_states_of_two_models_in_a_session_is_counted_by_each(servic
     assert used(service) == 303
 
 
-def test_what_an_app_states_in_a_session_is_charged_once(service, guard):
+def test_usage_stated_in_a_session_is_charged_once(service, guard):
     _, token = service.key(TOKENS)
     app = guard(host())
     with TestClient(app).websocket_connect("/talk/blue", headers={"authorization": f"Bearer {token}"}) as session:
@@ -220,7 +220,7 @@ def test_what_an_app_states_in_a_session_is_charged_once(service, guard):
     assert used(service) == 1 + 2 + 3000 + 3
 
 
-def test_turns_of_a_live_session_are_counted_each(service, guard):
+def test_each_turn_of_a_live_session_is_counted(service, guard):
     def turn(given, made):
         usage = {"promptTokenCount": given, "responseTokenCount": made, "totalTokenCount": given + made}
         return json.dumps({"serverContent": {"turnComplete": True}, "usageMetadata": usage}).encode()
@@ -229,7 +229,7 @@ def test_turns_of_a_live_session_are_counted_each(service, guard):
     assert told(events) == [("gemini-live-2.5-flash", 100, 20), ("gemini-live-2.5-flash", 150, 30)]
 
 
-def test_transcriptions_by_the_second_are_counted_each(service, guard):
+def test_each_transcription_billed_per_second_is_counted(service, guard):
     def heard(number, seconds):
         kind = "conversation.item.input_audio_transcription.completed"
         return {"type": kind, "item_id": f"item_{number}", "usage": {"type": "duration", "seconds": seconds}}
@@ -239,7 +239,7 @@ def test_transcriptions_by_the_second_are_counted_each(service, guard):
 
 
 @pytest.mark.parametrize(("code", "status", "error"), [(1011, 500, "websocket_1011"), (1013, 500, "websocket_1013")])
-def test_a_session_that_the_app_ends_as_failed_has_failed(service, guard, code, status, error):
+def test_session_closed_by_the_app_with_an_error_has_failed(service, guard, code, status, error):
     async def fail(websocket):
         await websocket.accept()
         await websocket.close(code)
@@ -252,15 +252,15 @@ def test_a_session_that_the_app_ends_as_failed_has_failed(service, guard, code, 
     assert (event["status"], event["error"]) == (status, error)
 
 
-def test_client_that_leaves_ends_the_session(service, guard):
+def test_leaving_client_ends_the_session(service, guard):
     _, token = service.key()
-    with pytest.raises(WebSocketDisconnect):  # the host's own, passed on
+    with pytest.raises(WebSocketDisconnect):  # the host's exception, passed on
         _say_one_word(TestClient(guard(host())), token)
     (event,) = service.events(1)
     assert (event["messages"], event["input_tokens"]) == (1, 1)
 
 
-def test_handshake_without_a_key_is_refused_with_the_problem(service, guard):
+def test_handshake_without_a_key_is_refused_with_a_problem(service, guard):
     with (
         pytest.raises(WebSocketDenialResponse) as refused,
         TestClient(guard(host())).websocket_connect("/talk/blue"),
@@ -304,7 +304,7 @@ def _say_one_word(client, token):
         ({"text": "no model"}, "/v1/realtime", None, "openai"),
     ],
 )
-def test_a_session_is_of_the_model_that_its_client_names(service, guard, opening, path, model, provider):
+def test_model_of_a_session_is_the_one_the_client_names(service, guard, opening, path, model, provider):
     async def session(websocket):
         await websocket.accept()
         await websocket.receive_text()

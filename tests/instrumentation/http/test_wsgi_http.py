@@ -1,4 +1,4 @@
-"""The driver of WSGI: what of environ, `start_response` and the answer's iterable reaches the request."""
+"""The WSGI driver: what it passes to the request from environ, `start_response` and the answer's iterable."""
 
 import io
 from wsgiref.util import FileWrapper
@@ -38,7 +38,7 @@ class Served:
 
 @pytest.fixture
 def serve(tmp_path):
-    """Serve one request by an app."""
+    """Serve one request with an app."""
     made = []
 
     def serve(app, **environ):
@@ -61,14 +61,14 @@ def answering(make, *headers, holds=False):
 
 
 @pytest.mark.parametrize("make", [list, tuple, iter])
-def test_an_answer_passes_unchanged_and_is_counted(serve, make):
+def test_answer_passes_unchanged_and_is_counted(serve, make):
     served = serve(answering(lambda: make([b"a", b"", b"bc"])))
     assert served.read() == b"abc"
     assert served.starts == [("200 OK", [("Content-Type", "text/plain")])]
     assert served.told == (200, None, 3)
 
 
-def test_a_known_length_ends_the_call_with_its_last_byte(serve):
+def test_call_with_known_length_ends_with_its_last_byte(serve):
     served = serve(answering(lambda: iter([b"ab", b"c"]), ("Content-Length", "3")))
     assert next(served.answer) == b"ab"
     assert served.call.ended_ns == 0
@@ -78,7 +78,7 @@ def test_a_known_length_ends_the_call_with_its_last_byte(serve):
     assert served.told == (200, None, 3)
 
 
-def test_an_answer_that_the_server_closes_early_is_one_whose_client_left(serve):
+def test_answer_closed_early_means_the_client_left(serve):
     served = serve(answering(lambda: iter([b"ab", b"c"])))
     next(served.answer)
     served.answer.close()
@@ -86,7 +86,7 @@ def test_an_answer_that_the_server_closes_early_is_one_whose_client_left(serve):
 
 
 @pytest.mark.parametrize("wraps", [list, FileWrapper])
-def test_a_held_call_ends_when_the_server_closes_its_answer(serve, wraps):
+def test_held_call_ends_when_the_server_closes_its_answer(serve, wraps):
     def make():
         return [b"abc"] if wraps is list else FileWrapper(io.BytesIO(b"abc"))
 
@@ -98,7 +98,7 @@ def test_a_held_call_ends_when_the_server_closes_its_answer(serve, wraps):
     assert served.call.usage.input_tokens == 5
 
 
-def test_what_the_app_reads_is_counted_and_no_more(serve):
+def test_only_what_the_app_reads_is_counted(serve):
     def app(environ, start_response):
         assert environ["wsgi.input"].read(2) == b"se"
         start_response("200 OK", [])
@@ -107,7 +107,7 @@ def test_what_the_app_reads_is_counted_and_no_more(serve):
     assert serve(app, CONTENT_LENGTH="4").call.request_bytes == 2
 
 
-def test_fields_and_path_are_told_as_text():
+def test_headers_and_path_are_text():
     environ = {"HTTP_X_OWN": "1", "CONTENT_TYPE": "text/plain", "CONTENT_LENGTH": None}
     assert [header_of(environ, name) for name in ("x-own", "content-type", "content-length", "origin")] == [
         "1",
@@ -128,7 +128,7 @@ def test_fields_and_path_are_told_as_text():
         (0, "5", (200, None, 5)),
     ],
 )
-def test_of_a_file_as_much_was_sent_as_the_server_read(serve, tmp_path, read, size, told):
+def test_sent_part_of_a_file_is_what_the_server_read(serve, tmp_path, read, size, told):
     (tmp_path / "file").write_bytes(b"0123456789")
     file = (tmp_path / "file").open("rb")
     file.seek(3)

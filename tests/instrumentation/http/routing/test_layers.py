@@ -12,7 +12,7 @@ class Wrapper:
         raise NotImplementedError
 
 
-def test_app_put_together_later_is_found_within_a_second():
+def test_app_assembled_later_is_found_within_a_second():
     host, wrapper, now = Wrapper(), Wrapper(), [0]
     search = HostSearch(wrapper, lambda app: app is host, clock=lambda: now[0])
     assert not search.finds()
@@ -22,7 +22,7 @@ def test_app_put_together_later_is_found_within_a_second():
     assert search.finds()
 
 
-def test_app_without_a_router_is_walked_once_a_second():
+def test_app_without_a_router_is_searched_once_per_second():
     walked, now = [], [0]
     search = HostSearch(Wrapper(), lambda app: walked.append(app) is not None, clock=lambda: now[0])
     for _ in range(3):

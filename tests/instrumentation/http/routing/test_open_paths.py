@@ -18,13 +18,13 @@ PATHS = OpenPaths(["/healthz", "/static*", "/größe"])
         ("/healthz/", "", False),
     ],
 )
-def test_path_is_the_one_that_the_app_routes_by(path, root_path, is_open):
+def test_path_is_the_one_the_app_routes_by(path, root_path, is_open):
     assert PATHS.has_scope({"path": path, "root_path": root_path, "headers": []}) is is_open
 
 
 @pytest.mark.parametrize("path", ["/static/secret", "/x/healthz", "/healthz"])
 @pytest.mark.parametrize("root", ["/static", "/x", "/sta"])
-def test_root_path_that_a_client_claims_opens_nothing(path, root):
+def test_root_path_claimed_by_a_client_opens_nothing(path, root):
     headers = [(b"daphne-root-path", root.encode())]
     assert not PATHS.has_scope({"path": path, "root_path": root, "headers": headers})
 

@@ -1,4 +1,4 @@
-"""The route template, as FastAPI and Starlette leave it."""
+"""The route template in FastAPI and Starlette."""
 
 import httpx
 import pytest
@@ -61,17 +61,17 @@ async def seen(app, path, method="GET"):
         ("/nothing", "_unmatched"),
     ],
 )
-async def test_fastapi_template_is_whole(path, template):
+async def test_fastapi_template_is_complete(path, template):
     assert await seen(fastapi_app(), path) == (template, template)
 
 
-async def test_a_method_that_a_route_does_not_have_is_the_routes_to_refuse():
+async def test_call_with_a_wrong_method_belongs_to_the_route():
     template = "/api/v1/items/{item_id}"
     assert await seen(fastapi_app(), "/api/v1/items/7", method="DELETE") == (template, template)
 
 
 def nested(leaf):
-    """A Starlette app in a FastAPI app's included router, in a Starlette app, in one more."""
+    """A Starlette app in a FastAPI app's included router, in a Starlette app, in another."""
     deepest = Starlette(
         routes=[Route("/x/{y}", leaf), Mount("/static", leaf), Mount("/{a}", routes=[Route("/{a}", leaf)])]
     )
@@ -93,13 +93,13 @@ def nested(leaf):
         ("/nothing", "/{path}"),
     ],
 )
-async def test_mounts_in_mounts_are_told_once_each(below, template):
+async def test_nested_mounts_appear_once_each(below, template):
     app = nested(JSONResponse({}))
     template = "/m/{n}/middle/inc/deepest" + template
     assert await seen(app, f"/m/m/middle/inc/deepest{below}") == (template, template)
 
 
-async def test_middlewares_that_hide_the_scope_hide_no_route():
+async def test_middleware_that_hides_the_scope_does_not_hide_the_route():
     app = fastapi_app()
 
     async def copying(scope, receive, send):
@@ -110,7 +110,7 @@ async def test_middlewares_that_hide_the_scope_hide_no_route():
 
 
 @pytest.mark.parametrize("root_path", ["", "/api"])
-async def test_root_path_is_no_part_of_the_route(root_path):
+async def test_root_path_is_not_part_of_the_route(root_path):
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(middleware := Seen(fastapi_app()), root_path=root_path), base_url="http://api"
     ) as client:
@@ -119,7 +119,7 @@ async def test_root_path_is_no_part_of_the_route(root_path):
     assert (middleware.before, middleware.after) == ("/sub/{tenant}/users/{user_id}",) * 2
 
 
-async def test_middleware_of_a_mounted_app_tells_the_whole_route():
+async def test_middleware_in_a_mounted_app_reports_the_whole_route():
     sub = FastAPI()
     sub.get("/users/{user_id}")(lambda user_id: {})
     middleware = Seen(sub)
@@ -140,19 +140,19 @@ class Elsewhere:
 
 
 class Routes:
-    routes = (object(), "/items", None)  # as Lilya, Sanic and BlackSheep have each in its own way
+    routes = (object(), "/items", None)  # of various types, as in Lilya, Sanic and BlackSheep
 
     def __iter__(self):
         raise TypeError
 
 
 @pytest.mark.parametrize("router", [object(), Routes(), {"GET": []}, lambda: None])
-async def test_a_router_that_is_not_known_is_not_told(router):
+async def test_unknown_router_has_no_route(router):
     assert await seen(Elsewhere(router), "/items") == (None, None)
 
 
 @pytest.mark.parametrize("inner", [Elsewhere(object()), Starlette(routes=[Mount("/in", Elsewhere(object()))])])
-async def test_a_mounted_app_whose_router_is_not_known_may_have_any_route(inner):
+async def test_mounted_app_with_an_unknown_router_may_have_any_route(inner):
     below = "/in" if isinstance(inner, Starlette) else ""
     scope = {"type": "http", "method": "GET", "path": f"/out{below}/items", "root_path": ""}
     template = route.find(scope, Starlette(routes=[Mount("/out", inner)]))
@@ -161,14 +161,14 @@ async def test_a_mounted_app_whose_router_is_not_known_may_have_any_route(inner)
 
 
 @pytest.mark.parametrize("inner", [Starlette(routes=[Route("/items", JSONResponse({}))]), JSONResponse({})])
-def test_a_path_that_no_route_of_a_mounted_app_takes_is_no_other_route(inner):
+def test_path_without_a_route_in_a_mounted_app_has_no_other_route(inner):
     app = Starlette(routes=[Mount("/out", inner)])
     template = route.find({"type": "http", "method": "GET", "path": "/out/none", "root_path": ""}, app)
     assert template == "/out/{path}"
     assert not isinstance(template, OpenRoute)
 
 
-def test_an_app_without_a_router_has_no_routes():
+def test_app_without_a_router_has_no_routes():
     assert route.find({"type": "http", "path": "/"}, object()) == "_unmatched"
 
 
@@ -182,5 +182,5 @@ def test_an_app_without_a_router_has_no_routes():
         ("/healthz", "/api", "/healthz"),
     ],
 )
-def test_path_is_what_the_app_routes_by(path, root_path, below):
+def test_path_is_the_one_the_app_routes_by(path, root_path, below):
     assert routed_path.of_starlette({"path": path, "root_path": root_path}) == below

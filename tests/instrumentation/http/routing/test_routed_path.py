@@ -1,4 +1,4 @@
-"""The route that is told is the one that runs, whatever root path and slashes a request comes with."""
+"""The reported route is the one that runs, for any root path and slashes in a request."""
 
 import asyncio
 from itertools import product
@@ -93,7 +93,7 @@ PATHS = (
 
 
 @pytest.mark.parametrize("make", MAKERS)
-async def test_the_route_that_is_told_is_the_one_that_runs(make):
+async def test_reported_route_is_the_one_that_runs(make):
     app, ran = make(), 0
     for root, path in product(ROOTS, PATHS):
         scope = {"type": "http", "method": "GET", "path": path, "root_path": root, "headers": []}
@@ -109,7 +109,7 @@ async def test_the_route_that_is_told_is_the_one_that_runs(make):
     assert ran > 10
 
 
-def test_falcon_strips_the_slash_that_it_is_told_to():
+def test_falcon_strips_the_trailing_slash_if_configured():
     app = falcon.App()
     app.add_route("/chat", object())
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/chat/"}
@@ -118,7 +118,7 @@ def test_falcon_strips_the_slash_that_it_is_told_to():
     assert wsgi_route.follow(environ, app).template == "/chat"
 
 
-def test_django_takes_the_prefix_that_it_is_told(monkeypatch):
+def test_django_uses_its_configured_prefix(monkeypatch):
     app = HOSTS["django-asgi"]().app
     scope = {"type": "http", "method": "GET", "path": "/api/items/7", "root_path": "", "headers": []}
     assert route.follow(scope, app).template is None
@@ -127,7 +127,7 @@ def test_django_takes_the_prefix_that_it_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/static/api/chat", "/static/x/api/chat", "/static/api"])
-def test_a_path_is_open_only_where_every_framework_reads_an_open_one(path):
+def test_path_is_open_only_if_it_is_for_every_framework(path):
     paths = OpenPaths(["/static*"])
     assert not paths.has_scope({"path": path, "root_path": "/api", "headers": []})
     assert paths.has_scope({"path": "/api/static/", "root_path": "/api", "headers": []})
@@ -135,7 +135,7 @@ def test_a_path_is_open_only_where_every_framework_reads_an_open_one(path):
 
 
 @pytest.mark.parametrize("make", [make_fastapi, make_litestar, make_quart])
-def test_the_route_limits_of_a_session_hold(service, guard, make):
+def test_route_limits_apply_to_sessions(service, guard, make):
     _, token = service.key({"name": "rpm", "unit": "request", "amount": 0, "window_s": 60, "route": "/ws"})
     client = TestClient(guard(make()))
     headers = {"authorization": f"Bearer {token}"}
@@ -148,7 +148,7 @@ def test_the_route_limits_of_a_session_hold(service, guard, make):
     assert (event["route"], event["outcome"]) == ("/ws", "limited")
 
 
-def test_a_quart_of_many_hosts_does_not_tell_its_routes():
+def test_routes_of_quart_with_host_matching_are_unknown():
     app = make_quart()
     app.subdomain_matching = True
     scope = {"type": "http", "method": "GET", "path": "/chat", "root_path": "", "headers": []}
@@ -156,7 +156,7 @@ def test_a_quart_of_many_hosts_does_not_tell_its_routes():
 
 
 @pytest.mark.parametrize("path", ["/chat", "/chat/", "//chat", "/chat///"])
-def test_slashes_get_past_no_route_limit(service, guard, visit, path):
+def test_extra_slashes_do_not_bypass_a_route_limit(service, guard, visit, path):
     limit = {"name": "rpm", "unit": "request", "amount": 0, "window_s": 60, "route": "/chat"}
     _, token = service.key(limit, routes=["/chat"])
     answer = asyncio.run(visit(guard(make_litestar()), token, f"http://api{path}"))

@@ -1,4 +1,4 @@
-"""Limits and permissions by route, through mounts and in front of hosts whose routes cannot be told."""
+"""Limits and permissions by route, through mounts and in front of hosts with unknown routes."""
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -57,7 +57,7 @@ def test_mounted_wsgi_app_has_route_limits_and_permissions(service, guard_wsgi, 
 
 
 class Bare:
-    """A host whose router tells nobody what it matches, as those of Sanic, BlackSheep and Lilya."""
+    """A host whose router does not expose what it matches, like Sanic, BlackSheep and Lilya."""
 
     router = object()
 
@@ -65,12 +65,12 @@ class Bare:
         await PlainTextResponse("hello")(scope, receive, send)
 
 
-async def test_route_limits_all_count_where_the_route_cannot_be_told(service, guard, visit):
+async def test_all_route_limits_count_if_the_route_is_unknown(service, guard, visit):
     _, token = service.key(limit("/items"))
     app = guard(Bare())
     assert [(await visit(app, token, "/elsewhere")).status_code for _ in range(3)] == [200, 200, 429]
 
 
-async def test_permissions_refuse_where_the_route_cannot_be_told(service, guard, visit):
+async def test_permissions_refuse_if_the_route_is_unknown(service, guard, visit):
     _, token = service.key(routes=["/items*"])
     assert (await visit(guard(Bare()), token, "/items")).json()["code"] == "endpoint_not_allowed"

@@ -19,19 +19,19 @@ def template(app, path, method="GET"):
     return wsgi_route.follow(create_environ(path, method=method), app).template
 
 
-def test_a_route_is_told_by_its_template_and_never_by_the_path(flask):
+def test_route_is_the_template_and_never_the_path(flask):
     told = [template(flask, path) for path in ("/items/5", "/items/x", "/nothing", "/items/5/")]
     assert told == ["/items/<int:n>", UNMATCHED, UNMATCHED, UNMATCHED]
     assert template(flask, "/items/5", "DELETE") == UNMATCHED
 
 
-def test_mounts_are_followed_by_the_longest_prefix_of_whole_parts(flask):
+def test_mounts_are_followed_by_the_longest_prefix_of_whole_segments(flask):
     app = ProxyFix(DispatcherMiddleware(Flask("outer"), {"/a": Flask("a"), "/a/b": flask}))
     told = [template(app, path) for path in ("/a/b/items/5", "/a/items/5", "/a/bc/items/5", "/items/5")]
     assert told == ["/a/b/items/<int:n>", UNMATCHED, UNMATCHED, UNMATCHED]
 
 
-def test_the_environ_of_the_request_stays_as_it_is(flask):
+def test_environ_of_the_request_is_unchanged(flask):
     environ = create_environ("/a/items/5")
     before = dict(environ)
     walk = wsgi_route.follow(environ, DispatcherMiddleware(Flask("outer"), {"/a": flask}))
@@ -39,7 +39,7 @@ def test_the_environ_of_the_request_stays_as_it_is(flask):
     assert environ == before
 
 
-def test_what_flask_matched_is_known_while_it_answers(flask):
+def test_flask_match_is_known_while_it_answers(flask):
     seen = []
 
     @flask.route("/seen/<name>")
@@ -52,7 +52,7 @@ def test_what_flask_matched_is_known_while_it_answers(flask):
     assert wsgi_route.noted(create_environ("/")) is None
 
 
-def test_a_host_whose_router_is_not_known_has_no_template():
+def test_host_with_an_unknown_router_has_no_template():
     def app(environ, start_response):
         start_response("200 OK", [])
         return [b""]
