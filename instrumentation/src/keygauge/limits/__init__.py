@@ -1,6 +1,6 @@
-"""The decision.
+"""Decisions: who calls, what its key may do, and whether its limits have room.
 
-Who calls, what its key may do, and whether its limits have room, from what this process holds and without I/O.
+They use only what this process holds, without I/O.
 
-May import `pricing` and what stands beside the rooms.
+May import `pricing` and the modules outside the packages.
 """

@@ -1,4 +1,4 @@
-"""The decision: admit or refuse a call, from what this process holds, under one lock and without I/O."""
+"""Decisions to admit or refuse a call, from what this process holds, under one lock and without I/O."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from keygauge.limits.refusal import DELETED, DISABLED, EXPIRED, REPLACED, SUSPEN
 from keygauge.limits.waiter import Wait, Waiter
 
 _STATUS = {"disabled": DISABLED, "deleted": DELETED, "suspended": SUSPENDED}
-_MOST_WAITERS = 10_000  # calls that wait for units; more are answered with 503
+_MOST_WAITERS = 10_000  # calls waiting for units; further calls get a 503
 
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """The leases do not cover the call: `wait`, then decide again as this `waiter`."""
+    """A call that the leases do not cover: `wait`, then decide again with this `waiter`."""
 
     wait: Wait
     waiter: Waiter
@@ -29,17 +29,17 @@ class Short:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What an admitted call took, to be settled at its end; `noted` are limits that it passed all the same."""
+    """Units that an admitted call took, settled when it ends; `noted` lists limits that it passed without a lease."""
 
     parts: tuple[tuple[LeasePool, Lease, int], ...]
     noted: tuple[tuple[str, Outcome], ...] = ()
 
     def again(self) -> Reservation:
-        """Return one of nothing, from the same limits: settling it charges them with all that was used beyond."""
+        """Return a reservation of zero units of the same limits; settling it charges them with all further usage."""
         return Reservation(tuple((lease_pool, lease, 0) for lease_pool, lease, _ in self._used()))
 
     def split(self) -> tuple[Reservation, Reservation]:
-        """Return what is settled while a call goes on, and what is left to settle at its end."""
+        """Return what to settle while the call goes on, and what to settle when it ends."""
         held = (part for part in self.parts if part[0].limit.unit not in MEASURED)
         return Reservation(tuple(self._used())), Reservation((*held, *self.again().parts))
 
@@ -47,32 +47,32 @@ class Reservation:
         return [part for part in self.parts if part[0].limit.unit in MEASURED]
 
 
-Claim = tuple[LeasePool, int]  # units that a call takes of a limit
+Claim = tuple[LeasePool, int]  # units that a call takes from a limit
 
 
 class Admission:
-    """Everything the decision rests on, and its lock.
+    """The state that decisions use, and its lock.
 
-    `authority_ns` is when the word of the key service ends: past it nothing that is cached may be admitted (G4).
-    A call is admitted at the moment at which the clock was read for it.
+    After `authority_ns`, what the key service said last has expired and nothing may be admitted from the cache (G4).
+    A call is admitted at the time at which the clock was read for it.
     """
 
     def __init__(self, *, wake: Callable[[], None], clock: Callable[[], int] = now_ns) -> None:
         self.lock = Lock()
-        self.wake = wake  # makes the next heartbeat come at once
+        self.wake = wake  # sends the next heartbeat at once
         self.clock = clock
         self.key_cache = KeyCache()
         self.authority_ns = 0
         self.away = False  # the last heartbeat was not answered
-        self.asking: set[LeasePool] = set()  # those that the next heartbeat asks more for
+        self.asking: set[LeasePool] = set()  # those that the next heartbeat requests units for
         self._waiting: dict[Waiter, Sequence[Claim]] = {}
         self.held: set[LeasePool] = set()  # those with leases
-        self.due: set[LeasePool] = set()  # of these, those with something to tell before a lease ends
+        self.due: set[LeasePool] = set()  # of these, those with something to report before a lease ends
 
     def check(self, key: Key, secret: int, wall_ns: int) -> Refusal | None:
-        """Return why this key, or this secret of it, may not be used now. `wall_ns` is unix time in nanoseconds.
+        """Return why this key, or this secret of it, may not be used now; `wall_ns` is Unix time in nanoseconds.
 
-        The caller has shown the right secret, so it may know what became of the key.
+        The caller has presented the right secret, so it may learn the state of the key.
         """
         if secret not in key.secrets:
             return REPLACED
@@ -86,9 +86,9 @@ class Admission:
         return None
 
     def admit(self, key: Key, since_ns: int, waiter: Waiter | None = None) -> Refusal | Short | None:
-        """Spend one unit of every limit of a key whose limits are all plain, or of none; None is yes.
+        """Spend one unit of each limit of a key whose limits are all plain, or of none; None means admitted.
 
-        The call came at `since_ns`; `waiter` is its own where it waited.
+        The call arrived at `since_ns`; `waiter` is its waiter if it has waited.
         """
         lease_pools = key.lease_pools
         with self.lock:
@@ -105,7 +105,7 @@ class Admission:
                         break
                 else:
                     return self._queue(lease_pools, now, since_ns, waiter)
-            for lease_pool, lease in zip(lease_pools, leases):  # noqa: B905 - as long as each other
+            for lease_pool, lease in zip(lease_pools, leases):  # noqa: B905 - of equal length
                 lease.available -= 1
                 spent = lease_pool.spent = lease_pool.spent + 1
                 if lease.exact:
@@ -118,7 +118,7 @@ class Admission:
     def reserve(
         self, claims: Sequence[Claim], since_ns: int, waiter: Waiter | None = None
     ) -> Refusal | Short | Reservation:
-        """Take units of every limit, or of none, for a call that came at `since_ns`; `waiter` is its own."""
+        """Take units of every limit, or of none, for a call that arrived at `since_ns`; `waiter` as in `admit`."""
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
@@ -126,7 +126,7 @@ class Admission:
             return self._reserve(claims, now, since_ns, waiter)
 
     def refuse_any(self, lease_pools: Iterable[LeasePool]) -> Refusal | None:
-        """Return why no call passes some limits now, whatever it is and takes; those of some calls only say nothing."""
+        """Return why these limits refuse every call now, of any kind and size; scoped limits are ignored."""
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
@@ -139,19 +139,19 @@ class Admission:
             return _of_denied(denied, now) if denied else None
 
     def leave(self, waiter: Waiter) -> None:
-        """Take a call out of the queues: it was refused, gave up, or is gone."""
+        """Take a call out of the queues because it was refused, gave up, or is gone."""
         with self.lock:
             self._leave(waiter)
 
     def fail(self) -> None:
-        """Note that the key service did not answer; the calls that wait decide again."""
+        """Note that the key service did not answer; waiting calls decide again."""
         with self.lock:
             self.away = True
             for waiter in self._waiting:
                 waiter.wake()
 
     def settle(self, reservation: Reservation, used: Mapping[object, int | None]) -> None:
-        """End a call's reservation: what it `used` by measure; where that is not known, all that was reserved."""
+        """End a call's reservation: charge what it `used` per measure, or all that was reserved if that is unknown."""
         with self.lock:
             now = self.clock()
             left: dict[LeasePool, int | None] = {}
@@ -171,25 +171,25 @@ class Admission:
                 lease_pool.wake_covered(now)
 
     def owes(self) -> bool:
-        """Return whether calls used more than they had reserved, and no lease has paid for it."""
+        """Return whether calls used more than they had reserved and no lease has covered it yet."""
         with self.lock:
             return any(lease_pool.debt for lease_pool in self.asking)
 
     def ask(self, lease_pool: LeasePool) -> None:
-        """Have the next heartbeat ask for units, and send it at once unless very many processes would."""
+        """Request units with the next heartbeat, and send it at once unless very many processes would do so."""
         self.asking.add(lease_pool)
-        self.due.add(lease_pool)  # what ended unspent goes back before more is asked for
+        self.due.add(lease_pool)  # return what ended unspent before requesting more
         if not lease_pool.is_crowded:
             self.wake()
 
     def _refill(self, lease_pool: LeasePool, now: int) -> None:
-        """Ask for more before a call has to wait: with the next regular heartbeat where what is held lasts so long."""
+        """Request more before a call has to wait: with the next regular heartbeat if what is held lasts until then."""
         if lease_pool.is_urgent(now) and not lease_pool.is_crowded:
             self.wake()
         self.asking.add(lease_pool)
 
     def _tell(self, lease_pool: LeasePool, lease: Lease) -> None:
-        """Have a heartbeat tell when a unit was spent, at once where others may wait for that."""
+        """Report with a heartbeat when a unit was spent, at once if others may wait for that."""
         self.due.add(lease_pool)
         if not (lease_pool.roomy or lease_pool.is_crowded or lease.is_ahead):
             self.wake()
@@ -222,7 +222,7 @@ class Admission:
         return refusal
 
     def _enter(self, waiter: Waiter, claims: Sequence[Claim]) -> None:
-        """Give a call its place in the queues of all its limits, or leave it there."""
+        """Add a call to the queues of all its limits; if it is already there, it keeps its place."""
         held = {lease_pool for lease_pool, _ in claims if not lease_pool.limit.dry_run}
         for lease_pool, _ in self._waiting.get(waiter, ()):
             if lease_pool not in held:
@@ -268,12 +268,12 @@ class Admission:
         return Reservation(tuple(reserved), noted)
 
     def _passes(self, lease_pool: LeasePool, units: int) -> bool:
-        """Return whether a call may pass a limit that has no lease for it: it is tried only, or safe without."""
+        """Return whether a call may pass a limit without a lease: the limit is a dry run, or safe without one."""
         limit = lease_pool.limit
         return limit.dry_run or (self.away and limit.when_down == "safe" and units <= lease_pool.share)
 
     def _note(self, lease_pool: LeasePool, units: int, now: int) -> tuple[str, Outcome] | None:
-        """Say what to count of a limit that a call passes without a lease; None where it may not pass."""
+        """Return the outcome to count for a limit that a call passes without a lease; None if it may not pass."""
         if not self._passes(lease_pool, units):
             return None
         if not lease_pool.limit.dry_run:
@@ -282,7 +282,7 @@ class Admission:
         return lease_pool.limit.name, "would_limit" if refuses else "admitted"
 
     def _pass(self, lease_pool: LeasePool, units: int, now: int) -> Lease | None:
-        """Let a call pass without a lease; return what stands for one where its end is of interest."""
+        """Let a call pass without a lease; return a stand-in for one if the end of the call matters."""
         if not lease_pool.limit.dry_run:
             lease_pool.share -= units
             return None
@@ -294,7 +294,7 @@ class Admission:
     def _short(
         self, claims: Sequence[Claim], missing: Sequence[Claim], now: int, waiter: Waiter | None
     ) -> Refusal | Short:
-        """Say what becomes of a call that leases do not cover: it waits, unless it was denied units for good."""
+        """Decide on a call that leases do not cover: it waits, unless it was denied units for good."""
         if waiter is None:
             if len(self._waiting) >= _MOST_WAITERS:
                 return UNAVAILABLE
@@ -326,6 +326,6 @@ def _of_denied(denied: Iterable[LeasePool], now: int) -> Refusal:
 
 
 def _used(lease_pool: LeasePool, used: Mapping[object, int | None]) -> int | None:
-    """Return what a call used of a limit, None where that is not known; a slot is free again."""
+    """Return what a call used of a limit, None if unknown; a concurrency slot is free again."""
     limit = lease_pool.limit
     return 0 if limit.unit == "concurrent" else used.get(limit.measure)

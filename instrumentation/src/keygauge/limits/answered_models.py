@@ -1,4 +1,4 @@
-"""Which models answered calls, by what the calls asked for: a name without a price costs what they cost."""
+"""The models that answered calls, by what the calls requested: a name without a price costs what they cost."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import TypeAlias
 from keygauge.call import Call
 
 Model: TypeAlias = tuple[str | None, str]
-"""A provider and a model, as an answer named them."""
+"""A provider and a model, as named by an answer."""
 
 Requested: TypeAlias = tuple[str, ...] | str | None
-"""All models that a call named; of one that named none, or may name any, the route."""
+"""All models that a call named, or the route if it named none or may name any."""
 
 _MOST_ASKED = 1_000
 _MOST_ANSWERED = 16  # the last ones
 
 
 def requested_by(call: Call) -> Requested:
-    """Return what a call whose body was read asks for."""
+    """Return what a call requests; its body has been read."""
     return call.estimate.models or call.template
 
 
 class AnsweredModels:
-    """Bounded, whatever clients ask for; for all threads."""
+    """Recently answering models per request; bounded and thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._answered: OrderedDict[Requested, dict[Model, None]] = OrderedDict()  # the last used one last
+        self._answered: OrderedDict[Requested, dict[Model, None]] = OrderedDict()  # least recently used first
 
     def find(self, requested: Requested) -> Collection[Model]:
-        """Return what answered lately; nothing where no answer named a model yet."""
+        """Return the models that answered recently; empty if no answer has named a model yet."""
         with self._lock:
             models = self._answered.get(requested)
             if models is None:

@@ -1,4 +1,4 @@
-"""The authorizer: from a request's credential to admitted, refused, or wait for the key service."""
+"""The authorizer, which turns a request's credential into a decision: admit, refuse, or wait for the key service."""
 
 from __future__ import annotations
 
@@ -41,49 +41,49 @@ from keygauge.usage.counts import UNREPORTED
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.weights import TOKEN_COUNTS
 
-# ends with the heartbeat that carried what was asked before; False: the key service did not answer
+# Done when the heartbeat that carries all earlier requests has ended; False if the key service did not answer.
 PendingHeartbeat = Future[bool]
 
 
 class Sync(Protocol):
-    """The connection to the key service, as far as decisions need it: what is asked goes with the next heartbeat."""
+    """The part of the connection to the key service that decisions need; requests go with the next heartbeat."""
 
     admission: Admission
     costing: Costing
 
     def look_up(self, digest: bytes, key_id: str, ip: str | None) -> PendingHeartbeat | None:
-        """Ask for a key that is not known here; None: too many are asked for, in all or by this address."""
+        """Look up a key that is not known here; None if too many look-ups are pending, in total or for this address."""
 
     def look_up_again(self, digest: bytes, key_id: str) -> None:
-        """Ask with the next regular heartbeat for a key whose entry may be out of date."""
+        """Refresh a key whose entry may be out of date, with the next regular heartbeat."""
 
     def next_round(self) -> PendingHeartbeat:
         """Return the next heartbeat."""
 
     def wake(self) -> None:
-        """Have the next heartbeat sent at once."""
+        """Send the next heartbeat at once."""
 
 
 class NeedsBody:
-    """The key's limits need the route, or what the body tells: `read` them, then decide again."""
+    """The key's limits need the route or the body: read them, then decide again."""
 
-    __slots__ = ("needs_body", "needs_model")  # to be told all that the body names, or the call is refused
+    __slots__ = ("needs_body", "needs_model")  # a call whose models and tools are unclear is refused
 
     def __init__(self, key: Key) -> None:
         self.needs_body = key.needs_body
         self.needs_model = key.needs_model or bool(key.tool_limits) or key.key_policy.tools is not None
 
 
-# None: admitted. Decide again after the wait; unread: with route and estimate.
+# None: admitted. After `Wait`, decide again when it is over; after `NeedsBody`, with the route and the estimate.
 Decision = Refusal | Wait | NeedsBody | None
-_Undecided = Refusal | Short | NeedsBody | Wait | None  # with the waiter of a call that is short of units
+_Undecided = Refusal | Short | NeedsBody | Wait | None  # `Short` has the waiter
 
 _ANY = Estimate()
-_LONGEST_NS = 5 * SECOND  # a call waits no longer, though the key service answers
+_LONGEST_NS = 5 * SECOND  # longest wait of a call while the key service answers, unless `wait_s` is longer
 
 
 def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
-    """Return whether a reservation stands for what only the answer can tell."""
+    """Return whether a reservation is an estimate of usage that only the answer reveals."""
     return (
         lease_pool.limit.unit in TOKENS
         or lease_pool.limit.weights is not None
@@ -99,7 +99,7 @@ def _has_failed(call: Call) -> bool:
 
 
 def _used(call: Call, reservation: Reservation, *, failed: bool, requests: int) -> dict[object, int | None]:
-    """Return what a call used by tokens and weighted units; nothing where that is not known."""
+    """Return the tokens and weighted units that a call used; empty if unknown."""
     is_told = call.usage_status == "reported" and call.usage is not None
     if not (is_told or failed):
         return {}
@@ -118,9 +118,9 @@ def _is_money(lease_pool: LeasePool, *_: object) -> bool:
 
 
 class Authorizer:
-    """Decides over calls. Waiting is the caller's: an event loop and a thread wait differently.
+    """Decides on calls. Waiting is up to the caller, as an event loop and a thread wait differently.
 
-    Where it does not enforce, it says who calls and refuses nobody.
+    Without `enforces`, it identifies callers and refuses nobody.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Authorizer:
         self._providers = providers or ProviderRules()
 
     def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
-        """Decide, and write into the call whose it is and the outcome; never waits."""
+        """Decide on a call, and store its key, account and outcome in it; never waits."""
         if token is None:
             return self._refuse(call, MISSING)
         if token is Conflict.CONFLICT:
@@ -153,7 +153,7 @@ class Authorizer:
         credential = key_cache.credentials.get(digest)
         if credential is not None and (key := key_cache.keys.get(credential[0])) is not None:
             return self._admit(call, key, credential[1])
-        call.key = INVALID  # until it is known to be more
+        call.key = INVALID  # until the key is found
         if key_cache.is_unknown(digest, self._admission.clock()):
             return self._refuse(call, UNKNOWN)
         if (expired := key_cache.recall(digest, self._admission.clock())) is not None:
@@ -163,7 +163,7 @@ class Authorizer:
         return self._look_up(call, token, digest)
 
     def waits_until_ns(self, since_ns: int) -> int:
-        """Return how long a call may wait that does since a moment: not for long while the key service is away."""
+        """Return until when a call that waits since `since_ns` may wait: not long while the key service is away."""
         return since_ns + (self._wait_ns if self._admission.away else max(self._wait_ns, _LONGEST_NS))
 
     def give_up(self, call: Call) -> Refusal | None:
@@ -171,22 +171,22 @@ class Authorizer:
         return self._refuse(call, UNAVAILABLE)
 
     def leave(self, call: Call) -> None:
-        """Note that a call waits no more, however that ended."""
+        """Note that a call no longer waits, for any reason."""
         if call.waiter is not None:
             self._admission.leave(call.waiter)
             call.waiter = None
 
     def refuse_cap(self, call: Call) -> Refusal | None:
-        """Decide on a request that declares an output cap that makes no sense."""
+        """Decide on a request that declares an invalid output cap."""
         return self._refuse(call, BAD_CAP)
 
     def mark_estimated(self, call: Call) -> None:
-        """Say of a call that its usage is an estimate, where all that it had reserved is charged for want of better."""
+        """Mark a call's usage as estimated if all that it had reserved is charged because its usage is unknown."""
         if call.usage is None and not _has_failed(call) and any(_is_estimate(*part) for part in call.reservation.parts):
             call.usage_status = "estimated"
 
     def settle(self, call: Call) -> None:
-        """Settle what a call had reserved: what it used, nothing where it failed, all where that is not known."""
+        """Settle a call's reservation: charge what it used, nothing if it failed, or everything if that is unknown."""
         reservation = call.reservation
         if reservation is None:
             return
@@ -197,10 +197,10 @@ class Authorizer:
             call.usage = usage = usage.beyond(charged)
         failed = _has_failed(call)
         money = tuple(part for part in reservation.parts if _is_money(*part)) if call.is_budgeted else ()
-        if money:  # by itself: it may have to wait for a price, which must hold nothing else up
+        if money:  # settled separately: it may have to wait for a price, which must not delay the rest
             reservation = Reservation(tuple(part for part in reservation.parts if not _is_money(*part)))
         try:
-            requests = 1 if charged is None else 0  # counted with the first part of a session
+            requests = 1 if charged is None else 0  # a session's request is counted with its first part
             self._admission.settle(reservation, _used(call, reservation, failed=failed, requests=requests))
         finally:
             if money:
@@ -210,7 +210,7 @@ class Authorizer:
         try:
             self._costing.settle(self._admission, reservation, call, failed=failed)
         except Exception:
-            self._admission.settle(reservation, {})  # its cost cannot be told: it stays charged
+            self._admission.settle(reservation, {})  # the cost is unknown: the reservation stays charged
             raise
 
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
@@ -239,7 +239,7 @@ class Authorizer:
         return None if decision is None else self._put_off(call, decision)
 
     def _examine(self, call: Call, key: Key) -> _Undecided:
-        """Decide on a call by what it is; to read its body is work, so first by what refuses it whatever it says."""
+        """Decide on a call by its route and body. Reading a body is work, so check first what refuses any call."""
         if call.estimate is None and key.needs_body:
             refusal = self._admission.refuse_any(self._lease_pools(call, key) or ())
             if refusal is not None:
@@ -251,7 +251,7 @@ class Authorizer:
         return self._reserve(call, key)
 
     def _put_off(self, call: Call, decision: Refusal | Wait | NeedsBody | Short) -> Decision:
-        """Note what keeps a call from being admitted now."""
+        """Record in the call why it is not admitted now."""
         if isinstance(decision, Refusal):
             return self._refuse(call, decision)
         if isinstance(decision, Short):
@@ -260,7 +260,7 @@ class Authorizer:
         return decision
 
     def _restrict(self, call: Call, key: Key) -> Refusal | NeedsBody | None:
-        """Hold a call against the endpoints, models and tools that its key is for."""
+        """Check a call against the endpoints, models and tools that its key may be used for."""
         if call.estimate is None:
             return NeedsBody(key)
         if not key.key_policy.admits_route(call.template):
@@ -276,7 +276,7 @@ class Authorizer:
         return None
 
     def _reserve(self, call: Call, key: Key) -> _Undecided:
-        """Take what the call may use, once its route and body are known."""
+        """Reserve what the call may use, once its route and body are known."""
         lease_pools = self._lease_pools(call, key)
         if lease_pools is None:
             return UNAVAILABLE
@@ -305,7 +305,7 @@ class Authorizer:
         return None
 
     def _lease_pools(self, call: Call, key: Key) -> tuple[LeasePool, ...] | None:
-        """Return the lease pools of a call by its tag, and note that they are what its caller is told of."""
+        """Return the lease pools for a call's tag, and report these in its answer's headers."""
         if not key.tag_pools:
             return key.lease_pools
         with self._admission.lock:
@@ -317,7 +317,7 @@ class Authorizer:
     def _price(self, call: Call, key: Key, estimate: Estimate) -> tuple[Sequence[Rates], ...] | Refusal | Wait:
         """Return the rates of the models that a call names, and of those that answered such calls, or wait for them.
 
-        A name without a price, which nothing answered yet, may cost what other calls of its route do.
+        A name that has no price and no answer yet may cost what other calls to its route do.
         """
         named = [(self._providers.of_request(call.route, call.path, one, key.providers), one) for one in estimate.named]
         found = self._find(key, named, call)
@@ -350,7 +350,7 @@ class Authorizer:
         return found
 
     def _look_up(self, call: Call, token: bytes, digest: bytes) -> Decision:
-        """Ask for a key that is not known here; a wrong checksum never reaches the key service."""
+        """Look up a key that is not known here; one with a wrong checksum is refused without asking the key service."""
         try:
             key_id = key_format.parse(token.decode("ascii"))
         except UnicodeDecodeError:
@@ -372,7 +372,7 @@ class Authorizer:
 
 
 def _uses_a_model(call: Call) -> bool:
-    """Return whether a call is of an operation of models, which chooses one by itself where the call names none."""
+    """Return whether a call's operation uses a model, by default one of its own choice."""
     return (
         call.method not in operations.READS
         and operations.names_a_model(call.path)

@@ -1,4 +1,4 @@
-"""What calls cost, before and after they happen: by the rule and the rates of the ledger, once those are known."""
+"""The cost of calls, before and after they happen, by the ledger's rules and rates once those are known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAST = 1  # nano-USD
 
 
 class Costing:
-    """Prices calls before and after they happen, from the prices that the heartbeat brings."""
+    """Prices calls before and after they happen, with the prices that heartbeats deliver."""
 
     def __init__(self, prices: PriceCache, key_cache: KeyCache) -> None:
         self._prices = prices
@@ -23,32 +23,32 @@ class Costing:
         self.answered = AnsweredModels()
 
     def cost(self, call: Call, usage: Usage, then: Then) -> bool:
-        """Have a call's cost told, now or with the heartbeat that brings its price; None where it has no price.
+        """Call `then` with a call's cost, now or when a heartbeat delivers its price; with None if it has no price.
 
-        False: too many calls wait for prices, this one's cost will not be told.
+        Return False if too many calls wait for prices: `then` will not be called.
         """
         if call.model is None or not (usage.details or usage[:2] != (None, None)):
             then(None)
             return True
         key = self._key_cache.keys.get(call.key)
-        tariff = key.tariff if key else call.account  # of a key that is forgotten meanwhile, its account's is right too
+        tariff = key.tariff if key else call.account  # if the key was forgotten, its account's is also right
         provider = None if call.provider is None else printable(call.provider)
         name = Name(tariff, provider, printable(call.model))
         return self._prices.cost(name, call.time_ns // 1000, usage, then)
 
     def find(self, tariff: str | None, provider: str | None, model: str, time_ns: int) -> tuple[Rates, ...] | None:
-        """Return the rates of a model that a request names; none where it has no price, None where to ask for it."""
+        """Return the rates of a model that a request names; empty if it has no price, None if not known yet."""
         price = self._prices.find(Name(tariff, provider, printable(model)))
         return None if price is None else price.tiers_at(time_ns // 1000)
 
     def want(self, tariff: str | None, provider: str | None, model: str) -> bool:
-        """Have the next heartbeat ask for a model's rates; False where too many are asked for."""
+        """Request a model's rates with the next heartbeat; False if too many are requested."""
         return self._prices.want(Name(tariff, provider, printable(model)))
 
     def settle(self, admission: Admission, reservation: Reservation, call: Call, *, failed: bool) -> None:
-        """Settle what a call had reserved of limits of cost: its cost, or all of it where its usage is not known.
+        """Settle a call's reservation on cost limits: charge its cost, or all of it if its usage is unknown.
 
-        A model without a price takes the least of them where all that was known were prices of other calls.
+        A model without a price is charged the minimum if only the prices of other calls were known.
         """
         usage = call.usage
         if not failed:
@@ -60,7 +60,7 @@ class Costing:
         is_whole = call.usage_status == "reported"
 
         def settle(cost_nanousd: int | None) -> None:
-            # What has no price, or broke off, may have cost more than is known: what was reserved stays charged.
+            # A call without a price, or one that broke off, may have cost more than is known: the reservation stays.
             is_known = cost_nanousd is not None and (is_whole or cost_nanousd > reserved)
             if cost_nanousd is None and call.is_guess:
                 is_known, cost_nanousd = True, _LEAST
@@ -70,7 +70,7 @@ class Costing:
             admission.settle(reservation, {})
 
     def _learn(self, call: Call) -> None:
-        """Note which model answered a call."""
+        """Record which model answered a call."""
         if call.usage is None or call.model is None:
             return
         model, requested = (call.provider, str(call.model)), requested_by(call)
@@ -79,7 +79,7 @@ class Costing:
 
 
 def _most(reservation: Reservation) -> int:
-    """Return the most that was reserved of one limit."""
+    """Return the largest reservation of a single limit."""
     totals: dict[int, int] = {}
     for lease_pool, _, units in reservation.parts:
         totals[id(lease_pool)] = totals.get(id(lease_pool), 0) + units

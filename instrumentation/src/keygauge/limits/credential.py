@@ -1,4 +1,4 @@
-"""Find the key among a request's headers; nothing here keeps or shows it."""
+"""Search for the key in a request's headers; nothing here stores or shows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keygauge.key import HEADERS, PREFIX
 
 
 class Conflict(Enum):
-    """Two different credentials came in one request (RFC 6750, 3.1: an invalid request)."""
+    """Two different credentials in one request (RFC 6750, 3.1: an invalid request)."""
 
     CONFLICT = 1
 
@@ -19,14 +19,14 @@ CONFLICT: Final = Conflict.CONFLICT
 
 
 def headers_for(name: str | None) -> frozenset[bytes]:
-    """Return the names of the headers that may hold a key: the one that is set, or the usual ones."""
+    """Return the names of the headers that may hold a key: the configured one, or the usual ones."""
     return HEADERS if name is None else frozenset({name.lower().encode()})
 
 
 def find(headers: Collection[tuple[bytes, bytes]], names: frozenset[bytes] = HEADERS) -> bytes | Conflict | None:
-    """Return the credential of a request, None when there is none, CONFLICT when two of our keys differ.
+    """Return the credential of a request, None if there is none, CONFLICT if it has several that differ.
 
-    Header names are lower case, as ASGI has them. Beside one of our keys, what has not their format is the host's own.
+    Header names are in lower case, as in ASGI. Next to one of our keys, credentials in other formats are the host's.
     """
     holder = None
     for header in headers:
@@ -56,6 +56,6 @@ def _read(name: bytes, value: bytes) -> bytes | None:
     given = value.strip()
     if name == b"authorization":
         if given[:7].lower() != b"bearer ":
-            return None  # Basic and the like belong to the host
+            return None  # other schemes, such as Basic, belong to the host
         given = given[7:].strip()
     return given or None

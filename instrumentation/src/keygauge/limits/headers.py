@@ -1,4 +1,4 @@
-"""The header fields that tell a caller its limits: the IETF draft's `RateLimit` and OpenAI's `x-ratelimit-*`."""
+"""Header fields that report a caller's limits: the IETF draft's `RateLimit` and OpenAI's `x-ratelimit-*`."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from keygauge.limits.tag_pools import TagPools
 Fields = list[tuple[bytes, bytes]]
 
 Numbered = list[tuple[int, AnyStr, AnyStr]]
-"""Of OpenAI's fields that change the places of their numbers, their names and formats."""
+"""OpenAI's fields with numbers that change: the index of each number, the field's name and its format."""
 
-# The fields that never change. Of `ratelimit` its name and format. OpenAI's fields of a limit each. By unit those of
-# several limits, of which the one is told that has the least left: the place of that number, the field that never
-# changes, and the others.
+# Of a template: the constant fields; the name and format of `ratelimit`; OpenAI's fields of single limits; and per unit
+# the options to choose from if several limits apply: the one with the least left is sent. An option has the index of
+# that number, the constant field, and the others.
 Option = tuple[int, tuple[AnyStr, AnyStr], Numbered[AnyStr]]
 Template = tuple[list[tuple[AnyStr, AnyStr]], AnyStr, AnyStr, Numbered[AnyStr], list[list[Option[AnyStr]]]]
 
 _TOKENS = {"token": "tokens", "input_token": "input-tokens", "output_token": "output-tokens"}
-_TOLD = {"request": "requests", **_TOKENS}  # the units that fields in OpenAI's form tell of
+_TOLD = {"request": "requests", **_TOKENS}  # the units that OpenAI's fields report
 _OPENAI = [f"x-ratelimit-{word}-{name}" for word in ("limit", "remaining", "reset") for name in _TOLD.values()]
 _TEXT_NAMES = ("ratelimit", "ratelimit-policy", *_OPENAI)
 _NAMES = frozenset((*_TEXT_NAMES, *map(str.encode, _TEXT_NAMES)))
 _CENT = 10_000_000  # nano-USD
 _MOST = 10**15 - 1  # the largest integer of a structured field (RFC 9651)
 _UP = SECOND - 1
-_QUOTA_UNITS = {**_TOKENS, "nanousd": "us-cents", "concurrent": "concurrent-requests"}  # else: requests
+_QUOTA_UNITS = {**_TOKENS, "nanousd": "us-cents", "concurrent": "concurrent-requests"}  # default: requests
 _DAY_S = 86_400
-_PERIOD_S = {  # the field has no calendar
+_PERIOD_S = {  # the field has no calendar periods
     "hour": 3_600,
     "day": _DAY_S,
     "week": 7 * _DAY_S,
@@ -45,9 +45,9 @@ _PERIOD_S = {  # the field has no calendar
 
 
 class Policy:
-    """One key's limits as header fields (draft-ietf-httpapi-ratelimit-headers), written beforehand where possible.
+    """One key's limits as header fields (draft-ietf-httpapi-ratelimit-headers), prepared as far as possible.
 
-    As bytes for ASGI and as text for WSGI: to turn one into the other takes as long as to write it.
+    As bytes for ASGI and text for WSGI: converting takes as long as formatting.
     """
 
     __slots__ = ("_lease_pools", "as_bytes", "as_text")
@@ -65,7 +65,7 @@ class Policy:
         self.as_text, self.as_bytes = templates or _templates(tuple(replace(pools.limit, id="") for pools in limited))
 
     def of(self, lease_pools: Sequence[LeasePool]) -> Policy:
-        """Return the same fields of a call's own lease pools, where limits count each tag apart."""
+        """Return the same fields for the lease pools of one call, if limits have a counter per tag."""
         return Policy(lease_pools, (self.as_text, self.as_bytes))
 
     def fields(
@@ -74,7 +74,7 @@ class Policy:
         now_ns: int,
         beside: Collection[AnyStr] = (),
     ) -> list[tuple[AnyStr, AnyStr]]:
-        """Write the fields `as_bytes` or `as_text`; `beside` are the names of those that the answer has by itself."""
+        """Format the fields of `as_bytes` or `as_text`, except those in `beside`, which the answer already has."""
         constant, name, form, numbered, choices = template
         if not constant:
             return []
@@ -83,12 +83,12 @@ class Policy:
             remaining = lease_pool.remaining(now_ns)
             if unit != 1:
                 remaining //= unit
-            # min() and max() take longer
+            # min() and max() are slower
             numbers.append(remaining if remaining < _MOST else _MOST)  # noqa: FURB136
             if resets:
                 reset_s = (lease_pool.reset_ns - now_ns + _UP) // SECOND
                 numbers.append(reset_s if reset_s > 0 else 0)  # noqa: FURB136
-        result: list[tuple[AnyStr, AnyStr]] = [*constant, (name, form % tuple(numbers))]  # type: ignore[has-type]  # of both
+        result: list[tuple[AnyStr, AnyStr]] = [*constant, (name, form % tuple(numbers))]  # type: ignore[has-type]  # AnyStr
         for place, number_name, number_form in numbered:
             result.append((number_name, number_form % numbers[place]))
         for options in choices:
@@ -98,14 +98,14 @@ class Policy:
         return result if _NAMES.isdisjoint(beside) else [field for field in result if field[0] not in beside]
 
 
-@lru_cache  # the keys of a plan share them
+@lru_cache  # shared by the keys of a plan
 def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes]]:
-    """Write what never changes of the fields for some limits."""
+    """Build the templates of the fields for some limits."""
     constant = [("ratelimit-policy", ", ".join(map(_item, limits)))] if limits else []
     numbered: Numbered[str] = []
     choices: list[list[Option[str]]] = []
     has_tags = any(limit.per_tag for limit in limits)
-    numbers = [0, *accumulate(1 + limit.resets for limit in limits)]  # where those of each limit begin
+    numbers = [0, *accumulate(1 + limit.resets for limit in limits)]  # the index of each limit's first number
     for unit, name in _TOLD.items():
         places = [place for place, limit in enumerate(limits) if limit.unit == unit and not limit.is_scoped]
         places.sort(key=lambda place: not limits[place].window_s)  # rates first
@@ -132,7 +132,7 @@ def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes
 
 
 def _option(limit: Limit, name: str, place: int) -> Option[str]:
-    """Write the fields of a limit whose numbers begin at a place."""
+    """Build the fields of a limit whose first number has the index `place`."""
     fields = [(place, f"x-ratelimit-remaining-{name}", "%d")]
     if limit.resets:
         fields.append((place + 1, f"x-ratelimit-reset-{name}", "%ds"))

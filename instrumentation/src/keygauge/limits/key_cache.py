@@ -1,4 +1,4 @@
-"""The keys this process knows, as the key service told them; no secret, only digests."""
+"""The keys that this process knows from the key service; it stores digests, not secrets."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ _UNKNOWN_NS = 5 * SECOND  # how long a key that does not exist is remembered as 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Plan:
-    """A plan as the keys that have it know it, and what it was changed to since."""
+    """A plan as known to its keys; `newer` is what it was changed to since."""
 
     id: str
-    limits: Sequence[dict[str, Any]] = ()  # of a changed one; else only the keys' entries tell them
+    limits: Sequence[dict[str, Any]] = ()  # of a changed plan; otherwise only the keys' entries have them
     providers: ProviderRules | None = None  # as above
     newer: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Key:
-    """One key's entry: who it belongs to, whether it may be used, and its limits."""
+    """One key's entry: its owner, whether it may be used, and its limits."""
 
     id: str
     account: str
     plan: Plan
     providers: ProviderRules | None  # the plan's
-    tariff: str | None  # the account, where it has prices of its own
+    tariff: str | None  # the account, if it has custom prices
     status: str  # active, disabled, deleted, suspended
     expires_ns: int | None  # wall clock
     secrets: dict[int, int | None]  # number -> expiry, wall clock ns
     lease_pools: tuple[LeasePool, ...]
-    tag_pools: tuple[TagPools, ...]  # of limits that count each tag apart
+    tag_pools: tuple[TagPools, ...]  # of limits with a counter per tag
     policy: Policy
-    tag_policy: Policy  # with these, told of a call's own
+    tag_policy: Policy  # with these; `Policy.of` takes the pools of a call's tag
     key_policy: KeyPolicy
-    scopes: tuple[str, ...]  # what the key may do, for the app to ask about
-    is_open: bool  # active for good, and from any address
-    is_restricted: bool  # to some endpoints, models or tools, or limited by these
+    scopes: tuple[str, ...]  # what the key may do, for the app to check
+    is_open: bool  # active without expiry, and from any address
+    is_restricted: bool  # to some endpoints, models or tools, or has limits per tool
     is_plain: bool  # each call takes one unit of each limit
     needs_route: bool
-    needs_body: bool  # to tell the model or the tokens
-    needs_model: bool  # to be told, or the call is refused
-    tool_limits: tuple[Limit, ...]  # which refuse calls whose tools are not told
-    is_capped: bool  # by tokens, cost or model, and refused beyond
+    needs_body: bool  # to find the model or the tokens
+    needs_model: bool  # refuses calls that do not name their model
+    tool_limits: tuple[Limit, ...]  # these refuse calls whose tools are unknown
+    is_capped: bool  # has enforced limits that depend on the body; refuses calls whose body may hide something
     needs_price: bool
 
     @property
@@ -70,17 +70,17 @@ class Key:
         return [*(pool.limit for pool in self.lease_pools), *(pools.limit for pools in self.tag_pools)]
 
     def needs_tools(self, route: str | None) -> bool:
-        """Return whether calls of a route are refused that may call tools which they do not tell."""
+        """Return whether calls to a route are refused if it is unknown which tools they call."""
         return self.key_policy.tools is not None or any(limit.is_for(route) for limit in self.tool_limits)
 
     def of_tag(self, tag: str | None) -> tuple[LeasePool, ...] | None:
-        """Return the lease pools of a call by its tag; None where too many tags are in use."""
+        """Return the lease pools for a call with this tag; None if too many tags are in use."""
         found = [tag_pools.find(tag) for tag_pools in self.tag_pools]
         tagged = [lease_pool for lease_pool in found if lease_pool is not None]
         return (*self.lease_pools, *tagged) if len(tagged) == len(found) else None
 
     def refuses_unpriced(self, route: str | None, estimate: Estimate) -> str | None:
-        """Return the name of a limit that admits no calls of models without a price."""
+        """Return the name of a limit that refuses calls to models without a price; None if there is none."""
         for limit in self.limits:
             if limit.when_unpriced != "refuse" or limit.dry_run:
                 continue
@@ -97,7 +97,7 @@ class KeyCache:
         self.credentials: dict[bytes, tuple[str, int]] = {}  # digest -> key id, secret number
         self.lease_pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()
         self.tag_pools: WeakValueDictionary[str, TagPools] = WeakValueDictionary()
-        self.lowered: set[LeasePool] = set()  # of limits that were lowered or replaced: what is held of them goes back
+        self.lowered: set[LeasePool] = set()  # of limits that were lowered or replaced: their leases go back
         self._known_tags = KnownTags()
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()  # those of the keys
         self._unknown: dict[bytes, int] = {}  # digest -> until when
@@ -105,18 +105,18 @@ class KeyCache:
         self._expired_until_ns = 0
 
     def is_unknown(self, digest: bytes, now_ns: int) -> bool:
-        """Return whether the key service said a moment ago that there is no such key."""
+        """Return whether the key service said recently that there is no such key."""
         return self._unknown.get(digest, 0) > now_ns
 
     def mark_unknown(self, digest: bytes, now_ns: int) -> None:
-        """Remember that there is no such key; the oldest memory goes when there are too many."""
+        """Remember that there is no such key; the oldest entry is dropped if there are too many."""
         self._expired.pop(digest, None)
         if len(self._unknown) >= _MOST_UNKNOWN:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[digest] = now_ns + _UNKNOWN_NS
 
     def learn(self, digest: bytes, key_id: str, secret: int) -> None:
-        """Remember whose secret a digest is; the oldest memory goes when there are too many."""
+        """Remember the key and secret of a digest; the oldest entry is dropped if there are too many."""
         self._unknown.pop(digest, None)
         self._expired.pop(digest, None)
         if len(self.credentials) >= _MOST_KEYS:
@@ -124,9 +124,9 @@ class KeyCache:
         self.credentials[digest] = (key_id, secret)
 
     def expire(self, until_ns: int) -> None:
-        """Have every key looked up again: what changed meanwhile cannot be told any more.
+        """Look up every key again: what has changed in the meantime is unknown.
 
-        Until then, and no longer than `until_ns`, what is known of them holds: nobody waits, and look-ups come in turn.
+        Until then, but not after `until_ns`, the known entries stay valid: nobody waits, and look-ups take turns.
         """
         self._expired = {
             digest: (self.keys[key_id], secret)
@@ -138,7 +138,7 @@ class KeyCache:
         self.credentials.clear()
 
     def recall(self, digest: bytes, now_ns: int) -> tuple[Key, int] | None:
-        """Return a key that is to be looked up again, and the number of its secret."""
+        """Return a key that is yet to be looked up again, and the number of its secret."""
         if not self._expired:
             return None
         if now_ns >= self._expired_until_ns:
@@ -146,7 +146,7 @@ class KeyCache:
         return self._expired.get(digest)
 
     def put(self, entries: Iterable[dict[str, Any]], *, wanted: frozenset[str]) -> None:
-        """Take in key entries of a heartbeat's answer: those `wanted` and those known; others do not concern us."""
+        """Store the key entries of a heartbeat's answer that are `wanted` or known; ignore others."""
         for entry in entries:
             if entry["id"] in wanted or entry["id"] in self.keys:
                 if len(self.keys) >= _MOST_KEYS and entry["id"] not in self.keys:
@@ -154,7 +154,7 @@ class KeyCache:
                 self._replace(self._key(entry))
 
     def change_plan(self, entry: dict[str, Any], held: Iterable[LeasePool]) -> None:
-        """Take in a changed plan. Its keys adapt when they are used, the limits of which units are `held` at once."""
+        """Store a changed plan. Its keys adapt when they are used; the limits with `held` leases adapt at once."""
         old = self._plans.get(entry["id"])
         if old is None:
             return
@@ -166,7 +166,7 @@ class KeyCache:
                 self._pools([_limit_of(changed[number], owner)])
 
     def adapt(self, key: Key) -> Key:
-        """Return a key whose plan changed with the plan's limits as they are now; its own stay."""
+        """Return a key with its plan's current limits; the key's own limits stay."""
         key = self.keys.get(key.id, key)
         plan = key.plan
         while plan.newer is not None:
@@ -181,7 +181,7 @@ class KeyCache:
         return adapted
 
     def _replace(self, key: Key) -> None:
-        """Take in a key as it is now; what is held of limits that it no longer has goes back."""
+        """Store the current entry of a key; leases of limits that it no longer has go back."""
         old = self.keys.get(key.id)
         self.keys[key.id] = key
         if old is not None and old.lease_pools != key.lease_pools:
@@ -216,7 +216,7 @@ class KeyCache:
         return plan
 
     def _limited(self, limits: Sequence[Limit], key_policy: KeyPolicy) -> dict[str, Any]:
-        """Return what a key's limits make of it."""
+        """Return the fields of a key that follow from its limits."""
         lease_pools, tag_pools = self._pools(limits)
         shown = _shown(lease_pools)
         policy = Policy(shown)
@@ -237,14 +237,14 @@ class KeyCache:
         }
 
     def _pools(self, limits: Sequence[Limit]) -> tuple[tuple[LeasePool, ...], tuple[TagPools, ...]]:
-        """Return the lease pools of limits, and of those that count each tag apart."""
+        """Return the lease pools of limits, and the tag pools of limits with a counter per tag."""
         return (
             tuple(self._lease_pool(limit) for limit in limits if not limit.per_tag),
             tuple(self._tag_pools(limit) for limit in limits if limit.per_tag),
         )
 
     def _tag_pools(self, limit: Limit) -> TagPools:
-        """As `_lease_pool`, of a limit that counts each tag apart."""
+        """Return the tag pools of a limit with a counter per tag; the existing ones if the limit is known."""
         tag_pools = self.tag_pools.get(limit.id)
         if tag_pools is None:
             tag_pools = self.tag_pools[limit.id] = TagPools(limit, self._known_tags)
@@ -253,7 +253,7 @@ class KeyCache:
         return tag_pools
 
     def _lease_pool(self, limit: Limit) -> LeasePool:
-        """Keep the leases of a limit that is known; a changed limit is asked about afresh."""
+        """Return the lease pool of a limit. A known limit keeps its leases; a changed one may request units at once."""
         lease_pool = self.lease_pools.get(limit.id)
         if lease_pool is None:
             lease_pool = self.lease_pools[limit.id] = lease_pool_of(limit)
@@ -266,7 +266,7 @@ class KeyCache:
 
 
 def _shown(pools: Sequence[_Pools]) -> list[_Pools]:
-    """Leave out those whose limits are only tried."""
+    """Return the pools whose limits are not dry runs."""
     return [one for one in pools if not one.limit.dry_run]
 
 

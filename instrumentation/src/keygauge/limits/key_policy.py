@@ -1,4 +1,4 @@
-"""What a key may be used for: from which networks, for which endpoints, models and tools."""
+"""The networks, endpoints, models and tools that a key may be used with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from keygauge.limits.reading.estimate import Estimate
 from keygauge.networks import Network, is_within, parse_networks
 
-_ANY = "*"  # at the end of a route or a model: all that begin so
+_ANY = "*"  # at the end of a pattern: prefix match
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPolicy:
-    """None is "no restriction"; an empty one lets nothing through."""
+    """A key's restrictions. None means no restriction; an empty set allows nothing."""
 
     networks: tuple[Network, ...] | None = None
     routes: frozenset[str] | None = None
@@ -26,7 +26,7 @@ class KeyPolicy:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> KeyPolicy:
-        """Read the restriction of a key entry; an older key service sends none."""
+        """Parse the restrictions of a key entry; older key services send none."""
         names = ("networks", "routes", "models", "tools")
         networks, routes, models, tools = given = tuple(entry.get(name) or None for name in names)
         if not any(given):
@@ -42,17 +42,17 @@ class KeyPolicy:
         )
 
     def admits_ip(self, ip: str | None) -> bool:
-        """Return whether the key may be used from an address; one that cannot be read is none."""
+        """Return whether the key may be used from an address; False for an invalid address if networks are set."""
         return self.networks is None or is_within(ip, self.networks)
 
     def admits_route(self, route: str | None) -> bool:
-        """Return whether the key may be used for a route template; one that could not be told is none."""
+        """Return whether the key may be used for a route template; False for an unknown route if routes are set."""
         if self.routes is None or route is None:
             return self.routes is None
         return route in self.routes or route.startswith(self.route_prefixes)
 
     def admits_models(self, estimate: Estimate) -> bool:
-        """Return whether the key may be used for what a call names; one with a body must name its model."""
+        """Return whether the key may be used for the models that a call names; a call with a body must name one."""
         models = self.models
         if models is None:
             return True
@@ -61,7 +61,7 @@ class KeyPolicy:
         return all(name in models or name.startswith(self.model_prefixes) for name in estimate.named)
 
     def admits_tools(self, tools: Sequence[str]) -> bool:
-        """Tell whether the key may be used for the tools that a call names."""
+        """Return whether the key may be used for the tools that a call names."""
         return self.tools is None or all(name in self.tools or name.startswith(self.tool_prefixes) for name in tools)
 
 

@@ -1,4 +1,4 @@
-"""A limit: so many units in any window of time, in a period, or at once."""
+"""Limits: a number of units per time window, per period, or at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keygauge.weights import Weights
 
 Unit = Literal["request", "token", "input_token", "output_token", "nanousd", "weighted", "concurrent"]
 TOKENS = frozenset({"token", "input_token", "output_token"})
-MEASURED = TOKENS | {"nanousd", "weighted"}  # units that only the answer tells: estimated before, settled afterwards
+MEASURED = TOKENS | {"nanousd", "weighted"}  # known only from the answer: estimated before, settled afterwards
 
 Whose = Literal["account", "plan", "key", "tag", "untagged"]
 
@@ -24,11 +24,11 @@ _DIGITS = 32  # of a tag's digest
 class Limit:
     """`amount` units in any `window_s` seconds, in each `period`, or at once.
 
-    One with a `route`, a `model` or a `tool` counts only their calls. `output_default` are the tokens reserved for a
-    call that declares no cap of its own. It counts all keys of the account together, or each by itself as the `plan`
-    says, or is the key's own. `when_unpriced` is for limits of cost: whether to admit calls of models without a price.
-    A weighted unit has `weights` and a name. One that is `per_tag` has a counter for each tag, and one for calls
-    without any.
+    A limit with a `route`, `model` or `tool` counts only matching calls. `output_default` is the number of tokens
+    reserved for a call that declares no cap. `whose`: it counts all keys of the account together, or each key
+    separately as the `plan` says, or is the key's own. `when_unpriced` is for cost limits: whether to admit calls to
+    models without a price. A weighted unit has `weights` and a name. A `per_tag` limit has a counter for each tag and
+    one for calls without a tag.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Limit:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Limit:
-        """Read a limit of the heartbeat's answer; texts that other keys' limits have too are kept once."""
+        """Parse a limit of the heartbeat's answer; strings are interned, as limits share them."""
         terms: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
         texts = ((name, text) for name, text in terms.items() if type(text) is str and name != "id")
         shared: dict[str, Any] = {name: intern(text) for name, text in texts}
@@ -61,17 +61,17 @@ class Limit:
 
     @property
     def measure(self) -> object:
-        """Return what names the units that calls use of it."""
+        """Return the measure of its units: the weights, or the unit's name."""
         return self.weights or self.unit
 
     @property
     def refusal(self) -> Literal["limited", "quota"]:
-        """Name the outcome when this limit refuses."""
+        """Return the outcome of calls that this limit refuses."""
         return "quota" if self.period else "limited"
 
     @property
     def refusal_code(self) -> str:
-        """Name the problem when this limit refuses."""
+        """Return the problem code of calls that this limit refuses."""
         if self.period and self.unit == "nanousd":
             return "budget_exhausted"
         if self.unit == "concurrent":
@@ -80,12 +80,12 @@ class Limit:
 
     @property
     def resets(self) -> bool:
-        """Return whether all of it comes free again some day."""
+        """Return whether it ever resets."""
         return self.period != "lifetime"
 
     @property
     def is_plain(self) -> bool:
-        """Return whether every call takes one unit of it, whatever the call is, and nothing has to be settled."""
+        """Return whether every call takes exactly one unit and nothing has to be settled."""
         return (
             self.unit == "request"
             and self.when_down == "closed"
@@ -98,7 +98,7 @@ class Limit:
 
     @property
     def needs_body(self) -> bool:
-        """Return whether it counts by what a call's body says."""
+        """Return whether it counts by a call's body."""
         return self.unit in MEASURED or self.model is not None or self.tool is not None
 
     @property
@@ -107,7 +107,7 @@ class Limit:
         return self.route is not None or self.model is not None or self.tool is not None
 
     def of_tag(self, tag: str | None) -> Limit:
-        """Return the counter of one tag, told by a digest: tags may be personal data."""
+        """Return the limit of one tag's counter; its id has a digest, as tags may be personal data."""
         if tag is None:
             return replace(self, whose="untagged")
         return replace(self, id=f"{self.id}:{sha256(tag.encode()).hexdigest()[:_DIGITS]}", whose="tag")
@@ -115,7 +115,7 @@ class Limit:
     def covers(self, route: str | None, models: Collection[str] | None, tools: Collection[str] | None = ()) -> bool:
         """Return whether a call counts, by its route and all the models and tools that it names.
 
-        None: a route that could not be told, or a body that was not read, may be any.
+        None (an unknown route, or a body that was not read) matches any.
         """
         return (
             self.is_for(route)
@@ -131,5 +131,5 @@ class Limit:
 
 
 def is_meant(pattern: str, name: str) -> bool:
-    """Return whether a route or a model is the one of a limit, or begins as one that ends in "*"."""
+    """Return whether a route, model or tool matches a limit's pattern; a pattern that ends in "*" matches prefixes."""
     return name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1]))

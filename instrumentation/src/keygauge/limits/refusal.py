@@ -1,4 +1,4 @@
-"""Why a call is refused: the outcome that is counted and the code that its caller reads."""
+"""Reasons to refuse a call: the outcome that is counted and the code that the caller sees."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keygauge.limits.limit import Whose
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a call is refused: the outcome counted, the code told, which limit and whose, and when to come again."""
+    """A reason to refuse a call: the counted outcome, the caller's code, which limit and whose, and when to retry."""
 
     outcome: Outcome
     code: str
@@ -27,7 +27,7 @@ TOO_MANY_KEYS = Refusal("unknown", "too_many_unknown_keys", retry_after_s=1)
 DISABLED = Refusal("revoked", "key_disabled")
 DELETED = Refusal("revoked", "key_deleted")
 SUSPENDED = Refusal("revoked", "account_suspended")
-REPLACED = Refusal("revoked", "key_invalid")  # as where it is not known any more
+REPLACED = Refusal("revoked", "key_invalid")  # as when it is no longer known
 EXPIRED = Refusal("expired", "key_expired")
 WRONG_IP = Refusal("forbidden", "ip_not_allowed")
 WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")

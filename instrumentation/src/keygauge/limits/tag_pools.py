@@ -1,4 +1,4 @@
-"""The lease pools of limits that count each tag apart: made when a tag is first seen, gone when it is no more."""
+"""Lease pools of limits with a counter per tag, created when a tag is first seen and dropped when it is unused."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from keygauge.limits.concurrency import lease_pool_of
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 
-MOST = 10_000  # tags of one limit in use at once: a call of one more is refused
-MOST_IN_ALL = 20_000  # … of all limits of a process
-_RECENT = 5_000  # tags that are remembered though nothing is held of them
+MOST = 10_000  # tags in use at once per limit; calls with further tags are refused
+MOST_IN_ALL = 20_000  # … for all limits of a process
+_RECENT = 5_000  # tags that are remembered without leases
 
 
 class KnownTags:
-    """The lease pools by tag of one process: those in use, and those that were not long ago."""
+    """The lease pools of one process per tag: those in use, and those used recently."""
 
     def __init__(self) -> None:
-        self._pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()  # by their limits' ids
-        self._recent: OrderedDict[str, LeasePool] = OrderedDict()  # the one that was used longest ago first
+        self._pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()  # by limit id
+        self._recent: OrderedDict[str, LeasePool] = OrderedDict()  # least recently used first
 
     def find(self, limit: Limit) -> LeasePool | None:
-        """Return the one lease pool of a tag's counter; None where there are too many."""
+        """Return the shared lease pool of a tag's counter; None if there are too many."""
         lease_pool = self._pools.get(limit.id)
         if lease_pool is None and len(self._pools) < MOST_IN_ALL:
             lease_pool = self._pools[limit.id] = lease_pool_of(limit)
         return lease_pool
 
     def note(self, lease_pool: LeasePool) -> None:
-        """Note that one is used now; the one that was used longest ago is forgotten once nothing is held of it."""
+        """Note that a pool is used now; the least recently used one is dropped once it holds nothing."""
         self._recent[lease_pool.limit.id] = lease_pool
         self._recent.move_to_end(lease_pool.limit.id)
         if len(self._recent) > _RECENT:
@@ -37,7 +37,7 @@ class KnownTags:
 
 
 class TagPools:
-    """The lease pools of one limit, a tag each. Guarded by the lock of `Admission`."""
+    """The lease pools of one limit, one per tag. Guarded by the lock of `Admission`."""
 
     __slots__ = ("__weakref__", "_known", "_pools", "limit")
 
@@ -47,7 +47,7 @@ class TagPools:
         self._pools: WeakValueDictionary[str | None, LeasePool] = WeakValueDictionary()
 
     def find(self, tag: str | None) -> LeasePool | None:
-        """Return the lease pool of a tag, or of calls without one; None where too many are in use."""
+        """Return the lease pool of a tag, or of calls without one; None if too many are in use."""
         lease_pool = self._pools.get(tag)
         if lease_pool is None:
             limit = self.limit.of_tag(tag)
@@ -60,7 +60,7 @@ class TagPools:
         return lease_pool
 
     def change(self, limit: Limit) -> list[LeasePool]:
-        """Take in changed terms; return the lease pools of which more is held now than may be."""
+        """Apply changed terms; return the lease pools that may hold too much now."""
         is_lowered = limit.amount < self.limit.amount
         self.limit = limit
         for tag, lease_pool in list(self._pools.items()):

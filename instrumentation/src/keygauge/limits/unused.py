@@ -1,29 +1,29 @@
-"""What nobody has used of a limit, beside what this process holds: as it was told, less what others took since."""
+"""The unused units of a limit, except those that this process holds, as last reported minus what others took since."""
 
 from __future__ import annotations
 
 from keygauge.clock import SECOND
 
-_FRESH_NS = SECOND // 2  # what was told so lately is not asked for; nor does it show that others have stopped
-_HORIZON_NS = 2 * SECOND  # what others took is compared with what they had taken once or twice so long ago
+_FRESH_NS = SECOND // 2  # so recent a report needs no update; one so soon after another does not show a stop
+_HORIZON_NS = 2 * SECOND  # what others took is compared with their count one or two horizons ago
 
 
 class Unused:
-    """Follows what others take between answers, and goes on at that rate. Guarded by `Admission.lock`."""
+    """Estimates what others have taken since the last answer, at their last rate. Guarded by `Admission.lock`."""
 
     __slots__ = ("_before", "_per_s", "_since", "_taken", "_told_ns", "_units")
 
     def __init__(self) -> None:
         self._units = 0
         self._told_ns = 0
-        self._before = self._since = (0, 0)  # moment, units that others had taken by then
-        self._taken = 0  # … when it was told last
+        self._before = self._since = (0, 0)  # time, units that others had taken by then
+        self._taken = 0  # … at the last report
         self._per_s = 0
 
     def tell(self, units: int, *, own: int, told_ns: int) -> None:
-        """Note what was told of a moment; `own` is what this process holds and has ever spent."""
+        """Record the units unused at `told_ns`; `own` is what this process holds and has ever spent."""
         later_ns, self._told_ns, self._units = told_ns - self._told_ns, told_ns, units
-        taken = -units - own  # by others, from where the count began
+        taken = -units - own  # by others, up to a constant
         risen, self._taken = taken - self._taken, taken
         if not self._since[0]:
             self._before = self._since = (told_ns, taken)
@@ -35,18 +35,18 @@ class Unused:
             self._per_s = 0
 
     def forget(self) -> None:
-        """Note that there is nothing."""
+        """Record that nothing is left."""
         self._units = 0
 
     def is_guess(self, now_ns: int) -> bool:
-        """Return whether what others take is guessed: they did when it was told, which is a while ago."""
+        """Return whether `at` includes an estimate: others took units, and the last report is not recent."""
         return self._per_s > 0 and now_ns - self._told_ns >= _FRESH_NS
 
     @property
     def latest(self) -> int:
-        """Return what was told last."""
+        """Return the units last reported."""
         return self._units
 
     def at(self, now_ns: int) -> int:
-        """Return what is left by now."""
+        """Return an estimate of what is left at `now_ns`."""
         return max(0, self._units - self._per_s * max(0, now_ns - self._told_ns) // SECOND)

@@ -1,4 +1,4 @@
-"""A call that waits for units: it keeps its place in the queues of its limits until it is admitted, refused or gone."""
+"""Calls that wait for units; they keep their places in the queues of their limits until admitted, refused or gone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Decide again when `woken` is done, at `at_ns` at the latest where that is told."""
+    """A wait until `woken` is done, or until `at_ns` if that is given; then decide again."""
 
     woken: Future[bool]
     at_ns: int | None = None
@@ -26,12 +26,12 @@ class Waiter:
         self._woken: Future[bool] = Future()
 
     def wait(self, at_ns: int | None = None) -> Wait:
-        """Wait to be woken from now on."""
+        """Return a wait for the next wake-up, starting now."""
         if self._woken.done():
             self._woken = Future()
         return Wait(self._woken, at_ns)
 
     def wake(self) -> None:
-        """Have the call decide again; it does so once, however often it is woken meanwhile."""
+        """Let the call decide again; it does so once, even if woken several times in the meantime."""
         if not self._woken.done():
             self._woken.set_result(True)

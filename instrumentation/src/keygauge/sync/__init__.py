@@ -1,6 +1,6 @@
 """The exchange with the key service, once a second: keys, leases on limits, and prices.
 
-The key service has the room `sync` too.
+Its counterpart is the key service's package `sync`.
 
-May import `limits`, `pricing` and what stands beside the rooms.
+May import `limits`, `pricing` and the modules outside the packages.
 """

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class ServiceError(Exception):
-    """The key service did not answer as it should; `status` is 0 where it did not answer at all."""
+    """An unexpected answer, or none, from the key service; `status` is 0 if there was no answer."""
 
     def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class ServiceError(Exception):
 
 
 class ServiceClient:
-    """Posts to the key service; not for use by two threads at once."""
+    """A client that posts to the key service; not thread-safe."""
 
     def __init__(self, url: str, token: str, *, timeout_s: float) -> None:
         parts = urlsplit(url)
@@ -30,7 +30,7 @@ class ServiceClient:
         """Post and return the answer's JSON object.
 
         Raises:
-            ServiceError: no answer, another status than 200, or an answer that is not a JSON object.
+            ServiceError: there is no answer, its status is not 200, or it is not a JSON object.
         """
         status, text = self.exchange(path, body, content_type)
         if status != http.client.OK:
@@ -54,12 +54,12 @@ class ServiceClient:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise ServiceError(f"{path}: no answer from the key service: {error!r}") from error
-        except ValueError as error:  # an address or a token that cannot be sent: its text would tell the token
+        except ValueError as error:  # an address or token that cannot be sent; the error's text would reveal the token
             self.close()
             raise ServiceError(f"{path}: could not be sent to the key service: {type(error).__name__}") from None
 
     def _exchange(self, path: str, body: bytes, content_type: str) -> tuple[int, bytes]:
-        """Send once; once more on a fresh connection where the kept one had been closed by the other side."""
+        """Send once, and again on a new connection if the server had closed the kept one."""
         headers = {**self._headers, "content-type": content_type}
         kept = self._connection.sock is not None
         try:

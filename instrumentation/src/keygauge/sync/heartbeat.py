@@ -1,4 +1,4 @@
-"""The heartbeat, once a second and at once when a request waits: ask for leases and learn what changed."""
+"""The heartbeat, which requests leases and fetches changes once a second, or at once if a request waits."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
 _TIMEOUT_S = 2.0
-_LAST_S = 2 * _TIMEOUT_S  # a heartbeat that is under way, and the last one, which gives the leases back
+_LAST_S = 2 * _TIMEOUT_S  # the current heartbeat, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a heartbeat that was not answered
 
 
 class Heartbeat:
-    """A thread that sends heartbeats. `reached_ns` is when the last answered heartbeat was sent, or the start."""
+    """A thread that sends heartbeats. `reached_ns` is when the last answered one was sent, or the start time."""
 
     def __init__(self, settings: Settings, *, on_fault: Callable[[str], None], streams: Collection[Call]) -> None:
-        assert settings.service_url is not None  # noqa: S101 - for the type checker; Settings saw to it
+        assert settings.service_url is not None  # noqa: S101 - for the type checker; ensured by Settings
         assert settings.service_token is not None  # noqa: S101 - as above
         self.replica = uuid4().hex
         self.admission = Admission(wake=self.wake)
@@ -49,7 +49,7 @@ class Heartbeat:
         self._streams = streams
         self._client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
         self._cursor: int | None = None
-        self.epoch: str | None = None  # of the database's history, which the cursor is of
+        self.epoch: str | None = None  # the database history that the cursor belongs to
         self._lock = Lock()
         self._look_ups = LookUps()
         self._round: PendingHeartbeat = Future()
@@ -63,7 +63,7 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self, timeout_s: float = _LAST_S) -> None:
-        """Give all leases back and end."""
+        """Give all leases back and stop."""
         self._stop.set()
         self.wake()
         if self._thread.is_alive():
@@ -74,9 +74,9 @@ class Heartbeat:
         self._due.set()
 
     def look_up(self, digest: bytes, key_id: str, ip: str | None) -> PendingHeartbeat | None:
-        """Ask for a key that is not known here; callers that ask for the same one share the answer.
+        """Look up a key that is not known here; concurrent look-ups of a key share the answer.
 
-        None: too many are asked for, or too many that do not exist from this address.
+        None if too many are pending, or this address asked for too many that do not exist.
         """
         with self._lock:
             if not self._look_ups.add(digest, key_id, ip, now_ns()):
@@ -86,12 +86,12 @@ class Heartbeat:
         return pending
 
     def look_up_again(self, digest: bytes, key_id: str) -> None:
-        """Ask again with the next regular heartbeat for a key whose entry may be out of date, as all replicas may."""
+        """Refresh a key with the next regular heartbeat, not at once: all replicas may do the same."""
         with self._lock:
             self._look_ups.add_known(digest, key_id)
 
     def next_round(self) -> PendingHeartbeat:
-        """Return the round that carries what is asked for now."""
+        """Return the heartbeat that carries requests made now."""
         with self._lock:
             return self._round
 
@@ -99,7 +99,7 @@ class Heartbeat:
         while True:
             if not self._stop.is_set():
                 self._due.wait(self._pause_s())
-            stopping = self._stop.is_set()  # read before the heartbeat: what is asked later is not ours to carry
+            stopping = self._stop.is_set()  # read before the heartbeat: later requests are not carried
             self._due.clear()
             if stopping:
                 self._wind_up()
@@ -112,20 +112,20 @@ class Heartbeat:
                 self._stop.wait(_RETRY_S)
 
     def _wind_up(self) -> None:
-        """See that the last heartbeat finds calls settled: first what waits for a price, then what was used beyond."""
+        """Settle calls before the last heartbeat: first those that wait for a price, then usage beyond reservations."""
         if self.prices.is_awaited:
             self._heartbeat(stopping=False)
         if self.admission.owes():
             self._heartbeat(stopping=False)
 
     def _return_rest(self, *, answered: bool) -> None:
-        """Give back the leases that one heartbeat could not carry, as long as the key service answers."""
+        """Give back the leases that one heartbeat could not carry, while the key service answers."""
         until_ns = now_ns() + int(_TIMEOUT_S * SECOND)
         while answered and self._lease_sync.owes() and now_ns() < until_ns:
             answered = self._heartbeat(stopping=True)
 
     def _pause_s(self) -> float:
-        """Sleep to the next second, or to when a lease has to go back."""
+        """Return the time to the next regular heartbeat, or until a lease has to go back if that is sooner."""
         until = self._ended_ns + _INTERVAL_NS
         turn_ns = self._lease_sync.turn_ns()
         if turn_ns is not None:
@@ -143,7 +143,7 @@ class Heartbeat:
             answered = self._exchange(look_ups, stopping=stopping)
         except ServiceError as error:
             self._complain(error)
-        except Exception:  # noqa: BLE001 - a fault of ours must not end the heartbeat
+        except Exception:  # noqa: BLE001 - a bug of ours must not stop the heartbeat
             _log.exception("KeyGauge's heartbeat failed")
             self._on_fault("beat")
         finally:
@@ -156,7 +156,7 @@ class Heartbeat:
         return answered
 
     def _fail(self) -> None:
-        """Have all calls that wait decide again, those too that came while the heartbeat was under way."""
+        """Let all waiting calls decide again, including those that arrived during the heartbeat."""
         self.admission.fail()
         with self._lock:
             coming, self._round = self._round, Future()
@@ -198,12 +198,12 @@ class Heartbeat:
         return True
 
     def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, LookUp]) -> None:
-        """Take in what the answer says of keys."""
+        """Apply what the answer says about keys."""
         key_cache = self.admission.key_cache
         if answer["afresh"]:
             key_cache.expire(self.admission.clock() + answer["t_max_ms"] * MS)
         key_cache.put(answer["keys"], wanted=frozenset(item.key_id for item in look_ups.values()))
-        for plan in answer.get("plans", ()):  # an older key service tells the keys
+        for plan in answer.get("plans", ()):  # older key services send the keys instead
             key_cache.change_plan(plan, self.admission.held)
         if key_cache.lowered:
             self.wake()
@@ -215,12 +215,12 @@ class Heartbeat:
         if unknown:
             with self._lock:
                 self._look_ups.mark_unknown([look_ups[digest] for digest in unknown if digest in look_ups], now_ns())
-        self._cursor, self.epoch = answer["cursor"], answer.get("epoch")  # an older key service tells none
+        self._cursor, self.epoch = answer["cursor"], answer.get("epoch")  # older key services send none
         if answer["more"]:
             self.wake()
 
     def _complain(self, error: ServiceError) -> None:
-        """Log the first failure in a row; the heartbeat's age shows how long it lasts."""
+        """Log the first failure in a row; the age of the last heartbeat shows how long it lasts."""
         if not self._complained:
             self._complained = True
             _log.warning("Key service unreachable; retrying: %s", error)

@@ -1,4 +1,4 @@
-"""What holds for a key, asked of the key service for the caller that showed it: a few at once, apart from all calls."""
+"""A key's status, requested from the key service for the key's caller; few at once, separate from other traffic."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from keygauge.settings.settings import Settings
 from keygauge.sync.client import ServiceClient, ServiceError
 
 PATH = "/v1/key-status"
-AT_ONCE = 2  # in one process: who asks without end keeps no thread from others
+AT_ONCE = 2  # per process: a caller that asks all the time must not block the threads of others
 _TIMEOUT_S = 5.0
-_TOLD = frozenset({200, 401, 403, 422, 429})  # what the caller is told as the key service says it
+_TOLD = frozenset({200, 401, 403, 422, 429})  # statuses passed on to the caller
 
 
 class KeyStatus:
-    """Asks, each time on a connection that nobody else uses."""
+    """A client for key statuses; concurrent requests use separate connections."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -23,7 +23,7 @@ class KeyStatus:
         self._idle: list[ServiceClient] = []
 
     def ask(self, question: bytes) -> tuple[int, bytes] | None:
-        """Return the answer's status and body; None where too many ask, or the key service does not answer."""
+        """Return the answer's status and body; None if too many ask at once, or the key service is unavailable."""
         if not self._turns.acquire(blocking=False):
             return None
         client = self._take()

@@ -1,4 +1,4 @@
-"""Leases asked for, given back, kept and taken in, as parts of the heartbeat's messages."""
+"""The parts of the heartbeat's messages that request, return, renew and grant leases."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.sync.lost_answers import LostAnswers
 
-_SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular heartbeat will do
-_LONG_S = 300  # leases of shorter windows end soon enough to tell then what was spent
-MOST = 500  # look-ups, acquisitions, returns or leases kept in one heartbeat: see docs/reference/protocol.md
+_SOON_NS = SECOND  # the end of a lease is not urgent: the next regular heartbeat will do
+_LONG_S = 300  # leases of shorter windows end soon enough to report then what was spent
+MOST = 500  # look-ups, acquisitions, returns or renewals in one heartbeat: see docs/reference/protocol.md
 _LEAST = 16
 
 
 @dataclass(frozen=True)
 class LeaseRequest:
-    """What an offer asks: units that calls wait for by limit, and to keep leases that have so many slots, by lease.
+    """The content of an offer: the units that calls wait for per limit, and the slots to renew per lease.
 
-    It is sent after `sent_ns`, gives `returns` back, and tells the progress of leases.
+    It is sent after `sent_ns`, gives `returns` back, and reports the `progress` of leases.
     """
 
     number: int
@@ -39,12 +39,12 @@ class LeaseRequest:
 
 
 class LeaseSync:
-    """Speaks for an `Admission`. Offers are made one at a time: the next when the last was answered or given up."""
+    """Synchronizes the leases of an `Admission`. Make one offer at a time: the last must be answered or given up."""
 
     def __init__(self, admission: Admission, *, clock: str | None = None) -> None:
         self._admission = admission
-        self._clock = clock  # its name, for others that read it too
-        # A heap: when to look at whose leases, or so long before if a heartbeat is due anyway.
+        self._clock = clock  # its name, for processes that share the clock
+        # A heap: when to look at a pool's leases, and how long before that if a heartbeat is due anyway.
         self._turns: list[tuple[int, int, LeasePool, Lease, int]] = []
         self._turn_number = count()  # lease pools have no order
         self._offer_number = count(1)
@@ -53,11 +53,11 @@ class LeaseSync:
         self._pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()  # by limit
         self._followed: deque[LeasePool] = deque()  # those with leases on units, in turn
         self._untold: list[dict[str, Any]] = []  # returns that no answered offer has carried
-        self._untold_ns = 0  # the moment from which these count back
-        self.most = MOST  # of anything in the next offer: half of it after one that a key service had no time for
+        self._untold_ns = 0  # the time that their ages refer to
+        self.most = MOST  # entries per list in the next offer: halved after one that was not answered
 
     def turn_ns(self) -> int | None:
-        """Return when a lease has to go back, or is over; of those that are spent there is nothing to tell."""
+        """Return when the next lease has to go back or is over; spent leases need no heartbeat."""
         with self._admission.lock:
             while self._turns and self._turns[0][3].is_spent:
                 self._admission.due.add(heappop(self._turns)[2])
@@ -69,7 +69,7 @@ class LeaseSync:
             return bool(self._untold or self._admission.due)
 
     def offer(self, *, stopping: bool = False) -> tuple[dict[str, Any], LeaseRequest]:
-        """Write what this process asks for and gives back."""
+        """Build the message with what this process requests and gives back."""
         admission = self._admission
         with admission.lock:
             now = admission.clock()
@@ -110,9 +110,9 @@ class LeaseSync:
         return message, LeaseRequest(number, now, waited, held, returns, progress)
 
     def give_up(self, request: LeaseRequest) -> None:
-        """Note that an offer was not answered: the next one asks and gives back again. The caller holds the lock.
+        """Note that an offer was not answered: the next one repeats its requests and returns.
 
-        A lease is taken back once, however often its return arrives. The answer must not be taken in any more: what it
+        The caller holds the lock. Repeated returns of a lease count once. The answer must no longer be applied: what it
         grants goes back.
         """
         self._lost.add(request.number, self._admission.clock())
@@ -123,10 +123,10 @@ class LeaseSync:
             lease.progress_told = None
 
     def take(self, answer: dict[str, Any], request: LeaseRequest) -> None:
-        """Take in what the answer grants and denies; the caller holds the lock.
+        """Apply what the answer grants and denies. The caller holds the lock.
 
-        Times left count from before the offer was sent: they end never later than the service thinks. Those to wait
-        count from now, so that they end never sooner, or from the reading of the clock that the offer told.
+        Remaining times count from before the offer was sent, so they never end later than the key service thinks.
+        Waiting times count from now, so they never end sooner, or from the clock reading in the offer.
         """
         admission = self._admission
         now = admission.clock()
@@ -154,11 +154,11 @@ class LeaseSync:
             admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
 
     def _grant(self, grant: dict[str, Any], request: LeaseRequest, now: int, *, alive: int) -> None:
-        """Take in granted units."""
+        """Add granted units."""
         sent_ns = request.sent_ns
         lease_pool, waiting = request.waiting[grant["limit"]]
         lease_pool.small = grant["small"]
-        replicas = grant.get("replicas", alive)  # an older key service counts all that are alive
+        replicas = grant.get("replicas", alive)  # older key services count all that are alive
         lease_pool.note_left(grant["remaining"], replicas, now)
         lease_pool.share = lease_pool.limit.amount // replicas
         lease_pool.rest = grant["remaining"] // (1 if lease_pool.limit.period else replicas)
@@ -174,12 +174,12 @@ class LeaseSync:
         reset_ms = grant["reset_ms"]
         retry_ns = None if grant["units"] >= waiting else sent_ns + grant.get("retry_ms", reset_ms) * MS
         lease_pool.grant(lease, now, reset_ns=sent_ns + reset_ms * MS, retry_ns=retry_ns)
-        unused = grant.get("unused", grant["remaining"])  # an older key service does not know what others hold
+        unused = grant.get("unused", grant["remaining"])  # older key services do not know what others hold
         _tell_unused(lease_pool, unused, grant.get("told_ms", 0), sent_ns, now)
         self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns // 2)
 
     def _demands(self, now: int) -> list[tuple[LeasePool, int, int, int]]:
-        """Choose what to ask for: where, how many units, how many of them calls wait for, and for how long."""
+        """Return what to request: the pool, the units, how many of them calls wait for, and their lifetime."""
         admission = self._admission
         asking = list(islice(admission.asking, self.most))
         admission.asking.difference_update(asking)
@@ -190,7 +190,7 @@ class LeaseSync:
         return [one for one in wanted if one[1]]
 
     def _wake(self, request: LeaseRequest, granted: Collection[str], now: int) -> None:
-        """Have the calls that wait decide again where there is something new for them, and ask at once for the rest."""
+        """Let waiting calls decide again if the answer has news for them, and request the rest at once."""
         admission = self._admission
         for number, (lease_pool, _) in request.waiting.items():
             if number not in granted or lease_pool.is_denied(now):
@@ -202,7 +202,7 @@ class LeaseSync:
                 admission.ask(lease_pool)
 
     def _keep(self, answer: dict[str, Any], sent_ns: int, request: LeaseRequest) -> None:
-        """Note which leases of slots are held still, and which the key service does not know any more."""
+        """Record which leases of slots were renewed, and drop those that the key service no longer knows."""
         kept = {held["lease"]: held for held in answer.get("held", ())}
         for number, (slots, lease, units) in request.slots.items():
             if number in kept:
@@ -222,18 +222,18 @@ class LeaseSync:
                 self._followed.append(lease_pool)
             over_ns = lease.deadline_ns if lease.exact and not lease.is_ahead else lease.deadline_ns + _SOON_NS
             early_ns = lease.margin_ns // 2
-            if lease_pool.is_crowded or (lease.is_ahead and lease_pool.roomy):  # with a regular heartbeat
+            if lease_pool.is_crowded or (lease.is_ahead and lease_pool.roomy):  # wait for a regular heartbeat
                 turn_ns, early_ns, over_ns = turn_ns + _SOON_NS, early_ns + _SOON_NS, lease.deadline_ns + _SOON_NS
             heappush(self._turns, (turn_ns, next(self._turn_number), lease_pool, lease, early_ns))
             heappush(self._turns, (over_ns, next(self._turn_number), lease_pool, lease, 0))
 
     def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
-        """Look at the leases whose turn it is: with very many keys, a look at all would hold up the calls."""
+        """Return leases that are due; with very many keys, checking all of them would delay calls."""
         admission = self._admission
         while self._turns and self._turns[0][0] - self._turns[0][4] <= now:
             admission.due.add(heappop(self._turns)[2])
         admission.due |= admission.held if everything else self._slots
-        admission.due |= admission.asking & admission.held  # their leases may be spent
+        admission.due |= admission.asking & admission.held  # their leases may be spent already
         returns = self._take_untold(now)
         while admission.key_cache.lowered:
             returns += admission.key_cache.lowered.pop().give_back(now, everything=True)
@@ -241,18 +241,18 @@ class LeaseSync:
             lease_pool = admission.due.pop()
             back = lease_pool.give_back(now, everything=everything)
             returns += back
-            if lease_pool not in self._slots and (back or lease_pool.renews(now)):  # a busy caller goes on with another
+            if lease_pool not in self._slots and (back or lease_pool.renews(now)):  # busy callers need another
                 admission.asking.add(lease_pool)
             if lease_pool.is_empty:
                 admission.held.discard(lease_pool)
-                self._slots.discard(lease_pool)  # where it is one
+                self._slots.discard(lease_pool)  # if it is one
         self._put_off(returns[self.most :], now)
         if admission.due or self._untold:
             admission.wake()
         return returns[: self.most]
 
     def _take_turns(self) -> list[LeasePool]:
-        """Return lease pools to look at, others each time where there are very many."""
+        """Return the lease pools to look at; if there are very many, different ones each time."""
         looked_at = []
         for _ in range(min(self.most, len(self._followed))):
             lease_pool = self._followed.popleft()
@@ -263,9 +263,9 @@ class LeaseSync:
         return looked_at
 
     def _progress(self, short: Sequence[LeasePool], looked_at: Sequence[LeasePool]) -> list[Lease]:
-        """Choose the leases whose progress is told: first of limits that are `short` of units for calls that wait.
+        """Choose the leases whose progress to report, first those of pools that are `short` of units for waiting calls.
 
-        Of them the key service is to know what may come back. Of quotas others see what is used before leases end.
+        For these, the key service needs to know what may come back. For quotas, others see usage before leases end.
         """
         reported = [*short, *(one for one in looked_at if (one.limit.window_s or _LONG_S) >= _LONG_S)]
         leases = {lease.id: lease for lease_pool in reported for lease in lease_pool.untold()}
@@ -275,13 +275,13 @@ class LeaseSync:
         self._untold, self._untold_ns = self._take_untold(now) + returns, now
 
     def _take_untold(self, now: int) -> list[dict[str, Any]]:
-        """Return what is to be told again, the moments in it counted back from now."""
+        """Remove and return the returns to repeat, with their ages relative to now."""
         later_us = now // 1000 - self._untold_ns // 1000
         untold, self._untold = self._untold, []
         return [one | {"ago_us": one["ago_us"] + later_us} if "ago_us" in one else one for one in untold]
 
     def _holds(self, now: int, *, everything: bool) -> dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]:
-        """Choose the leases of slots to keep, those that end soonest first."""
+        """Choose the leases of slots to renew, those that end soonest first."""
         for slots in self._slots:
             if slots.owes(now):
                 self._admission.asking.add(slots)
@@ -297,19 +297,19 @@ class LeaseSync:
 
 
 def _tell_unused(lease_pool: LeasePool, units: int, told_ms: int, sent_ns: int, now: int) -> None:
-    """Note what nobody has used of a limit, as the key service told it on the way: at about half."""
+    """Record the unused units of a limit, reported by the key service about halfway through the exchange."""
     own = lease_pool.spent + lease_pool.available(now) - lease_pool.debt
     lease_pool.unused.tell(units, own=own, told_ns=(sent_ns + now) // 2 - told_ms * MS)
 
 
 def _progress(lease: Lease) -> dict[str, Any]:
-    """Write how far a lease is spent, and note that it is told."""
+    """Build the progress report of a lease, and mark it as reported."""
     lease.progress_told = spent, reserved = lease.progress
     return {"lease": lease.id, "spent": spent, "reserved": reserved}
 
 
 def _start(grant: dict[str, Any], now: int, sent_ns: int) -> int:
-    """Return the moment from which a grant may be spent; 0 for at once."""
-    wait_us = grant.get("wait_us", 0)  # an older key service tells none
+    """Return the time from which a grant may be spent; 0 for at once."""
+    wait_us = grant.get("wait_us", 0)  # older key services send none
     by_now = now + grant["start_us"] * 1000 if grant["start_us"] else 0
     return max(by_now, (sent_ns // 1000 + wait_us) * 1000 if wait_us else 0)

@@ -1,4 +1,4 @@
-"""Keys to look up: a queue that is fair between client addresses and limits those that guess keys."""
+"""The queue of keys to look up, which is fair between client addresses and limits those that guess keys."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from itertools import islice
 from keygauge import networks
 from keygauge.clock import SECOND
 
-_MOST = 10_000  # keys of clients that wait for a heartbeat, in one process
+_MOST = 10_000  # keys of clients that wait for a heartbeat, per process
 _MOST_OF_ADDRESS = 1_000
 _GUESSES_PER_S = 50  # unknown keys per second from one address; real keys don't count
 _GUESS_NS = SECOND // _GUESSES_PER_S
 _MOST_GUESSERS = 10_000
-_SUSPECT_NS = 60 * SECOND  # after its last guess, a site comes after those that guessed nothing
+_SUSPECT_NS = 60 * SECOND  # for this long after its last guess, a site ranks behind those that guessed nothing
 _MOST_SUSPECTS = 50_000
 
 
 @dataclass(slots=True)
 class LookUp:
-    """A key to look up, and the address and the site that asked first; None: this process, for a key that it knew."""
+    """A key to look up, with the address and site that asked first; None for a key that this process knew before."""
 
     digest: bytes
     key_id: str
@@ -30,7 +30,7 @@ class LookUp:
 
 
 class _Turns:
-    """Look-ups by address. Each address in turn has one carried, so that none waits for another's many."""
+    """Look-ups per address. Addresses take turns, so that none waits for another's many look-ups."""
 
     def __init__(self) -> None:
         self.queues: dict[str | None, deque[LookUp]] = {}
@@ -44,15 +44,15 @@ class _Turns:
             queue = self.queues.pop(address)
             look_up = queue.popleft()
             if queue:
-                self.queues[address] = queue  # behind the others
+                self.queues[address] = queue  # at the end
             yield look_up
 
 
 @dataclass(slots=True)
 class LookUps:
-    """Look-ups that wait for a heartbeat: keys known before, then those of addresses that guessed nothing, then others.
+    """Look-ups that wait for a heartbeat: keys known before, then those of sites that guessed nothing, then others.
 
-    However many addresses somebody guesses from, each of them is told apart by its first guess.
+    An attacker may use many addresses: each site is a suspect from its first guess.
     """
 
     waiting: dict[bytes, LookUp] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class LookUps:
     _suspects: dict[str | None, int] = field(default_factory=dict)  # site -> when it guessed last
 
     def add(self, digest: bytes, key_id: str, ip: str | None, now_ns: int) -> bool:
-        """Queue a key that a client sent; False: the address guesses, or too many wait."""
+        """Queue a key that a client sent; False if the address guesses keys, or too many wait."""
         if digest in self.waiting:
             return True
         address = networks.holder(ip)
@@ -81,12 +81,12 @@ class LookUps:
         return True
 
     def add_known(self, digest: bytes, key_id: str) -> None:
-        """Queue a key that this process knew until a moment ago."""
+        """Queue a key that this process knew until recently."""
         if digest not in self.waiting:
             self.waiting[digest] = self._known[digest] = LookUp(digest, key_id, None)
 
     def take(self, most: int) -> dict[bytes, LookUp]:
-        """Take the look-ups that the next heartbeat carries; at most half of them are of keys known before."""
+        """Take the look-ups for the next heartbeat; at most half of them are keys known before."""
         known = list(islice(self._known.values(), max(1, most // 2)))
         taken = {look_up.digest: look_up for look_up in known}
         for turns in (self._clean, self._suspect):
@@ -99,7 +99,7 @@ class LookUps:
         return taken
 
     def mark_unknown(self, look_ups: Iterable[LookUp], now_ns: int) -> None:
-        """Count the keys that do not exist against those who asked for them."""
+        """Count keys that do not exist as guesses of the addresses and sites that asked for them."""
         for look_up in look_ups:
             until_ns = max(self._guessers.get(look_up.address, now_ns), now_ns) + _GUESS_NS
             _remember(self._guessers, look_up.address, min(until_ns, now_ns + SECOND), _MOST_GUESSERS)
@@ -109,7 +109,7 @@ class LookUps:
         return -((now_ns - self._guessers.get(address, now_ns)) // _GUESS_NS)
 
     def _make_room(self, turns: _Turns, address: str) -> bool:
-        """Drop an address that guessed; where there is none, half of the longest queue, if this one stays shorter."""
+        """Drop the queue of an address that guessed, or else half of the longest queue if this one stays shorter."""
         if turns is self._suspect or self._has_no_room:
             return False
         if self._suspect.queues:
@@ -124,7 +124,7 @@ class LookUps:
 
 
 def _remember(memory: dict[str | None, int], name: str | None, value: int, most: int) -> None:
-    """Keep a value as the newest; the oldest goes where there are too many."""
+    """Store a value as the newest; drop the oldest if there are too many."""
     memory.pop(name, None)
     if len(memory) >= most:
         del memory[next(iter(memory))]

@@ -1,4 +1,4 @@
-"""The heartbeats whose answers this process will never use: what they granted goes back."""
+"""Heartbeats whose answers this process will never use: what they granted goes back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keygauge.clock import SECOND
 
-_TOLD_NS = 90 * SECOND  # a heartbeat may be answered late, and the key service forgets leases a minute after their end
+_TOLD_NS = 90 * SECOND  # answers may be late, and the key service forgets leases a minute after their end
 _MOST = 500  # see docs/reference/protocol.md
 
 
@@ -19,13 +19,13 @@ class _Range:
 
 
 class LostAnswers:
-    """Numbers of heartbeats, each told for a while after it was given up."""
+    """Numbers of heartbeats, each reported for a while after it was given up."""
 
     def __init__(self) -> None:
         self._ranges: deque[_Range] = deque(maxlen=_MOST)
 
     def add(self, number: int, now_ns: int) -> None:
-        """Note a heartbeat that was given up; its number is the highest so far."""
+        """Add a heartbeat that was given up; its number is the highest so far."""
         until_ns = now_ns + _TOLD_NS
         if self._ranges and self._ranges[-1].last == number - 1:
             self._ranges[-1].last, self._ranges[-1].until_ns = number, until_ns
@@ -33,7 +33,7 @@ class LostAnswers:
             self._ranges.append(_Range(number, number, until_ns))
 
     def tell(self, now_ns: int) -> list[dict[str, int]]:
-        """Write those that are still to be told."""
+        """Return the ranges that are still to be reported."""
         while self._ranges and self._ranges[0].until_ns <= now_ns:
             self._ranges.popleft()
         return [{"first": one.first, "last": one.last} for one in self._ranges]

@@ -1,4 +1,4 @@
-"""The streams that are open, as the heartbeat describes them: how many a key has, since when, and their messages."""
+"""The open streams, as the heartbeat reports them: per key their number, the age of the oldest, and their messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keygauge.protocol import ENTRIES_MAX
 
 
 def describe(streams: Collection[Call], now_ns: int) -> list[dict[str, Any]]:
-    """Sum up the open streams by key: of many keys, those with the oldest streams."""
+    """Return the open streams per key; if there are too many keys, those with the oldest streams."""
     by_key: dict[str, list[Call]] = {}
     for call in sorted(streams, key=lambda call: call.started_ns):
         if call.account is not None:

@@ -1,1 +1,1 @@
-"""What a request says of what it will use: its model, its caps, the length of its text."""
+"""What a request reveals about its future usage: its model, its caps, and the length of its text."""

@@ -1,4 +1,4 @@
-"""The models that a body names: by itself, to fall back on, in its tools, and in the requests of a batch."""
+"""The models that a body names: directly, as fallbacks, in its tools, and in the requests of a batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keygauge.limits.reading.model_names import NAMES
 from keygauge.limits.reading.request_fields import Members
 
 _CHOICES = "models"  # a list to choose from
-_TOOLS = "tools"  # one may use a model of its own, such as OpenAI's that makes images, or Anthropic's advisor
+_TOOLS = "tools"  # a tool may have its own model, such as OpenAI's image generation or Anthropic's advisor
 _FALLBACKS = frozenset({"fallbacks", "context_window_fallbacks", "content_policy_fallbacks"})  # LiteLLM's
 _BATCHES = frozenset({"requests", "batch"})  # Anthropic's and Gemini's: each request in them names its model
 _IN_BATCHES = _BATCHES | {"params", "request", "body", "inputconfig", "input_config"}
@@ -16,7 +16,7 @@ NAMING = NAMES | _FALLBACKS | _BATCHES | {_CHOICES, _TOOLS}  # in lower case
 
 
 class BodyModels:
-    """Collects `names`; `hidden`: there may be others. Nothing recurses, as clients choose how deep it nests."""
+    """Collects `names`; `hidden` means that there may be others. Not recursive, as clients choose the nesting depth."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -37,7 +37,7 @@ class BodyModels:
             self._read_batch(value)
 
     def add(self, value: object) -> None:
-        """Add a model; a value other than text may name one to the app."""
+        """Add a model; the app may understand a value that is not a string as a model."""
         if isinstance(value, str):
             self.names.append(value)
         elif value is not None:
@@ -50,7 +50,7 @@ class BodyModels:
                     self.add(value)
 
     def _read_fallbacks(self, fallbacks: object) -> None:
-        """Find names, calls that name theirs, and lists of names by the model that failed."""
+        """Find names, calls with their own names, and lists of names per failed model."""
         waiting = deque([fallbacks])
         while waiting:
             value = waiting.popleft()

@@ -1,4 +1,4 @@
-"""The charset that a content type names: in one that is not much like ASCII, names and values say something else."""
+"""The charset in a content type; in one that is not based on ASCII, names and values have other meanings."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _charsets = re.compile(r'charset[\s*0-9]*=\s*"?([^\s";]*)', re.IGNORECASE).finda
 
 
 def is_usual(content_type: str) -> bool:
-    """Return whether names in ASCII read the same by every charset that a content type names."""
+    """Return whether ASCII names read the same in every charset that a content type names."""
     return _USUAL.issuperset(map(str.lower, _charsets(content_type)))

@@ -1,4 +1,4 @@
-"""What a request will use at most, told from its body: its model, its input, and the output it declares."""
+"""Estimates of a request's maximum usage from its body: its model, its input, and its declared output cap."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from keygauge.limits.reading.tool_calls import only_lists, tools_of
 from keygauge.pricing.rates import Rates, rates_of
 from keygauge.usage import operations
 
-TOKENS_MAX = 10_000_000  # no model writes as many: who declares more has made a mistake
+TOKENS_MAX = 10_000_000  # more than any model writes: a larger cap is a mistake
 _ANSWERS_MAX = 1_000
 _INPUT_MAX = 1_000_000
-BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by what was really used
+BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by actual usage
 _OUTPUT_DEFAULT = 1_024
 _DIGITS_MAX = 18
 _UNITS_MAX = 2**53 - 1  # of a limit: see docs/reference/protocol.md
 
-# In lower case: how servers spell the cap of the output, and the values that mean "no cap".
-_UNLIMITED: frozenset[int | str] = frozenset({-1})  # llama.cpp's word, taken over by many servers and clients
+# Servers' names for the output cap, in lower case, and the values that mean "no cap".
+_UNLIMITED: frozenset[int | str] = frozenset({-1})  # from llama.cpp, adopted by many servers and clients
 _CAPS: dict[str, frozenset[int | str]] = {
     **dict.fromkeys(
         (
@@ -50,11 +50,11 @@ _ANSWERS = frozenset(
         "numresults",
     }
 )
-_PROMPTS = frozenset({"prompt", "text", "inputs", "input_ids"})  # several in a list are answered each
+_PROMPTS = frozenset({"prompt", "text", "inputs", "input_ids"})  # each one in a list gets an answer
 _FILES = ("multipart/", "audio/", "image/", "video/", "application/octet-stream", "application/pdf")
 _FILE_BYTES_MIN = 8_192
-_FILE_TOKENS = 1_024  # what an image is worth to most models; what a file really took is settled
-_base64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8192,}={0,2}").findall  # each run is looked at once
+_FILE_TOKENS = 1_024  # typical for an image in most models; files are settled by actual usage
+_base64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8192,}={0,2}").findall  # scans each run once
 _utf8 = getincrementaldecoder("utf-8")
 _INSIDE = frozenset(
     {
@@ -64,21 +64,21 @@ _INSIDE = frozenset(
         *("session", "request"),  # OpenAI's Realtime, Perplexity's asynchronous jobs
     }
 )
-_INSTANCES = "instances"  # Vertex AI's: each is answered by itself
+_INSTANCES = "instances"  # Vertex AI's: each gets an answer
 _IN_INSTANCES = frozenset({"parameters", "sampling_params"})
-_EXTRA = "extra_body"  # LiteLLM passes its members on, in place of the body's own
+_EXTRA = "extra_body"  # LiteLLM passes its members on, replacing the body's own
 _SESSIONS = frozenset({"session", "response", "request"})  # Realtime and Perplexity's jobs name their model there
 _LOOKED_INTO = _INSIDE | _SESSIONS
 _is_upload = re.compile(r"/v\d\w*/(?:files|uploads(?:/[^/]+/(?:parts|complete|cancel))?)/?$").search
 
 
-class Estimate(Struct, frozen=True):  # made for each call: a dataclass takes ten times as long
-    """A call before it happens. `output_tokens` are for all answers, None where no cap is declared.
+class Estimate(Struct, frozen=True):  # created for each call: a dataclass takes ten times as long
+    """The expected usage of a call. `output_tokens` is the total of all answers, None if no cap is declared.
 
-    `named` are all models that address and body name: one of them cannot hide the other. A body that is `unread`, since
-    it is long, or neither JSON nor a form, may name any. In one that is `hidden` the app may read what we do not. A
-    call `asks` where it has a body, other than a file to be stored: where it names none, the app chooses the model.
-    `tools` are those that it calls by JSON-RPC; None: it may call any, or several. What `lists` calls nothing by it.
+    `named` are all models in the address and the body, so that neither hides the other. An `unread` body, which is too
+    long or neither JSON nor a form, may name any model. In a `hidden` one, the app may read what we cannot. A call
+    `asks` if it has a body, except an uploaded file; if it names no model, the app chooses one. `tools` are those
+    called by JSON-RPC; None if it may call any, or several. A call that `lists` is JSON-RPC that uses no tokens.
     """
 
     model: str | None = None
@@ -94,14 +94,14 @@ class Estimate(Struct, frozen=True):  # made for each call: a dataclass takes te
 
     @property
     def models(self) -> tuple[str, ...] | None:
-        """Return the models it may be for; None: any."""
+        """Return the models that the call may use; None for any."""
         return None if self.unread or self.hidden else self.named
 
     def units(self, limit: Limit, prices: Sequence[Sequence[Rates]] = ()) -> int:
-        """Return what the call takes of a limit; what is not declared, or not read, never exceeds the limit by itself.
+        """Return the units that the call takes; undeclared or unread usage alone never exceeds the limit.
 
-        `prices` are the rates of the models it names: of cost, the dearest counts, and a call without any takes one
-        unit, so that a limit which is used up refuses it too.
+        `prices` are the rates of the models it names: cost limits count the most expensive. A call without rates takes
+        one unit, so that an exhausted limit refuses it too.
         """
         if limit.unit not in MEASURED:
             return 1
@@ -125,7 +125,7 @@ class Estimate(Struct, frozen=True):  # made for each call: a dataclass takes te
 
 
 class EstimateError(ValueError):
-    """A cap or a number of answers that makes no sense; the message names the field."""
+    """An invalid cap or number of answers; the message names the field."""
 
 
 def estimate(
@@ -139,10 +139,10 @@ def estimate(
     content_type: str = "",
     content_encoding: str = "",
 ) -> Estimate:
-    """Estimate a call; `length` is the body's, of which `body` may be just the beginning.
+    """Estimate a call; `length` is the length of the whole body, and `body` may be only its beginning.
 
     Raises:
-        EstimateError: a declared cap or number of answers is no whole number in bounds.
+        EstimateError: a declared cap or number of answers is not an integer within bounds.
     """
     is_whole = length == len(body) <= BODY_BYTES_MAX
     fields = read(body, content_type=content_type, content_encoding=content_encoding) if is_whole else Fields()
@@ -175,7 +175,7 @@ def estimate(
 
 
 def _tools(length: int, fields: Fields) -> tuple[str, ...] | None:
-    """Return the tools that a body calls; None where it is hidden or unread, as is a batch."""
+    """Return the tools that a body calls; None if it is hidden or unread, such as a batch."""
     if not length:
         return ()
     is_read = fields.is_read and not fields.hidden
@@ -183,7 +183,7 @@ def _tools(length: int, fields: Fields) -> tuple[str, ...] | None:
 
 
 def _input_tokens(body: bytes, length: int, fields: Fields, content_type: str) -> int:
-    """Estimate the input by its text: a file, by itself or as base64, is no text and counts as `_FILE_TOKENS`."""
+    """Estimate the input tokens from the text; a file, raw or as base64, counts at most `_FILE_TOKENS`."""
     if fields.document is None and _is_file(body, content_type):
         return min(_FILE_TOKENS, -(-length // BYTES_PER_TOKEN))
     files = [len(run) for run in _base64(body)] if fields.document is not None and length > _FILE_BYTES_MIN else []
@@ -192,7 +192,7 @@ def _input_tokens(body: bytes, length: int, fields: Fields, content_type: str) -
 
 
 def _is_file(body: bytes, content_type: str) -> bool:
-    """Return whether a body, of which this may be just the beginning, is no text: by its type or by its bytes."""
+    """Return whether a body is a file by its type or its bytes; it may be only the beginning of the whole body."""
     if content_type.strip().lower().startswith(_FILES) or b"\0" in body:
         return True
     try:
@@ -203,7 +203,7 @@ def _is_file(body: bytes, content_type: str) -> bool:
 
 
 class _Declared:
-    """What a body declares, all of its readings and all of their members together: the largest cap, every model."""
+    """What a body declares in all its readings and all their members: the largest cap, every model."""
 
     def __init__(self) -> None:
         self.models = BodyModels()
@@ -211,18 +211,18 @@ class _Declared:
         self.answers = self.prompts = 1
         self.is_unlimited = self._has_parameters = False
         self._instances = 1
-        self._texts = 1  # prompts of SGLang and TGI, where there are parameters too
+        self._texts = 1  # prompts of SGLang and TGI, counted only if there are parameters
 
     @property
     def all_prompts(self) -> int:
-        """How many prompts there are."""
+        """Return the number of prompts."""
         prompts = max(self.prompts, self._texts) if self._has_parameters else self.prompts
         return max(prompts, self._instances) if self.caps else prompts
 
     def read(self, members: Members, *, is_form: bool = False) -> None:
         waiting = list(members)
         for name, value in waiting:
-            lower = name.casefold()  # as Go's decoder compares
+            lower = name.casefold()  # Go's decoder compares like this
             if lower in NAMING:
                 self.models.read(lower, value)
             elif lower in _CAPS:
@@ -245,7 +245,7 @@ class _Declared:
             self._texts = max(self._texts, len(value))
 
     def _look_inside(self, outer: str, value: list[Any]) -> None:
-        """Look into an object that declares caps; SGLang takes a list of them, one for each text."""
+        """Read an object that declares caps; SGLang accepts a list of them, one per text."""
         if outer.casefold() == _INSTANCES and type(value) is list:
             self._read_instances(value)
         if outer.casefold() not in _LOOKED_INTO:
@@ -264,7 +264,7 @@ class _Declared:
             self._read_caps(outer, members)
 
     def _read_instances(self, instances: list[Any]) -> None:
-        """Read the caps of Vertex AI's instances; one without a cap is data of any kind."""
+        """Read the caps of Vertex AI's instances; an instance without a cap may be any data."""
         self._instances = max(self._instances, len(instances))
         for members in instances:
             if not isinstance(members, Members):
@@ -284,7 +284,7 @@ class _Declared:
                 self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
 
     def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
-        """Take a cap; the app may go by one that says "no cap" whatever the others say."""
+        """Add a cap; if any member says "no cap", the app may follow that one."""
         given = value if value == "inf" else _whole(value)
         if given in _CAPS[name.casefold().rpartition(".")[2]]:
             self.is_unlimited = True
@@ -296,7 +296,7 @@ def _number(name: str, value: object, most: int, *, is_form: bool = False) -> li
     if value is None:
         return []
     number = _whole(value)
-    if is_form and number is None:  # a field of another meaning
+    if is_form and number is None:  # a field with another meaning
         return []
     if number is None or not 0 <= number <= most:
         raise EstimateError(f"{name} must be an integer from 0 to {most}")
@@ -304,7 +304,7 @@ def _number(name: str, value: object, most: int, *, is_form: bool = False) -> li
 
 
 def _whole(value: object) -> int | None:
-    """Read a number as most servers do: 256, 256.0 and "256" are the same."""
+    """Parse an integer as most servers do: 256, 256.0 and "256" are the same."""
     if isinstance(value, str) and len(value) <= _DIGITS_MAX and re.fullmatch(r"-?[0-9]+", value):
         return int(value)
     if isinstance(value, float) and value.is_integer():

@@ -1,7 +1,7 @@
-"""The fields of a multipart form (RFC 7578), read in a time that grows no faster than the form.
+"""The fields of a multipart form (RFC 7578), read in linear time.
 
-Parsers differ in what they take for a boundary, a head or a name. Only a form that all of them read alike is read here:
-clients write no other.
+Parsers differ in what they accept as a boundary, a header or a name. Only forms that all of them read alike are read
+here; clients write no others.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from keygauge.limits.reading import charset
 
 _PARTS_MAX = 100
-_HEAD_BYTES_MAX = 1024  # of a part, and of the content type
-_AS_IT_IS = frozenset({b"", b"7bit", b"8bit", b"binary"})  # transfer encodings that encode nothing
-_FOR_ALL = "_charset_"  # the field that names the charset of the others (RFC 7578, 4.6)
+_HEAD_BYTES_MAX = 1024  # of a part's headers, and of the content type
+_AS_IT_IS = frozenset({b"", b"7bit", b"8bit", b"binary"})  # transfer encodings that change nothing
+_FOR_ALL = "_charset_"  # the field with the charset of the others (RFC 7578, 4.6)
 
-# RFC 2231 has more spellings of a parameter, `name*` and `name*0`, which only some parsers know.
+# RFC 2231 has more forms of a parameter, `name*` and `name*0`, which only some parsers know.
 _boundaries = re.compile(r"(?<![a-z])boundary[\s*0-9]*=", re.IGNORECASE).findall
 _boundary = re.compile(
     r""";\s*boundary=(?:"([^\s"'<>\\]+)"|([\w!#$%&*+.^`|~-]+))\s*(?:;|$)""", re.IGNORECASE | re.ASCII
@@ -25,14 +25,14 @@ _name = re.compile(rb""";\s*name=(?:"([^"\\\x00-\x1f]*)"|([\w!#$%&*+.^`|~-]+))\s
 
 
 def read(body: bytes, content_type: str) -> list[tuple[str, str]] | None:
-    """Return name and content of each part; None where parsers may differ in what they find."""
+    """Return the name and content of each part; None if parsers may read the form differently."""
     parts = _split(body, content_type)
     fields = [_read(part) for part in parts or ()]
     return None if parts is None or None in fields else [field for field in fields if field is not None]
 
 
 def _split(body: bytes, content_type: str) -> list[bytes] | None:
-    """Split at the boundary; None where there is text before the first, or one that is not a line of its own."""
+    """Split at the boundary; None if there is text before the first one, or one is not on its own line."""
     found = _boundary(content_type) if len(content_type) <= _HEAD_BYTES_MAX else None
     if found is None or len(_boundaries(content_type)) != 1 or not found[0].isascii():
         return None
@@ -59,7 +59,7 @@ def _read(part: bytes) -> tuple[str, str] | None:
 
 
 def _fields(head: bytes) -> dict[bytes, bytes]:
-    """Read the fields of a head; none where one comes twice, or goes on in another line."""
+    """Parse a part's headers; empty if one is repeated or folded."""
     lines = head.split(b"\r\n")
     if any(line[:1].isspace() or b"\n" in line or b"\r" in line for line in lines):
         return {}

@@ -1,7 +1,7 @@
-"""What a request's body says, by every meaning that an app may give it: as JSON or a form, twice, or in capitals.
+"""The fields of a request's body in every way an app may read it: as JSON or a form, repeated, or in capitals.
 
-A server that reads the last of two members, or the one in capitals, must not get past a limit that was held against the
-other: all of them count.
+All of them count: if the app uses the last of two members, or the one in capitals, a call must not evade a limit that
+was checked against the other.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from urllib.parse import parse_qsl
 
 from keygauge.limits.reading import charset, multipart_form
 
-BODY_BYTES_MAX = 1 << 20  # of a longer body nothing is read but its length
+BODY_BYTES_MAX = 1 << 20  # of a longer body, only the length is used
 
 _FIELDS_MAX = 1_000
-# A compressed body is read as far as texts shrink that people and programs write: not where a kilobyte makes a megabyte
+# A compressed body is read if its ratio is normal for text: not if a kilobyte becomes a megabyte.
 _INFLATED_BYTES = 1 << 16
 _INFLATED_RATIO = 32
 _INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
-_is_kind = re.compile(r"[^\s,*()\"]*").fullmatch  # not a list of several, nor a pattern
+_is_kind = re.compile(r"[^\s,*()\"]*").fullmatch  # neither a list nor a pattern
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
-_JSON = (b"{", b"[", b"/")  # some take a comment
+_JSON = (b"{", b"[", b"/")  # some decoders accept comments
 _is_number = re.compile(r"[+-]?\d{1,18}").fullmatch
 
 
 class Members(list[tuple[str, Any]]):
-    """An object of JSON, or a form: its members in their order, all of them."""
+    """All members of a JSON object or a form, in order."""
 
 
 class Fields(NamedTuple):
-    """The members of a body by each of its readings; `hidden` where there may be some that were not found.
+    """The members of a body in each of its readings; `hidden` if there may be others that were not found.
 
-    `text` is what a compressed body says.
+    `text` is the content of a compressed body.
     """
 
     document: Members | None = None
@@ -45,14 +45,14 @@ class Fields(NamedTuple):
 
     @property
     def is_read(self) -> bool:
-        """Return whether it is what can be read."""
+        """Return whether the body could be read."""
         return self.document is not None or self.form is not None
 
 
 def read(body: bytes, *, content_type: str = "", content_encoding: str = "") -> Fields:
-    """Read a whole body; without members where it is none of what can be read.
+    """Read a whole body; the result has no members if it is of no readable type.
 
-    An app that does not know of encodings reads a compressed body as it stands, so that counts too.
+    An app that ignores encodings reads a compressed body as it is, so that reading counts too.
     """
     encoding = content_encoding.strip().lower()
     kind = content_type.partition(";")[0].strip().lower()
@@ -90,7 +90,7 @@ def _read(text: bytes, kind: str, content_type: str) -> Fields:
     if kind not in _FORMS:
         return Fields(document)
     form = _FORMS[kind](text, content_type)
-    looks_like_json = text.lstrip(_BEFORE_JSON).startswith(_JSON)  # some decoders take what ours does not
+    looks_like_json = text.lstrip(_BEFORE_JSON).startswith(_JSON)  # some decoders accept more than ours
     return Fields(document, form, hidden=form is None or (document is None and looks_like_json))
 
 
@@ -100,14 +100,14 @@ _decode = json.JSONDecoder(object_pairs_hook=Members).decode
 def _document(body: bytes) -> Members | None:
     try:
         document = _decode(body.decode(json.detect_encoding(body), "surrogatepass")) if body else None
-    except ValueError:  # the host will say what is wrong with it
+    except ValueError:  # left for the host to report
         return None
     return document if isinstance(document, Members) else None
 
 
 def _form(body: bytes, _: str) -> Members | None:
     text = body.decode("latin-1")
-    # python-multipart before 0.0.30 ends a field at a semicolon too
+    # python-multipart before 0.0.30 also ends a field at a semicolon
     texts = (text, text.replace(";", "&")) if ";" in text else (text,)
     try:
         readings = [parse_qsl(one, keep_blank_values=True, max_num_fields=_FIELDS_MAX) for one in texts]
@@ -119,7 +119,7 @@ def _form(body: bytes, _: str) -> Members | None:
 def _multipart(body: bytes, content_type: str) -> Members | None:
     try:
         fields = multipart_form.read(body, content_type)
-    except Exception:  # noqa: BLE001 - hostile input: the parser of its heads raises many kinds
+    except Exception:  # noqa: BLE001 - hostile input: the header parser raises many exceptions
         return None
     return None if fields is None else Members((name, _number(text)) for name, text in fields)
 
@@ -133,9 +133,9 @@ def _number(text: str) -> str | int:
 
 
 def _inflate(body: bytes) -> Iterator[bytes]:
-    """Inflate a body within the bounds, by each format that it is whole in."""
+    """Inflate a body within the bounds, in each format in which it is complete."""
     most = min(BODY_BYTES_MAX, _INFLATED_BYTES + _INFLATED_RATIO * len(body))
-    for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip and zlib by their head; deflate without one
+    for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip and zlib by their header; raw deflate
         try:
             inflater = zlib.decompressobj(window)
             text = inflater.decompress(body, most + 1)

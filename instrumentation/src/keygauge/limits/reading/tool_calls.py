@@ -1,6 +1,6 @@
-"""The tools that a request calls by JSON-RPC, as MCP does: `tools/call` with the tool's name in `params`.
+"""The tools that a request calls by JSON-RPC, as in MCP: `tools/call` with the tool's name in `params`.
 
-A body counts by every meaning that an app may give it: all members of a name that comes twice, or in capitals.
+A body counts in every way an app may read it: all members with the name count, also repeated or in capitals.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from keygauge.limits.reading.request_fields import Members
 
 _CALL = "tools/call"
-_LISTING = re.compile(  # what of MCP calls no tool
+_LISTING = re.compile(  # MCP methods that call no tool
     r"initialize|ping|notifications/.+|(?:tools|prompts|resources|resources/templates)/list|prompts/get|"
     r"resources/(?:read|subscribe|unsubscribe)|completion/complete|logging/setLevel|tasks/(?:get|list|cancel)"
 ).fullmatch
 
 
 def tools_of(members: Sequence[tuple[str, object]]) -> tuple[str, ...] | None:
-    """Return the tools that a message calls; None where it may call one that it does not tell."""
+    """Return the tools that a message calls; None if it may call one that it does not name."""
     if not any(_is_call(method) for method in _all(members, "method")):
         return ()
     params = _all(members, "params")
@@ -29,7 +29,7 @@ def tools_of(members: Sequence[tuple[str, object]]) -> tuple[str, ...] | None:
 
 
 def only_lists(members: Sequence[tuple[str, object]]) -> bool:
-    """Return whether a message calls nothing that may use tokens, by JSON-RPC."""
+    """Return whether a message has only JSON-RPC methods that use no tokens."""
     methods = _all(members, "method") if _all(members, "jsonrpc") else []
     return bool(methods) and all(isinstance(method, str) and _LISTING(method) for method in methods)
 
