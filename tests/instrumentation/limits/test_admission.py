@@ -1,4 +1,4 @@
-"""Calls that wait for units keep their place; a clock that is set, and heartbeats that are answered by hand."""
+"""Calls that wait for units, with a manual clock and heartbeats that the tests answer."""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -34,12 +34,12 @@ class Process:
         return self.admission.reserve([(x, units) for x in self.lease_pools], self.now_ns, waiter)
 
     def ask(self):
-        """Write a heartbeat; return what it asks for, by limit, and the heartbeat."""
+        """Build a heartbeat; return its demand per limit, and the request."""
         message, asked = self.lease_sync.offer()
         return {x["limit"]: (x["units"], x["waiting"]) for x in message["acquire"]}, asked
 
     def answer(self, asked, **granted):
-        """Answer it: units by limit, None for a refusal."""
+        """Answer a request: units per limit, None for a denial."""
         grants, denials = [], []
         for limit, units in granted.items():
             self.number += 1
@@ -57,7 +57,7 @@ def rate(name="rpm", unit="request", amount=10**8):
     return LeasePool(Limit(name, name, unit, amount, 60, None))
 
 
-def test_what_is_asked_while_a_heartbeat_is_under_way_is_asked_with_the_next_one():
+def test_demand_during_a_heartbeat_goes_with_the_next_one():
     process = Process(rate())
     first = [process.admit() for _ in range(3)]
     demand, asked = process.ask()
@@ -72,7 +72,7 @@ def test_what_is_asked_while_a_heartbeat_is_under_way_is_asked_with_the_next_one
     assert [process.admit(short.waiter) for short in later] == [None] * 5
 
 
-def test_the_ask_grows_twofold_while_calls_wait():
+def test_demand_doubles_while_calls_wait():
     process = Process(rate())
     asked_for = []
     for _ in range(8):
@@ -89,7 +89,7 @@ def test_the_ask_grows_twofold_while_calls_wait():
     assert all(later >= 2 * earlier for earlier, later in pairwise(asked_for))
 
 
-def test_a_grant_smaller_than_what_waits_refuses_the_rest():
+def test_calls_beyond_a_partial_grant_are_refused():
     process = Process(rate())
     waiting = [process.admit() for _ in range(5)]
     _, asked = process.ask()
@@ -100,25 +100,25 @@ def test_a_grant_smaller_than_what_waits_refuses_the_rest():
     assert not process.lease_pools[0].waiting
 
 
-def test_a_call_that_is_gone_is_waited_for_no_more():
+def test_a_call_that_left_requests_no_units():
     process = Process(rate())
     short = process.admit()
     process.admission.leave(short.waiter)
     assert process.ask()[0] == {}
 
 
-def test_a_later_call_takes_only_what_those_before_it_leave():
+def test_a_later_call_takes_only_what_earlier_ones_leave():
     process = Process(rate("tpm", "token"))
     large = process.reserve(1000)
     _, asked = process.ask()
     process.answer(asked, tpm=1100)
     small = process.reserve(500)
     assert isinstance(small, Short)
-    assert isinstance(process.reserve(100), Short)  # nor past that one
+    assert isinstance(process.reserve(100), Short)  # nor may it overtake that one
     assert isinstance(process.reserve(1000, large.waiter), Reservation)
 
 
-def test_units_that_come_back_wake_the_calls_that_wait():
+def test_returned_units_wake_waiting_calls():
     process = Process(rate("tpm", "token"))
     process.reserve(1000)
     _, asked = process.ask()
@@ -131,7 +131,7 @@ def test_units_that_come_back_wake_the_calls_that_wait():
     assert isinstance(process.reserve(600, short.waiter), Reservation)
 
 
-def test_a_call_keeps_its_units_of_one_limit_while_it_waits_for_another():
+def test_a_call_keeps_its_units_of_one_limit_while_waiting_for_another():
     process = Process(rate(), rate("month"))
     first = process.admit()
     demand, asked = process.ask()
@@ -146,7 +146,7 @@ def test_a_call_keeps_its_units_of_one_limit_while_it_waits_for_another():
     assert process.admit(second.waiter) is None
 
 
-def test_calls_decide_again_when_the_key_service_does_not_answer_and_are_asked_for_again():
+def test_calls_decide_again_and_repeat_their_demand_if_the_key_service_does_not_answer():
     process = Process(rate())
     short = process.admit()
     demand, asked = process.ask()
@@ -159,7 +159,7 @@ def test_calls_decide_again_when_the_key_service_does_not_answer_and_are_asked_f
     assert process.ask()[0] == demand
 
 
-def test_past_its_authority_a_call_that_waited_is_refused_and_leaves():
+def test_a_waiting_call_is_refused_and_leaves_once_authority_has_expired():
     process = Process(rate())
     short = process.admit()
     process.now_ns *= 2
@@ -167,7 +167,7 @@ def test_past_its_authority_a_call_that_waited_is_refused_and_leaves():
     assert not process.lease_pools[0].waiting
 
 
-def test_each_call_is_patient_for_itself():
+def test_each_call_has_its_own_patience():
     process = Process(ConcurrencyPool(Limit("1:a", "at_once", "concurrent", 1, None, None)))
     first = process.reserve(1)
     _, asked = process.ask()
@@ -177,7 +177,7 @@ def test_each_call_is_patient_for_itself():
     assert waiting.wait.at_ns == process.now_ns + PATIENCE_NS
     process.now_ns += PATIENCE_NS // 2
     later = process.reserve(1)
-    process.admission.settle(under_way, {})  # another ends meanwhile, and a third call takes its slot
+    process.admission.settle(under_way, {})  # another call ends, and a third takes its slot
     assert isinstance(process.reserve(1, waiting.waiter), Reservation)
     process.now_ns += PATIENCE_NS // 2
     assert isinstance(process.reserve(1, later.waiter), Short)
@@ -185,28 +185,28 @@ def test_each_call_is_patient_for_itself():
     refusal = process.reserve(1, later.waiter)
     assert isinstance(refusal, Refusal)
     assert (refusal.code, refusal.retry_after_s) == ("concurrency_limited", 1)
-    assert process.ask()[0] == {}  # all slots are held here: there is nothing to ask for
+    assert process.ask()[0] == {}  # all slots are held here: nothing to request
 
 
-def test_a_busy_caller_of_a_quota_waits_for_no_new_lease():
+def test_a_busy_caller_of_a_quota_does_not_wait_for_the_next_lease():
     process = Process(LeasePool(Limit("q", "monthly", "request", 10**6, None, "month")))
     process.reset_ms = 30_000
     first = process.admit()
     process.answer(process.ask()[1], q=500)
     assert process.admit(first.waiter) is None
-    process.now_ns += 2 * SECOND + 500 * MS  # of three
+    process.now_ns += 2 * SECOND + 500 * MS  # of three seconds
     message, asked = process.lease_sync.offer()
     assert message["return"] == []
     assert [part["limit"] for part in message["acquire"]] == ["q"]
-    assert process.admit() is None  # while the heartbeat is under way
+    assert process.admit() is None  # during the heartbeat
     process.answer(asked, q=500)
-    process.now_ns += SECOND  # the first has ended
+    process.now_ns += SECOND  # the first lease has ended
     assert process.admit() is None
     process.now_ns += SECOND
     assert process.lease_sync.offer()[0]["return"] == [{"lease": "1", "unspent": 498}]
 
 
-def test_a_quota_that_others_want_units_of_is_given_back_near_the_end_of_its_lease():
+def test_a_called_back_quota_lease_is_given_back():
     process = Process(LeasePool(Limit("q", "monthly", "request", 10**6, None, "month")))
     process.reset_ms = 30_000
     first = process.admit()
@@ -218,13 +218,13 @@ def test_a_quota_that_others_want_units_of_is_given_back_near_the_end_of_its_lea
     assert process.lease_sync.offer()[0]["return"] == [{"lease": "1", "unspent": 499}]
 
 
-def test_no_more_than_ten_thousand_calls_wait():
+def test_at_most_ten_thousand_calls_wait():
     process = Process(rate())
     assert all(isinstance(process.admit(), Short) for _ in range(10_000))
     assert process.admit() is UNAVAILABLE
 
 
-def test_a_process_that_ends_gives_all_leases_back_in_as_many_heartbeats_as_that_takes():
+def test_a_stopping_process_gives_all_leases_back_in_several_heartbeats():
     lease_pools = [rate(f"limit {number}") for number in range(1_200)]
     process = Process(*lease_pools)
     for first in range(0, 1_200, 400):
@@ -242,7 +242,7 @@ def test_a_process_that_ends_gives_all_leases_back_in_as_many_heartbeats_as_that
     assert len(returned) == 1_200
 
 
-def test_what_is_held_of_a_limit_goes_back_when_it_is_lowered():
+def test_leases_of_a_lowered_limit_go_back():
     process = Process()
     limit = {"id": "1:a", "name": "rpm", "unit": "request", "amount": 1000, "window_s": 60, "period": None}
     entry = {
@@ -269,7 +269,7 @@ def test_what_is_held_of_a_limit_goes_back_when_it_is_lowered():
     assert process.admit() is not None
 
 
-def test_a_call_is_refused_where_a_limit_is_overdrawn_and_used_up_and_asks_once():
+def test_calls_of_an_overdrawn_and_exhausted_limit_are_refused_after_one_request():
     process = Process(rate("tpm", "token"))
     first = process.reserve(10)
     process.answer(process.ask()[1], tpm=10)

@@ -7,7 +7,7 @@ MODEL = ("openai", "gpt-4o")
 OTHER = (None, "own")
 
 
-def test_what_answered_is_known_by_what_was_requested():
+def test_answered_models_are_found_by_request():
     answered = AnsweredModels()
     assert answered.find("/chat") == ()
     for model in (MODEL, OTHER, MODEL):
@@ -16,7 +16,7 @@ def test_what_answered_is_known_by_what_was_requested():
     assert answered.find(("alias",)) == ()
 
 
-def test_it_is_bounded_and_what_is_in_use_stays():
+def test_memory_is_bounded_and_recently_used_entries_stay():
     answered = AnsweredModels()
     for number in range(answered_models._MOST_ASKED + 500):
         answered.learn((f"invented-{number}",), MODEL)
@@ -29,7 +29,7 @@ def test_it_is_bounded_and_what_is_in_use_stays():
     assert answered.find("/chat") == tuple((None, f"m{number}") for number in range(24, 40))
 
 
-def test_a_call_asks_for_the_models_that_it_names_or_else_for_its_route():
+def test_a_call_requests_the_models_it_names_or_else_its_route():
     def asked(**terms):
         call = Call(method="POST", ip=None, time_ns=0, started_ns=0, template="/chat", estimate=Estimate(**terms))
         return requested_by(call)

@@ -1,4 +1,4 @@
-"""What becomes of a call with a key, decided without a key service: its answers are put in by hand."""
+"""Decisions on calls with a key, without a key service: the tests insert its answers."""
 
 from hashlib import sha256
 
@@ -31,7 +31,7 @@ def call(service, **parts):
     return Call(**{"method": "POST", "ip": "192.0.2.1", "time_ns": 0, "started_ns": service.now_ns} | parts)
 
 
-def test_without_a_key_and_with_two_a_call_is_refused(service, authorizer):
+def test_calls_without_a_key_or_with_two_are_refused(service, authorizer):
     for token, expected, key in ((None, refusal.MISSING, ANONYMOUS), (CONFLICT, refusal.CONFLICT, INVALID)):
         one = call(service)
         assert authorizer.decide(one, token) is expected
@@ -39,13 +39,13 @@ def test_without_a_key_and_with_two_a_call_is_refused(service, authorizer):
     assert not service.asked
 
 
-def test_garbage_never_reaches_the_key_service(service, authorizer):
+def test_malformed_keys_never_reach_the_key_service(service, authorizer):
     for token in (b"x", b"\xff", b"", TOKEN[:-1], TOKEN + b"x", TOKEN.swapcase(), b"kg_live_" * 99):
         assert authorizer.decide(call(service), token) is refusal.UNKNOWN
     assert not service.asked
 
 
-def test_a_key_that_is_not_known_here_is_looked_up_and_the_call_waits(service, authorizer):
+def test_an_unknown_key_is_looked_up_while_the_call_waits(service, authorizer):
     one = call(service)
     decision = authorizer.decide(one, TOKEN)
     assert isinstance(decision, Wait)
@@ -56,7 +56,7 @@ def test_a_key_that_is_not_known_here_is_looked_up_and_the_call_waits(service, a
     assert (one.key, one.account, one.outcome) == (ID, "a", "admitted")
 
 
-def test_a_key_that_does_not_exist_is_not_asked_for_again_at_once(service, authorizer):
+def test_a_nonexistent_key_is_not_looked_up_again_at_once(service, authorizer):
     service.admission.key_cache.mark_unknown(sha256(TOKEN).digest(), service.now_ns)
     assert authorizer.decide(call(service), TOKEN) is refusal.UNKNOWN
     assert not service.asked
@@ -64,16 +64,16 @@ def test_a_key_that_does_not_exist_is_not_asked_for_again_at_once(service, autho
     assert isinstance(authorizer.decide(call(service), TOKEN), Wait)
 
 
-def test_who_asks_for_too_many_keys_is_told_so(service, authorizer):
+def test_too_many_look_ups_are_refused(service, authorizer):
     service.is_crowded = True
     assert authorizer.decide(call(service), TOKEN) is refusal.TOO_MANY_KEYS
 
 
-def test_keys_of_another_system_are_looked_up_only_where_they_may_be_there(service, authorizer):
+def test_keys_of_other_formats_are_looked_up_only_if_imported_keys_are_accepted(service, authorizer):
     assert authorizer.decide(call(service), b"sk-foreign") is refusal.UNKNOWN
     taking = Authorizer(service, enforces=True, wait_s=1.0, takes_imported=True)
     assert isinstance(taking.decide(call(service), b"sk-foreign"), Wait)
-    assert taking.decide(call(service), TOKEN[:-1]) is refusal.UNKNOWN  # ours, and with a wrong checksum
+    assert taking.decide(call(service), TOKEN[:-1]) is refusal.UNKNOWN  # in our format, with a wrong checksum
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_keys_of_another_system_are_looked_up_only_where_they_may_be_there(servi
         ({"networks": ["198.51.100.0/24"]}, refusal.WRONG_IP),
     ],
 )
-def test_a_key_that_may_not_be_used_says_why(service, authorizer, terms, expected):
+def test_a_refused_key_states_the_reason(service, authorizer, terms, expected):
     service.know(**terms)
     one = call(service)
     assert authorizer.decide(one, TOKEN) is expected
     assert (one.key, one.outcome) == (ID, expected.outcome)
 
 
-def test_a_restricted_key_waits_for_the_body_and_is_held_to_what_it_is_for(service, authorizer):
+def test_a_restricted_key_needs_the_body_and_enforces_its_restrictions(service, authorizer):
     service.know(routes=["/v1/chat"], models=["gpt-*"])
     one = call(service, template="/v1/chat")
     needs = authorizer.decide(one, TOKEN)
@@ -112,7 +112,7 @@ def test_a_restricted_key_waits_for_the_body_and_is_held_to_what_it_is_for(servi
     assert decided == [None, refusal.WRONG_ROUTE, refusal.WRONG_ROUTE, refusal.WRONG_MODEL, refusal.UNREADABLE]
 
 
-def test_a_call_without_units_waits_in_the_queue_and_leaves_it(service, authorizer):
+def test_a_call_without_units_waits_in_the_queue_and_leaves_it_when_decided(service, authorizer):
     service.know(RPM)
     one = call(service)
     assert isinstance(authorizer.decide(one, TOKEN), Wait)
@@ -126,13 +126,13 @@ def test_a_call_without_units_waits_in_the_queue_and_leaves_it(service, authoriz
     authorizer.leave(one)
 
 
-def test_past_the_word_of_the_key_service_nothing_is_admitted(service, authorizer):
+def test_nothing_is_admitted_after_authority_has_expired(service, authorizer):
     service.know(RPM)
     service.admission.authority_ns = service.now_ns
     assert authorizer.decide(call(service), TOKEN) is refusal.UNAVAILABLE
 
 
-def test_where_nothing_is_enforced_nobody_is_refused_and_the_outcome_is_told(service):
+def test_without_enforcement_nobody_is_refused_and_the_outcome_is_recorded(service):
     watching = Authorizer(service, enforces=False, wait_s=1.0)
     for token in (None, CONFLICT, b"x"):
         one = call(service)
@@ -145,14 +145,14 @@ def test_where_nothing_is_enforced_nobody_is_refused_and_the_outcome_is_told(ser
     assert watching.give_up(one) is watching.refuse_cap(one) is None
 
 
-def test_a_call_waits_for_long_only_while_the_key_service_answers(service, authorizer):
+def test_a_call_waits_long_only_while_the_key_service_answers(service, authorizer):
     assert authorizer.waits_until_ns(0) == 5 * SECOND
     service.admission.away = True
     assert authorizer.waits_until_ns(0) == 1 * SECOND
     assert authorizer.give_up(call(service)) is refusal.UNAVAILABLE
 
 
-def test_what_changed_meanwhile_holds_no_call_up(service, authorizer):
+def test_keys_to_be_refreshed_delay_no_call(service, authorizer):
     service.know()
     service.admission.key_cache.expire(service.now_ns + SECOND)
     assert authorizer.decide(call(service), TOKEN) is None
@@ -161,7 +161,7 @@ def test_what_changed_meanwhile_holds_no_call_up(service, authorizer):
     assert isinstance(authorizer.decide(call(service), TOKEN), Wait)
 
 
-def test_a_budget_waits_for_prices_before_it_decides(service, authorizer):
+def test_calls_under_a_budget_wait_for_prices(service, authorizer):
     budget = RPM | {"name": "budget", "unit": "nanousd", "window_s": None, "period": "month", "amount": 10**9}
     service.know(budget)
     decision = authorizer.decide(call(service, template="/v1/chat", estimate=CHAT), TOKEN)
@@ -171,7 +171,7 @@ def test_a_budget_waits_for_prices_before_it_decides(service, authorizer):
     assert service.admission.key_cache.keys[ID].needs_price
 
 
-def test_nothing_is_settled_of_a_call_that_reserved_nothing(service, authorizer):
+def test_a_call_without_a_reservation_settles_nothing(service, authorizer):
     one = call(service)
     authorizer.settle(one)
     assert one.reservation is None

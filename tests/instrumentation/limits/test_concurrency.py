@@ -1,4 +1,4 @@
-"""Limits of concurrent requests behind the middleware, with a real key service."""
+"""Limits on concurrent requests with the middleware and a real key service."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ AT_ONCE = {"name": "at_once", "unit": "concurrent", "amount": 2}
 
 
 class Host:
-    """An app whose calls last until they are told to end."""
+    """An app whose calls last until the test ends them."""
 
     def __init__(self):
         self.gates = []
@@ -60,7 +60,7 @@ class Host:
             await asyncio.sleep(0.01)
 
     async def occupy(self, call, count):
-        """Have so many calls under way; one that was refused, as the machine stalled, is made again."""
+        """Start a number of calls; repeat calls that were refused because the machine stalled."""
         calls = [asyncio.create_task(call()) for _ in range(count)]
         while len(self.gates) < count:
             calls = [asyncio.create_task(call()) if one.done() else one for one in calls]
@@ -68,8 +68,8 @@ class Host:
         return calls
 
 
-def test_a_slot_is_kept_for_the_call_that_waits_for_it():
-    """A heartbeat may come before that call runs again; what it leaves is given back with the next one."""
+def test_a_slot_is_kept_for_the_waiting_call():
+    """A heartbeat may be sent before that call runs again; what the call leaves goes back with the next one."""
     slots = ConcurrencyPool(Limit("1:a", "at_once", "concurrent", 3, None, None))
     slots.small = True
     waiter = Waiter(0)
@@ -81,7 +81,7 @@ def test_a_slot_is_kept_for_the_call_that_waits_for_it():
 
 
 @pytest.mark.parametrize("path", ["/slow", "/stream"])
-async def test_calls_under_way_hold_their_slots_until_they_end(service, guard, visit, path):
+async def test_calls_hold_their_slots_until_they_end(service, guard, visit, path):
     _, token = service.key(AT_ONCE)
     host = Host()
     app = guard(host.app)
@@ -102,13 +102,13 @@ async def test_calls_under_way_hold_their_slots_until_they_end(service, guard, v
     await asyncio.gather(*calls)
 
 
-async def test_a_call_too_many_is_told_so_within_the_usual_wait(service, guard, visit):
+async def test_a_call_beyond_the_limit_is_refused_within_the_usual_wait(service, guard, visit):
     _, token = service.key(AT_ONCE)
     host = Host()
     app = guard(host.app, wait_s=0.25)
     calls = await host.occupy(lambda: visit(app, token, "/slow"), 2)
     codes = []
-    while "concurrency_limited" not in codes and len(codes) < 3:  # a stalled machine may take longer
+    while "concurrency_limited" not in codes and len(codes) < 3:  # more attempts in case the machine stalls
         codes.append((await visit(app, token, "/fast")).json()["code"])
         await asyncio.sleep(1.1)
     assert codes[-1] == "concurrency_limited"
@@ -117,7 +117,7 @@ async def test_a_call_too_many_is_told_so_within_the_usual_wait(service, guard, 
     await asyncio.gather(*calls)
 
 
-async def test_calls_that_fail_or_break_off_give_their_slots_back(service, guard, visit):
+async def test_failed_and_aborted_calls_give_their_slots_back(service, guard, visit):
     _, token = service.key(AT_ONCE)
     host = Host()
     app = guard(host.app)
@@ -151,8 +151,8 @@ async def test_a_websocket_holds_its_slot_until_it_ends(service, guard, visit):
     assert (await visit(app, token, "/fast")).status_code == 200
 
 
-async def test_a_lone_client_that_calls_one_by_one_is_never_refused(service, guard, visit):
-    """Its slot may be on its way back from another process when it calls again."""
+async def test_a_single_sequential_client_is_never_refused(service, guard, visit):
+    """When it calls again, its slot may still be on its way back from another process."""
     _, token = service.key({**AT_ONCE, "amount": 1})
     host = Host()
     apps = [guard(host.app) for _ in range(3)]
@@ -160,7 +160,7 @@ async def test_a_lone_client_that_calls_one_by_one_is_never_refused(service, gua
     assert statuses == [200] * 60
 
 
-async def test_a_refused_call_takes_no_slot_and_no_other_unit(service, guard, visit):
+async def test_a_refused_call_takes_no_slot_and_no_other_units(service, guard, visit):
     _, token = service.key({**AT_ONCE, "amount": 1}, {"name": "daily", "unit": "request", "amount": 3, "period": "day"})
     host = Host()
     app = guard(host.app)
@@ -173,7 +173,7 @@ async def test_a_refused_call_takes_no_slot_and_no_other_unit(service, guard, vi
     assert codes == [200, 200, 429]
 
 
-async def test_a_limit_that_is_only_tried_refuses_nobody(service, guard, visit):
+async def test_a_dry_run_limit_refuses_nobody(service, guard, visit):
     _, token = service.key({**AT_ONCE, "amount": 1, "dry_run": True})
     host = Host()
     app = guard(host.app)
@@ -190,7 +190,7 @@ async def test_a_limit_that_is_only_tried_refuses_nobody(service, guard, visit):
 
 
 async def test_slots_outlast_their_first_lease(service, guard, visit):
-    """A call longer than a lease's life keeps its slot, as the heartbeat says that it is held."""
+    """A call longer than a lease's life keeps its slot, as heartbeats renew it."""
     _, token = service.key({**AT_ONCE, "amount": 1})
     host = Host()
     app = guard(host.app)

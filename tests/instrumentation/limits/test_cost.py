@@ -1,4 +1,4 @@
-"""Budgets of money behind the middleware, with a real key service: reserved before the call, settled at its cost."""
+"""Budgets with the middleware and a real key service: cost is reserved before a call and settled after it."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from keygauge_keyservice.pricing import own_prices
 START = datetime.now(UTC) - timedelta(days=1)
 DOLLAR = 10**9
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-COST = 11 * 1000 + 7 * 2000  # nano-USD of USAGE by the price of "m"
+COST = 11 * 1000 + 7 * 2000  # nano-USD, USAGE at the price of "m"
 
 
 def budget(amount, **terms):
@@ -75,16 +75,16 @@ def ledger(service, count):
         ("/chat", {"model": "m", "max_tokens": 1000}, COST, "reported"),
         ("/chat", {"model": "m"}, COST, "reported"),
         ("/fail", {"model": "m", "max_tokens": 1000}, 0, "none"),
-        # its body's 40 bytes are 10 tokens of input
+        # the 40 bytes of the body are 10 input tokens
         ("/chat", {"model": "m", "max_tokens": 50, "silent": 1}, 10 * 1000 + 50 * 2000, "estimated"),
-        # without a price, what was reserved stays charged: the least there is, or 46 bytes of input and the whole cap
+        # without a price, the reservation stays charged: the minimum, or 46 bytes of input and the whole cap
         ("/chat", {"model": "unpriced", "max_tokens": 1000}, 1, "reported"),
         ("/chat", {"model": "unpriced", "answers_as": "m"}, COST, "reported"),
         ("/chat", {"model": "m", "max_tokens": 9, "answers_as": "no"}, 12 * 1000 + 9 * 2000, "reported"),
         ("/files", {}, 1, "none"),
     ],
 )
-async def test_cost_is_reserved_then_settled_as_the_ledger_has_it(
+async def test_cost_is_reserved_then_settled_as_in_the_ledger(
     service, guard, visit, price, path, body, expected, status
 ):
     price()
@@ -102,7 +102,7 @@ async def test_cost_is_reserved_then_settled_as_the_ledger_has_it(
     ("model", "cents"),
     [("deepseek-chat", 10), ("grok-4", 200), ("gemini-2.5-flash", 50), ("kimi-k2", 50), ("openai/gpt-4o", 200)],
 )
-async def test_a_budget_holds_whichever_provider_the_model_is_of(service, guard, visit, model, cents):
+async def test_a_budget_is_enforced_for_every_provider_of_a_model(service, guard, visit, model, cents):
     amount = cents * DOLLAR // 100
     _, token = service.key(budget(amount))
     app = guard(host())
@@ -123,26 +123,26 @@ async def test_calls_under_a_budget_without_a_price_are_counted(service, guard, 
     await visit(app, token, "/fail", method="POST", json={"model": "unpriced"})
     aggregator = app._process.runtime.aggregator
     app._process.stop()
-    counts = Counter()  # a call that failed is counted for the model that it asked for
+    counts = Counter()  # a failed call counts for the requested model
     for cell in aggregator.cells():
         if cell.series.key == key.id:
             counts[cell.series.model] += cell.unpriced
     assert counts == {"m": 0, "unpriced": 2}
 
 
-async def test_a_budget_is_never_overdrawn_by_what_is_reserved(service, guard, visit, price):
+async def test_reservations_never_overdraw_a_budget(service, guard, visit, price):
     price()
     amount = 5 * COST + COST // 2
     key, token = service.key(budget(amount))
     app = guard(host())
-    body = {"model": "m", "max_tokens": 7, "usage": USAGE}  # 19 of input are reserved, 11 are used
+    body = {"model": "m", "max_tokens": 7, "usage": USAGE}  # 19 input tokens are reserved, 11 are used
     answers = [await visit(app, token, "/chat", method="POST", json=body) for _ in range(9)]
     codes = [answer.status_code for answer in answers]
     assert 200 in codes
     refused = answers[-1]
     assert (refused.status_code, refused.json()["code"], refused.json()["limit"]) == (429, "budget_exhausted", "budget")
     assert "retry-after" in refused.headers
-    assert (await visit(app, token, "/files")).status_code == 200  # a free call takes the least there is
+    assert (await visit(app, token, "/files")).status_code == 200  # a free call takes the minimum
     app._process.stop()
     events = service.events(10)
     assert sum(event["cost_nanousd"] or 0 for event in events) <= used(service) <= amount
@@ -154,7 +154,7 @@ async def test_concurrent_calls_cannot_overdraw(service, guard, visit, price):
     price()
     _, token = service.key(budget(4 * 50_000))
     app = guard(host())
-    body = {"model": "m", "max_tokens": 10}  # at most 9 of input, 10 of output
+    body = {"model": "m", "max_tokens": 10}  # at most 9 input and 10 output tokens
     answers = await asyncio.gather(*[visit(app, token, "/chat", method="POST", json=body) for _ in range(20)])
     admitted = sum(answer.status_code == 200 for answer in answers)
     assert 1 <= admitted <= 4 * 50_000 // (10 * 2000)
@@ -177,7 +177,7 @@ def burst(visit, app, token, bodies):
     ],
     ids=["alias", "invented", "nameless"],
 )
-async def test_a_burst_of_names_without_a_price_may_cost_what_the_route_does(service, guard, visit, price, bodies):
+async def test_a_burst_of_names_without_a_price_reserves_the_cost_of_the_route(service, guard, visit, price, bodies):
     price()
     amount = 7 * COST + COST // 2
     _, token = service.key(budget(amount))
@@ -190,9 +190,9 @@ async def test_a_burst_of_names_without_a_price_may_cost_what_the_route_does(ser
     assert used(service) == (1 + codes.count(200)) * COST == ledger(service, 41)
 
 
-async def test_once_a_name_was_answered_its_calls_reserve_what_they_may_cost(service, guard, visit, price):
+async def test_calls_to_an_answered_name_reserve_what_they_may_cost(service, guard, visit, price):
     price()
-    _, token = service.key(budget(7 * 28_000))  # 14 of input, 7 of output
+    _, token = service.key(budget(7 * 28_000))  # 14 input and 7 output tokens
     app = guard(host())
     alias = {"model": "alias"}
     for number, expected in ((1, 1), (6, 6), (2, 0)):
@@ -201,7 +201,7 @@ async def test_once_a_name_was_answered_its_calls_reserve_what_they_may_cost(ser
     assert {answer.json()["code"] for answer in answers} == {"budget_exhausted"}
 
 
-async def test_models_without_any_price_are_not_charged_what_their_route_costs(service, guard, visit, price):
+async def test_models_without_a_price_are_not_charged_the_cost_of_their_route(service, guard, visit, price):
     price()
     _, token = service.key(budget(DOLLAR))
     app = guard(host())
@@ -212,7 +212,7 @@ async def test_models_without_any_price_are_not_charged_what_their_route_costs(s
     assert used(service) == COST + 9
 
 
-async def test_models_without_any_price_are_admitted_at_once(service, guard, visit, price):
+async def test_models_without_a_price_are_admitted_at_once(service, guard, visit, price):
     _, token = service.key(budget(DOLLAR))
     app = guard(host())
     bodies = [{"model": "own", "answers_as": "own", "max_tokens": 1500}] * 40
@@ -221,7 +221,7 @@ async def test_models_without_any_price_are_admitted_at_once(service, guard, vis
     assert used(service) == 40
 
 
-async def test_a_call_larger_than_the_whole_budget_is_not_to_be_retried(service, guard, visit, price):
+async def test_a_call_larger_than_the_whole_budget_has_no_retry_time(service, guard, visit, price):
     price()
     _, token = service.key(budget(COST))
     app = guard(host())
@@ -244,7 +244,7 @@ async def test_a_budget_may_refuse_models_without_a_price(service, guard, visit,
     assert (await visit(app, token, "/chat", method="POST", json=body | {"model": "m"})).status_code == 200
     assert (await visit(app, token, "/files")).status_code == 200
     nameless = await visit(app, token, "/chat", method="POST", json={"max_tokens": 5})
-    assert (nameless.status_code, nameless.json()["code"]) == (403, "price_unknown")  # the app would choose one
+    assert (nameless.status_code, nameless.json()["code"]) == (403, "price_unknown")  # the app would choose the model
     price(model="made-up")
     await asyncio.sleep(2.2)
     assert (await visit(app, token, "/chat", method="POST", json=body)).status_code == 200
@@ -276,7 +276,7 @@ async def test_all_scopes_are_charged_together(service, guard, visit, price):
     assert used(service, "tpm") == 3 * 18
 
 
-async def test_an_account_pays_its_own_price(service, guard, visit, price):
+async def test_an_account_pays_its_custom_price(service, guard, visit, price):
     price()
     key, token = service.key(budget(DOLLAR))
     price(rate=3 * 10**9, account_id=key.account_id)
@@ -286,7 +286,7 @@ async def test_an_account_pays_its_own_price(service, guard, visit, price):
     assert used(service) == 3 * COST == ledger(service, 1)
 
 
-async def test_a_tried_budget_refuses_nobody(service, guard, visit, price):
+async def test_a_dry_run_budget_refuses_nobody(service, guard, visit, price):
     price()
     _, token = service.key(budget(COST, dry_run=True))
     app = guard(host())
@@ -297,7 +297,7 @@ async def test_a_tried_budget_refuses_nobody(service, guard, visit, price):
     assert {event["outcome"] for event in service.events(4)} == {"would_limit"}
 
 
-def test_a_wsgi_app_has_budgets_too(service, guard_wsgi, visit_wsgi, price):
+def test_budgets_apply_to_wsgi_apps(service, guard_wsgi, visit_wsgi, price):
     price()
     _, token = service.key(budget(DOLLAR), budget(COST, name="small", route="/none"))
 
@@ -315,7 +315,7 @@ def test_a_wsgi_app_has_budgets_too(service, guard_wsgi, visit_wsgi, price):
     assert (used(service), used(service, "small")) == (COST, 0)
 
 
-async def test_a_responder_that_waits_for_its_price_is_made_with_the_next_heartbeat(service, guard, visit, price):
+async def test_the_cost_waits_for_a_price_from_the_next_heartbeat(service, guard, visit, price):
     price()
     price(rate=5 * 10**9, provider="openai", model="m-2026")
     _, token = service.key(budget(DOLLAR))

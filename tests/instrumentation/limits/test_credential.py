@@ -1,4 +1,4 @@
-"""Which header holds the key."""
+"""The choice of the header that holds the key."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_credential(headers, found):
     assert find(headers) == found
 
 
-def test_one_header_alone_may_hold_our_keys():
+def test_a_single_header_can_be_configured():
     headers = [(b"authorization", b"Bearer kg_1"), (b"x-keygauge-key", b"kg_2")]
     assert find(headers, headers_for("X-KeyGauge-Key")) == b"kg_2"
     assert find(headers[:1], headers_for("X-KeyGauge-Key")) is None

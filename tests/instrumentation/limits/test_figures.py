@@ -1,4 +1,4 @@
-"""What is used and what remains of a limit is the same wherever it is told."""
+"""Used and remaining units of a limit are the same in headers, API, metrics, portal and command line."""
 
 import asyncio
 import io
@@ -68,7 +68,7 @@ def told_by_command_line(service, key, _):
 
 
 @pytest.mark.parametrize("told_by", [told_by_usage, told_by_me, told_by_metrics, told_by_portal, told_by_command_line])
-async def test_the_service_tells_what_the_header_told(service, guard, visit, told_by):
+async def test_the_service_reports_the_same_figures_as_the_header(service, guard, visit, told_by):
     key, token = service.key({"name": "monthly", "unit": "request", "amount": AMOUNT, "period": "month"})
     app = guard(Starlette(routes=[Route("/hello", hello)]))
     for _ in range(7):
@@ -81,7 +81,7 @@ async def test_the_service_tells_what_the_header_told(service, guard, visit, tol
     assert figures == (7, AMOUNT - 7)
 
 
-async def test_a_process_without_calls_learns_when_the_others_stop(service, guard, visit):
+async def test_an_idle_process_learns_when_the_others_stop(service, guard, visit):
     _, token = service.key({"name": "monthly", "unit": "request", "amount": AMOUNT, "period": "month"})
     idle, busy = (guard(Starlette(routes=[Route("/hello", hello)])) for _ in range(2))
     calls, end = 0, time.monotonic() + 4

@@ -29,7 +29,7 @@ def fields(*limits, held=0, rest=0, alone=True, age_s=0):
     return told
 
 
-def test_requests_and_tokens_are_told_apart():
+def test_requests_and_tokens_have_separate_fields():
     told = fields(RPM, TPM, held=7)
     assert told["ratelimit"] == '"rpm";r=7;t=17, "tpm";r=7;t=17'
     for unit, amount in (("requests", "60"), ("tokens", "9000")):
@@ -41,11 +41,11 @@ def test_requests_and_tokens_are_told_apart():
 @pytest.mark.parametrize(
     ("limits", "amount"), [((MONTHLY, TPM), "9000"), ((MONTHLY,), "1000000"), ((SCOPED, TPM), "9000")]
 )
-def test_a_rate_is_told_before_a_quota_and_one_of_all_calls_only(limits, amount):
+def test_rates_come_before_quotas_and_scoped_limits_are_left_out(limits, amount):
     assert fields(*limits)["x-ratelimit-limit-tokens"] == amount
 
 
-def test_input_and_output_are_told_apart():
+def test_input_and_output_tokens_have_separate_fields():
     told = fields(
         Limit("6:a", "itpm", "input_token", 500, 60, None), Limit("7:a", "otpm", "output_token", 90, 60, None), held=7
     )
@@ -55,17 +55,17 @@ def test_input_and_output_are_told_apart():
     assert "x-ratelimit-limit-tokens" not in told
 
 
-def test_a_limit_of_some_calls_is_no_limit_of_all():
+def test_scoped_limits_have_no_openai_fields():
     assert "x-ratelimit-limit-tokens" not in fields(SCOPED)
 
 
 @pytest.mark.parametrize("limit", [RPM, MONTHLY])
 @pytest.mark.parametrize(("alone", "age_s"), [(True, 30), (False, 0), (False, 2)])
-def test_what_nobody_has_taken_remains(limit, alone, age_s):
+def test_unused_units_count_as_remaining(limit, alone, age_s):
     assert ";r=27;" in fields(limit, held=7, rest=20, alone=alone, age_s=age_s)["ratelimit"]
 
 
-def test_what_never_resets_tells_no_reset():
+def test_a_lifetime_limit_has_no_reset():
     told = fields(Limit("1:a", "trial", "request", 50, None, "lifetime"), MONTHLY, held=7)
     assert told["ratelimit-policy"].startswith('"trial";q=50, ')
     assert told["ratelimit"].startswith('"trial";r=7, "')
@@ -92,7 +92,7 @@ def test_concurrent_requests_have_no_window():
         (Limit("1:a", "later", "request", 5, None, "of_tomorrow"), {"q": 5}),
     ],
 )
-def test_fields_are_structured_whatever_the_limit(limit, policy):
+def test_fields_are_valid_structured_fields(limit, policy):
     told = fields(limit, RPM, held=limit.amount)
     (name, parameters), (rpm, _) = http_sf.parse(told["ratelimit-policy"].encode(), tltype="list")
     assert (parameters, rpm) == (policy, "rpm")

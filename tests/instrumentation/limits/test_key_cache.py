@@ -31,7 +31,7 @@ def amounts(key):
     return {lease_pool.limit.id: lease_pool.limit.amount for lease_pool in key.lease_pools}
 
 
-def test_a_changed_plan_changes_its_keys_when_they_are_used_and_no_others(cache):
+def test_a_changed_plan_changes_only_its_keys_when_they_are_used(cache):
     before = dict(cache.keys)
     change(cache, RPM | {"amount": 5}, EACH, providers=["/v1/*=openai"])
     assert cache.keys == before
@@ -44,7 +44,7 @@ def test_a_changed_plan_changes_its_keys_when_they_are_used_and_no_others(cache)
     assert before["k3"].plan.newer is None
 
 
-def test_keys_of_an_account_go_on_sharing_what_they_hold(cache):
+def test_keys_of_an_account_still_share_their_leases(cache):
     (shared, each, own) = cache.keys["k1"].lease_pools
     change(cache, EACH, RPM | {"amount": 5})
     assert cache.adapt(cache.keys["k1"]).lease_pools == (each, shared, own)
@@ -52,14 +52,14 @@ def test_keys_of_an_account_go_on_sharing_what_they_hold(cache):
     assert cache.lowered == {shared}
 
 
-def test_what_is_held_of_a_lowered_limit_goes_back_before_any_key_is_used(cache):
+def test_leases_of_a_lowered_limit_go_back_before_any_key_is_used(cache):
     shared, each, _ = cache.keys["k1"].lease_pools
     change(cache, RPM | {"amount": 5}, EACH | {"amount": 200}, held=[shared, each])
     assert (shared.limit.amount, each.limit.amount) == (5, 200)
     assert cache.lowered == {shared}
 
 
-def test_what_is_held_of_limits_that_a_key_no_longer_has_goes_back(cache):
+def test_leases_of_limits_that_a_key_no_longer_has_go_back(cache):
     shared, each, own = cache.keys["k1"].lease_pools
     cache.put([entry("k1", RPM | {"id": "5:a"}, OWN, plan="other")], wanted=frozenset())
     assert cache.lowered == {shared, each}
@@ -71,7 +71,7 @@ def test_what_is_held_of_limits_that_a_key_no_longer_has_goes_back(cache):
     assert cache.lowered == {second}
 
 
-def test_what_is_held_for_tags_of_a_limit_that_a_key_no_longer_has_goes_back(cache):
+def test_tag_leases_of_a_limit_that_a_key_no_longer_has_go_back(cache):
     tagged = RPM | {"id": "6:a", "per_tag": True}
     cache.put([entry("k1", tagged)], wanted=frozenset())
     cache.lowered.clear()
@@ -82,7 +82,7 @@ def test_what_is_held_for_tags_of_a_limit_that_a_key_no_longer_has_goes_back(cac
     assert cache.lowered == set(pools)
 
 
-def test_limits_that_are_removed_added_and_changed_twice_are_those_told_last(cache):
+def test_after_several_changes_the_last_limits_apply(cache):
     change(cache, EACH)
     change(cache, EACH | {"amount": 7}, RPM | {"id": "3", "unit": "token", "route": "/chat"})
     adapted = cache.adapt(cache.keys["k2"])
@@ -90,7 +90,7 @@ def test_limits_that_are_removed_added_and_changed_twice_are_those_told_last(cac
     assert (adapted.is_plain, adapted.needs_body, adapted.needs_route, adapted.is_capped) == (False, True, True, True)
 
 
-def test_a_key_that_comes_after_the_change_is_as_its_entry_says(cache):
+def test_a_key_received_after_the_change_follows_its_entry(cache):
     change(cache, RPM | {"amount": 5})
     cache.put([entry("k4", RPM | {"id": "1:a", "amount": 6})], wanted=frozenset(["k4"]))
     assert cache.keys["k4"].plan.newer is None
@@ -99,13 +99,13 @@ def test_a_key_that_comes_after_the_change_is_as_its_entry_says(cache):
     assert amounts(cache.adapt(cache.keys["k4"])) == {"1:a": 8}
 
 
-def test_a_plan_without_keys_here_is_passed_over(cache):
+def test_a_plan_without_keys_here_is_ignored(cache):
     cache.change_plan({"id": "unheard", "limits": [RPM], "providers": []}, ())
     cache.put([entry("k5", plan="unheard")], wanted=frozenset(["k5"]))
     assert amounts(cache.adapt(cache.keys["k5"])) == {}
 
 
-def test_a_key_that_waits_for_its_look_up_adapts_too(cache):
+def test_a_key_awaiting_its_look_up_also_adapts(cache):
     cache.learn(b"digest", "k1", 1)
     cache.expire(1_000)
     change(cache, RPM | {"amount": 5})

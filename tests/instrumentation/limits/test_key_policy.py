@@ -77,13 +77,13 @@ def test_models_are_admitted(path, body, is_admitted):
     assert FREE.admits_models(estimate(body, length=len(body), path=path))
 
 
-def test_model_of_a_body_that_is_too_long_is_not_known():
+def test_the_model_of_a_too_long_body_is_unknown():
     key_policy = KeyPolicy.from_json({"models": ["gpt-*"]})
     assert not key_policy.admits_models(estimate(b'{"model": "gpt-4o"}', length=1 << 21, path="/"))
     assert not key_policy.admits_models(Estimate(named=("",)))
 
 
-def test_entry_of_an_older_key_service_restricts_nothing():
+def test_an_entry_from_an_older_key_service_restricts_nothing():
     assert KeyPolicy.from_json({"id": "x"}) is FREE
 
 
@@ -93,7 +93,7 @@ def test_entry_of_an_older_key_service_restricts_nothing():
         ("198.51.100.1", "203.0.113.5", [], "198.51.100.1"),
         ("198.51.100.1", "203.0.113.5", ["10.0.0.0/8"], "198.51.100.1"),
         ("10.0.0.1", "203.0.113.5", ["10.0.0.0/8"], "203.0.113.5"),
-        ("10.0.0.1", "192.0.2.66, 203.0.113.5", ["10.0.0.0/8"], "203.0.113.5"),  # the first was made up by the client
+        ("10.0.0.1", "192.0.2.66, 203.0.113.5", ["10.0.0.0/8"], "203.0.113.5"),  # the client made up the first one
         ("10.0.0.1", "203.0.113.5, 10.0.0.2", ["10.0.0.0/8"], "203.0.113.5"),
         ("10.0.0.1", "", ["10.0.0.0/8"], "10.0.0.1"),
         ("10.0.0.1", "203.0.113.5:4711", ["10.0.0.0/8"], "203.0.113.5"),
@@ -102,5 +102,5 @@ def test_entry_of_an_older_key_service_restricts_nothing():
         (None, "203.0.113.5", ["10.0.0.0/8"], None),
     ],
 )
-def test_client_is_the_last_address_that_no_trusted_proxy_has(peer, forwarded, trusted, ip):
+def test_the_client_is_the_last_address_that_is_no_trusted_proxy(peer, forwarded, trusted, ip):
     assert client_ip(peer, forwarded, parse_networks(trusted)) == ip

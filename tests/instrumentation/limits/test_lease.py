@@ -11,14 +11,14 @@ def lease(units=10, **parts):
     return Lease("1", units, END, now_ns=NOW, **parts)
 
 
-def test_units_may_be_spent_from_the_start_and_before_the_end():
+def test_units_may_be_spent_from_the_start_until_the_end():
     one = lease(start_ns=NOW + SECOND)
     assert [one.is_live(now) for now in (NOW, NOW + SECOND, END - 1, END)] == [False, True, True, False]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8), st.integers(-2, 2)), max_size=8))
-def test_whatever_is_reserved_and_used_no_unit_is_lost_or_made(calls):
-    """What was granted is what was used, what is reserved, and what can be spent or given back."""
+def test_no_unit_is_lost_or_created(calls):
+    """Used, reserved, available and refundable units add up to the grant."""
     one, used = lease(100), 0
     for reserved, spent, late_s in calls:
         one.spend(reserved, reserve=True)
@@ -27,7 +27,7 @@ def test_whatever_is_reserved_and_used_no_unit_is_lost_or_made(calls):
     assert one.available + one.refund + one.reserved + used == 100
 
 
-def test_what_a_call_did_not_use_can_be_spent_again_until_the_end():
+def test_unused_units_can_be_spent_again_until_the_end():
     one = lease()
     one.spend(4, reserve=True)
     one.settle(4, 1, END - 1)
@@ -37,7 +37,7 @@ def test_what_a_call_did_not_use_can_be_spent_again_until_the_end():
     assert (one.available, one.refund) == (5, 3)
 
 
-def test_of_a_closed_lease_nothing_more_is_spent_and_settled_units_only_go_back():
+def test_a_closed_lease_is_not_spent_and_unused_units_only_go_back():
     one = lease()
     one.spend(4, reserve=True)
     assert one.close() == 4
@@ -47,7 +47,7 @@ def test_of_a_closed_lease_nothing_more_is_spent_and_settled_units_only_go_back(
     assert one.report(NOW) == {"lease": "1", "unspent": 3}
 
 
-def test_a_lease_ends_by_itself_when_there_is_nothing_to_tell_of_it():
+def test_a_lease_is_spent_when_there_is_nothing_left_to_report():
     one = lease(1)
     assert not one.is_spent
     one.spend(1, reserve=False)
@@ -59,7 +59,7 @@ def test_a_lease_ends_by_itself_when_there_is_nothing_to_tell_of_it():
     assert exact.is_spent
 
 
-def test_a_lease_that_is_called_back_is_near_its_end_at_once():
+def test_a_called_back_lease_counts_as_near_its_end():
     one = lease()
     assert not one.is_called_back
     one.call_back()
@@ -67,13 +67,13 @@ def test_a_lease_that_is_called_back_is_near_its_end_at_once():
     assert END - one.margin_ns <= 0
 
 
-def test_the_margin_is_a_third_of_a_short_life_and_never_negative():
+def test_the_margin_is_a_third_of_a_short_life_but_never_negative():
     assert Lease("1", 1, NOW + 300 * MS, now_ns=NOW).margin_ns == 100 * MS
     assert Lease("1", 1, NOW + 3600 * SECOND, now_ns=NOW).margin_ns == 1_100 * MS
     assert Lease("1", 1, NOW - SECOND, now_ns=NOW).margin_ns == 0
 
 
-def test_of_an_exact_lease_the_moment_of_its_last_unit_is_told():
+def test_an_exact_lease_reports_when_its_last_unit_was_spent():
     one = lease(2, exact=True)
     assert one.report(NOW) == {"lease": "1", "unspent": 2}
     one.spend(1, reserve=False)

@@ -29,5 +29,5 @@ ANY = {"id": "1:a", "name": "one", "unit": "request", "amount": 5, "window_s": 6
         ({"route": "/v1/chat", "model": "gpt-4o"}, "/v1/files", ("gpt-4o",), False),
     ],
 )
-def test_a_limit_counts_the_calls_of_its_route_and_model(scope, route, models, covers):
+def test_a_limit_counts_calls_of_its_route_and_model(scope, route, models, covers):
     assert Limit(**ANY, **scope).covers(route, models) is covers

@@ -8,11 +8,11 @@ ALL = {name: value for name, value in vars(refusal).items() if isinstance(value,
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_refusal_is_an_error_that_callers_are_told_of(name):
+def test_every_refusal_has_an_error_response(name):
     answer = problem.answer(ALL[name], [])
     assert 400 <= answer.status < 600
     assert (b"retry-after" in dict(answer.headers)) == (ALL[name].retry_after_s is not None)
 
 
-def test_a_replaced_secret_is_told_as_one_that_never_was():
+def test_a_replaced_secret_looks_like_one_that_never_existed():
     assert refusal.REPLACED.code == refusal.UNKNOWN.code

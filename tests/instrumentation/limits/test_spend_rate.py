@@ -2,7 +2,7 @@ from keygauge.clock import MS, SECOND
 from keygauge.limits.spend_rate import SpendRate
 
 
-def test_a_rate_is_of_the_last_one_to_two_seconds():
+def test_the_rate_covers_the_last_one_to_two_seconds():
     rate = SpendRate()
     for ms in range(0, 5000, 100):
         rate.look(ms, SECOND + ms * MS)
@@ -12,7 +12,7 @@ def test_a_rate_is_of_the_last_one_to_two_seconds():
     assert rate.per_s(5000, 9 * SECOND) == 0
 
 
-def test_looks_close_to_each_other_make_no_flood():
+def test_frequent_looks_do_not_inflate_the_rate():
     rate = SpendRate()
     rate.look(0, 10 * SECOND)
     rate.look(0, 11 * SECOND)
@@ -21,7 +21,7 @@ def test_looks_close_to_each_other_make_no_flood():
     assert rate.per_s(10, 11 * SECOND + 10 * MS) <= 10
 
 
-def test_units_given_back_make_no_negative_rate():
+def test_returned_units_make_no_negative_rate():
     rate = SpendRate()
     rate.look(1000, 10 * SECOND)
     rate.look(900, 11 * SECOND)

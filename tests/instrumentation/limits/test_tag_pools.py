@@ -1,4 +1,4 @@
-"""Limits that count each tag apart: a lease pool each, as many as there may be."""
+"""Limits with a counter per tag: one lease pool per tag, up to a maximum."""
 
 import gc
 
@@ -47,7 +47,7 @@ def hold(service, lease_pool, units):
     service.admission.held.add(lease_pool)
 
 
-def test_each_tag_has_a_counter_whose_id_does_not_tell_it():
+def test_each_tag_has_a_counter_whose_id_does_not_reveal_the_tag():
     pools = TagPools(EACH, KnownTags())
     found = {tag: pools.find(tag) for tag in ("ada", "bob", "Ada", "\u00e9", "e\u0301", "7:a", None)}
     ids = {tag: lease_pool.limit.id for tag, lease_pool in found.items()}
@@ -58,7 +58,7 @@ def test_each_tag_has_a_counter_whose_id_does_not_tell_it():
     assert [found[tag].limit.whose for tag in ("ada", None)] == ["tag", "untagged"]
 
 
-def test_tags_are_counted_apart_and_calls_without_one_together(service, authorizer):
+def test_tags_are_counted_separately_and_calls_without_one_together(service, authorizer):
     service.know(TERMS)
     (pools,) = service.admission.key_cache.keys[ID].tag_pools
     hold(service, pools.find("ada"), 2)
@@ -69,7 +69,7 @@ def test_tags_are_counted_apart_and_calls_without_one_together(service, authoriz
     assert all(isinstance(decisions[-1], Wait) for decisions in decided.values())
 
 
-def test_a_refusal_says_that_it_is_for_this_end_user_alone(service, authorizer):
+def test_a_refusal_says_that_it_applies_to_this_end_user_only(service, authorizer):
     service.know(TERMS)
     assert isinstance(authorizer.decide(call(service, "ada"), TOKEN), Wait)
     (pools,) = service.admission.key_cache.keys[ID].tag_pools
@@ -83,7 +83,7 @@ def test_a_refusal_says_that_it_is_for_this_end_user_alone(service, authorizer):
     ]
 
 
-def test_headers_tell_of_the_call_s_own_tag(service, authorizer):
+def test_headers_report_the_limit_of_the_call_s_tag(service, authorizer):
     rate = {"id": "8:a", "name": "rpm", "unit": "request", "amount": 60, "window_s": 60, "period": None}
     service.know(TERMS, rate | {"whose": "account"})
     key = service.admission.key_cache.keys[ID]
@@ -106,7 +106,7 @@ def test_headers_tell_of_the_call_s_own_tag(service, authorizer):
     assert (told["x-ratelimit-limit-requests"], told["x-ratelimit-remaining-requests"]) == ("60", "0")
 
 
-def test_tags_that_nobody_uses_are_forgotten(monkeypatch):
+def test_unused_tags_are_forgotten(monkeypatch):
     monkeypatch.setattr(tag_pools, "_RECENT", 10)
     known = KnownTags()
     pools = TagPools(EACH, known)
@@ -118,7 +118,7 @@ def test_tags_that_nobody_uses_are_forgotten(monkeypatch):
     assert pools.find("held") is held
 
 
-def test_more_tags_in_use_than_there_may_be_are_refused_and_others_go_on(service, authorizer, monkeypatch):
+def test_tags_beyond_the_maximum_are_refused_and_others_continue(service, authorizer, monkeypatch):
     monkeypatch.setattr(tag_pools, "MOST", 20)
     monkeypatch.setattr(tag_pools, "MOST_IN_ALL", 30)
     service.know(TERMS)
@@ -133,7 +133,7 @@ def test_more_tags_in_use_than_there_may_be_are_refused_and_others_go_on(service
     assert [lease_pool is None for lease_pool in kept] == [False] * 10 + [True]
 
 
-def test_a_key_that_comes_again_finds_the_lease_pools_in_use(service):
+def test_a_reloaded_key_uses_the_existing_lease_pools(service):
     service.know(TERMS)
     cache = service.admission.key_cache
     held = cache.keys[ID].tag_pools[0].find("ada")
@@ -144,7 +144,7 @@ def test_a_key_that_comes_again_finds_the_lease_pools_in_use(service):
     assert cache.keys[ID].tag_pools[0].find("ada") is held
 
 
-def test_a_plan_s_change_reaches_all_tags_and_lowered_ones_give_back(service):
+def test_a_plan_change_reaches_all_tags_and_lowered_limits_give_back(service):
     service.know(TERMS)
     cache = service.admission.key_cache
     held, other = (cache.keys[ID].tag_pools[0].find(tag) for tag in ("ada", None))

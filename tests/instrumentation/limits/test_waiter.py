@@ -1,7 +1,7 @@
 from keygauge.limits.waiter import Waiter
 
 
-def test_a_call_decides_again_once_however_often_it_is_woken():
+def test_a_call_woken_several_times_decides_again_once():
     waiter = Waiter(5)
     wait = waiter.wait(at_ns=9)
     assert (wait.at_ns, wait.woken.done()) == (9, False)
@@ -10,7 +10,7 @@ def test_a_call_decides_again_once_however_often_it_is_woken():
     assert wait.woken.result(timeout=0) is True
 
 
-def test_who_waits_again_is_woken_by_what_comes_after():
+def test_a_new_wait_needs_a_new_wake_up():
     waiter = Waiter(5)
     first = waiter.wait()
     assert waiter.wait().woken is first.woken
@@ -21,7 +21,7 @@ def test_who_waits_again_is_woken_by_what_comes_after():
     assert second.woken.done()
 
 
-def test_a_waiter_that_is_woken_before_it_waits_misses_nothing_that_it_waits_for():
+def test_a_wake_up_before_the_wait_does_not_end_it():
     waiter = Waiter(5)
     waiter.wake()
     assert not waiter.wait().woken.done()

@@ -1,4 +1,4 @@
-"""Whatever goes wrong between the middleware and the key service is one kind of error, which tells no secret."""
+"""All failures between the middleware and the key service raise `ServiceError`, which reveals no secret."""
 
 import socketserver
 import threading
@@ -10,7 +10,7 @@ from keygauge.sync.client import ServiceClient, ServiceError
 
 @pytest.fixture
 def serve():
-    """Start a server that gives one connection some bytes, and return its address."""
+    """Start a server that sends some bytes to one connection; return its address."""
     started = []
 
     def serve(text):
@@ -45,7 +45,7 @@ def test_an_answer_is_read(serve):
     "text",
     [b"220 mail\r\n", b"", answer_of(b"[]"), answer_of(b"\xff"), answer_of(b"[" * 200_000), answer_of(b"9" * 5_000)],
 )
-def test_an_answer_that_is_none_is_an_error(serve, text):
+def test_an_invalid_answer_is_an_error(serve, text):
     client = ServiceClient(serve(text), "t", timeout_s=100)
     with pytest.raises(ServiceError):
         client.post("/", b"", "text/plain")
@@ -53,12 +53,12 @@ def test_an_answer_that_is_none_is_an_error(serve, text):
 
 
 @pytest.mark.parametrize("token", ["sesame\n", "sesame→"])
-def test_a_token_that_cannot_be_sent_is_an_error_and_is_not_told(token):
+def test_a_token_that_cannot_be_sent_is_an_error_that_does_not_reveal_it(token):
     with pytest.raises(ServiceError) as caught:
         ServiceClient("http://127.0.0.1:1", token, timeout_s=1).post("/", b"", "text/plain")
     assert "sesame" not in str(caught.value)
 
 
-def test_a_host_that_is_no_name_is_an_error():
+def test_an_invalid_host_name_is_an_error():
     with pytest.raises(ServiceError):
         ServiceClient("http://" + "a" * 70 + ".example:1", "t", timeout_s=1).post("/", b"", "text/plain")

@@ -1,4 +1,4 @@
-"""One process's heartbeats to a key service that answers by hand; no thread beats."""
+"""Heartbeats of one process to a scripted key service, sent without a thread."""
 
 import json
 
@@ -15,7 +15,7 @@ DIGEST = b"\1" * 32
 
 @pytest.fixture
 def beat(tmp_path):
-    """`beat(*answers, look_up=…)` beats once for each answer: the heartbeat, what was asked, which were answered."""
+    """Return `beat(*answers)`, which sends a heartbeat per answer: the `Heartbeat`, the requests, which succeeded."""
 
     def beat(*answers, prepare=lambda heartbeat: None):
         with scripted(*answers) as service:
@@ -29,7 +29,7 @@ def beat(tmp_path):
     return beat
 
 
-def test_what_was_learned_is_where_the_next_heartbeat_goes_on(beat):
+def test_the_next_heartbeat_continues_from_the_last_cursor(beat):
     heartbeat, (first, second), answered = beat((200, ANSWER), (200, ANSWER | {"cursor": 9}))
     assert (first["cursor"], first["epoch"], first["host"]) == (None, None, "h")
     assert (second["cursor"], second["epoch"], second["replica"]) == (7, "e", first["replica"])
@@ -37,7 +37,7 @@ def test_what_was_learned_is_where_the_next_heartbeat_goes_on(beat):
     assert not heartbeat.admission.away
 
 
-def test_a_key_that_is_asked_for_is_known_or_known_not_to_be(beat):
+def test_a_looked_up_key_is_stored_as_known_or_unknown(beat):
     waiting = []
 
     def ask(heartbeat):
@@ -52,7 +52,7 @@ def test_a_key_that_is_asked_for_is_known_or_known_not_to_be(beat):
     assert known.admission.key_cache.credentials[DIGEST] == ("k1", 3)
 
 
-def test_a_key_service_that_is_away_is_complained_of_once_and_all_that_wait_are_told(beat, caplog):
+def test_an_unreachable_key_service_is_logged_once_and_waiting_calls_wake(beat, caplog):
     waiting = []
 
     def ask(heartbeat):
@@ -68,14 +68,14 @@ def test_a_key_service_that_is_away_is_complained_of_once_and_all_that_wait_are_
     assert not heartbeat.admission.away
 
 
-def test_an_answer_that_makes_no_sense_ends_no_heartbeat(beat, caplog):
+def test_an_invalid_answer_does_not_stop_heartbeats(beat, caplog):
     heartbeat, asked, answered = beat((200, {"cursor": 1}), (200, ANSWER))
     assert answered == [False, True]
     assert (asked[1]["cursor"], heartbeat.epoch) == (None, "e")
     assert "beat failed" in caplog.text
 
 
-def test_after_a_restore_every_key_is_asked_for_again(beat):
+def test_every_key_is_looked_up_again_after_a_restore(beat):
     def know(heartbeat):
         entry = {"id": "k1", "account": "a", "plan": "p", "status": "active", "expires_at": None, "limits": []}
         entry |= {"secrets": [{"number": 1, "expires_at": None}]}

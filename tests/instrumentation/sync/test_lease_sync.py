@@ -1,4 +1,4 @@
-"""What a heartbeat asks for and gives back, with a clock that is set and answers that are written by hand."""
+"""What heartbeats request and give back, with a manual clock and answers written by the tests."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def process():
     return Process(LeasePool(Limit("1:a", "rpm", "request", 600, 60, None)))
 
 
-def test_calls_that_wait_are_asked_for_and_woken_by_a_grant(process):
+def test_units_for_waiting_calls_are_requested_and_a_grant_wakes_them(process):
     short = process.take()
     assert isinstance(short, Short)
     message, asked = process.sync.offer()
@@ -52,7 +52,7 @@ def test_calls_that_wait_are_asked_for_and_woken_by_a_grant(process):
     assert process.pool.available(process.now_ns) == 5
 
 
-def test_nothing_is_asked_for_where_nothing_is_needed(process):
+def test_nothing_is_requested_if_nothing_is_needed(process):
     message, asked = process.sync.offer()
     assert message["acquire"] == message["return"] == []
     assert (asked.waiting, asked.slots, asked.returns) == ({}, {}, [])
@@ -60,7 +60,7 @@ def test_nothing_is_asked_for_where_nothing_is_needed(process):
     assert not process.sync.owes()
 
 
-def test_what_was_not_answered_is_asked_for_and_given_back_again(process):
+def test_unanswered_requests_and_returns_are_repeated(process):
     process.take()
     process.grant(process.sync.offer()[1], 5)
     message, asked = process.sync.offer(stopping=True)
@@ -73,7 +73,7 @@ def test_what_was_not_answered_is_asked_for_and_given_back_again(process):
     assert not process.sync.owes()
 
 
-def test_the_key_service_is_told_which_answers_will_never_be_used(process):
+def test_the_key_service_learns_which_answers_will_never_be_used(process):
     numbers = []
     for is_lost in (False, True, False):
         message, asked = process.sync.offer()
@@ -84,7 +84,7 @@ def test_the_key_service_is_told_which_answers_will_never_be_used(process):
     assert numbers == sorted(set(numbers))
 
 
-def test_messages_shrink_where_the_key_service_has_no_time_for_them_and_grow_again(process):
+def test_messages_shrink_without_answers_and_grow_again(process):
     pools = [LeasePool(Limit(f"{number}:a", "rpm", "request", 600, 60, None)) for number in range(1200)]
     for pool in pools:
         assert isinstance(process.admission.reserve([(pool, 1)], process.now_ns), Short)
@@ -102,13 +102,13 @@ def test_messages_shrink_where_the_key_service_has_no_time_for_them_and_grow_aga
     assert asked_for == {pool.limit.id for pool in pools}
 
 
-def test_progress_is_told_where_calls_wait_and_again_where_it_got_lost():
+def test_progress_is_reported_if_calls_wait_and_again_if_it_was_lost():
     process = Process(LeasePool(Limit("1:a", "tpm", "token", 600, 60, None)))
     short = process.take(5)
     process.grant(process.sync.offer()[1], 5)
     process.admission.leave(short.waiter)
     process.take(3)
-    assert "progress" not in process.sync.offer()[0]  # a short window: nobody waits
+    assert "progress" not in process.sync.offer()[0]  # a short window, and nobody waits
     process.take(3)
     message, asked = process.sync.offer()
     told = [{"lease": "1", "spent": 3, "reserved": 3}]
@@ -121,7 +121,7 @@ def test_progress_is_told_where_calls_wait_and_again_where_it_got_lost():
     assert "progress" not in process.sync.offer()[0]
 
 
-def test_a_lease_that_is_over_goes_back_once_with_what_was_not_spent(process):
+def test_an_expired_lease_goes_back_once_with_its_unspent_units(process):
     process.take()
     process.grant(process.sync.offer()[1], 5)
     assert process.now_ns < process.sync.turn_ns() < process.now_ns + 3 * SECOND
@@ -131,16 +131,16 @@ def test_a_lease_that_is_over_goes_back_once_with_what_was_not_spent(process):
     assert process.pool.available(process.now_ns) == 0
 
 
-def test_times_left_count_from_before_the_offer_was_sent(process):
+def test_remaining_times_count_from_before_the_offer_was_sent(process):
     process.take()
     _, asked = process.sync.offer()
-    process.now_ns += 2 * SECOND  # the answer took so long
+    process.now_ns += 2 * SECOND  # the answer took this long
     process.grant(asked, 5)
     (lease,) = process.pool.leases
     assert lease.deadline_ns == asked.sent_ns + 3 * SECOND
 
 
-def test_a_denied_limit_refuses_until_units_come_free(process):
+def test_a_denied_limit_refuses_calls(process):
     process.take()
     _, asked = process.sync.offer()
     denial = {"limit": "1:a", "retry_ms": 30_000, "remaining": 0, "reset_ms": 30_000, "small": False, "replicas": 1}
@@ -148,7 +148,7 @@ def test_a_denied_limit_refuses_until_units_come_free(process):
     assert process.take().code == "rate_limited"
 
 
-def test_a_grant_is_never_spent_sooner_than_the_service_thinks():
+def test_a_grant_is_never_spent_sooner_than_the_service_expects():
     sent_ns, now_ns = 100 * SECOND, 103 * SECOND
     assert _start({"start_us": 0}, now_ns, sent_ns) == 0
     assert _start({"start_us": 500_000, "wait_us": 0}, now_ns, sent_ns) == now_ns + SECOND // 2

@@ -1,4 +1,4 @@
-"""Keys that do not exist cost those who send them, and nobody else."""
+"""Clients that send nonexistent keys slow down themselves, and nobody else."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def take(queue, most):
     return [int.from_bytes(one, "big") for one in queue.take(most)]
 
 
-def test_addresses_are_carried_in_turns():
+def test_addresses_take_turns():
     queue = LookUps()
     add(queue, range(800), "192.0.2.1")
     add(queue, [900], "192.0.2.2")
@@ -30,19 +30,19 @@ def test_addresses_are_carried_in_turns():
     assert take(queue, 2) == [2, 3]
 
 
-def test_key_asked_for_twice_is_looked_up_once():
+def test_a_key_requested_twice_is_looked_up_once():
     queue = LookUps()
     assert add(queue, [1, 1], "192.0.2.1") == add(queue, [1], "192.0.2.2") * 2 == [True, True]
     assert take(queue, 10) == [1]
 
 
-def test_address_has_a_bound_and_leaves_others_theirs():
+def test_an_address_has_a_bound_and_leaves_room_for_others():
     queue = LookUps()
     assert sum(add(queue, range(5_000), "192.0.2.1")) == 1_000
     assert add(queue, [6_000], "192.0.2.2") == [True]
 
 
-def test_full_queue_makes_room_at_the_cost_of_the_longest():
+def test_a_full_queue_makes_room_at_the_cost_of_the_longest():
     queue = LookUps()
     for host in range(10):
         add(queue, range(host * 1_000, host * 1_000 + 1_000), f"192.0.2.{host}")
@@ -53,7 +53,7 @@ def test_full_queue_makes_room_at_the_cost_of_the_longest():
 
 
 def guess(queue, addresses, now_ns=NOW):
-    """Have each address ask for a key that does not exist."""
+    """Make each address ask for a key that does not exist."""
     for number, address in enumerate(addresses):
         add(queue, [number], address, now_ns)
         if number % 100 == 99:
@@ -62,7 +62,7 @@ def guess(queue, addresses, now_ns=NOW):
 
 
 @pytest.mark.parametrize("address", ["10.{}.{}.1", "2001:db8:0:{:x}{:02x}::1"])
-def test_addresses_that_guess_come_after_those_that_do_not_however_many_they_are(address, monkeypatch):
+def test_guessing_addresses_come_last_even_if_they_are_many(address, monkeypatch):
     monkeypatch.setattr(look_ups, "_MOST", 1_000)
     queue = LookUps()
     addresses = [address.format(number >> 8, number & 255) for number in range(1_200)]
@@ -83,7 +83,7 @@ def test_a_guess_is_forgotten_after_a_minute():
     assert take(queue, 1) == [1]
 
 
-def test_known_keys_are_carried_whatever_waits(monkeypatch):
+def test_known_keys_have_priority_in_half_of_each_heartbeat(monkeypatch):
     monkeypatch.setattr(look_ups, "_MOST", 1_000)
     queue = LookUps()
     for number in range(1_000):
@@ -95,7 +95,7 @@ def test_known_keys_are_carried_whatever_waits(monkeypatch):
     assert taken[250:] == list(range(250))
 
 
-def test_memory_is_bounded_however_many_addresses_guess(monkeypatch):
+def test_memory_is_bounded_even_if_many_addresses_guess(monkeypatch):
     monkeypatch.setattr(look_ups, "_MOST_SUSPECTS", 500)
     monkeypatch.setattr(look_ups, "_MOST_GUESSERS", 300)
     queue = LookUps()
@@ -114,14 +114,14 @@ def test_guesses_are_refused_beyond_their_rate_and_forgotten():
     assert add(queue, [1_002], "192.0.2.1", NOW + 30 * MS) == [False]
 
 
-def test_keys_that_exist_are_no_guesses():
+def test_existing_keys_do_not_count_as_guesses():
     queue = LookUps()
     for start in range(0, 5_000, 500):
         assert all(add(queue, range(start, start + 500), "192.0.2.1"))
         queue.take(500)
 
 
-def test_network_of_ipv6_counts_as_one_address():
+def test_an_ipv6_network_counts_as_one_address():
     queue = LookUps()
     addresses = [f"2001:db8::{number:x}" for number in range(50)]
     for number, address in enumerate(addresses):
@@ -131,14 +131,14 @@ def test_network_of_ipv6_counts_as_one_address():
     assert add(queue, [100], "2001:db8:0:1::1") == [True]
 
 
-def test_address_written_as_ipv6_is_the_same():
+def test_an_ipv4_mapped_address_counts_as_ipv4():
     queue = LookUps()
     add(queue, range(50), "192.0.2.1")
     queue.mark_unknown(queue.take(50).values(), NOW)
     assert add(queue, [100], "::ffff:192.0.2.1") == [False]
 
 
-def test_keys_known_before_wait_behind_nobody_and_are_never_refused():
+def test_known_keys_come_first_and_are_never_refused():
     queue = LookUps()
     add(queue, range(500), "192.0.2.1")
     queue.add_known(digest(900), "key900")

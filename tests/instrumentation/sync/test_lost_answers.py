@@ -1,10 +1,10 @@
-"""Which heartbeats are told as lost, by numbers and a clock that is set."""
+"""Reports of lost heartbeats, with a manual clock."""
 
 from keygauge.clock import SECOND
 from keygauge.sync.lost_answers import LostAnswers
 
 
-def test_each_is_told_for_a_while_those_in_a_row_together():
+def test_lost_heartbeats_are_reported_for_a_while_as_ranges():
     lost = LostAnswers()
     for number, now_s in ((3, 0), (4, 2), (7, 5)):
         lost.add(number, now_s * SECOND)
@@ -13,7 +13,7 @@ def test_each_is_told_for_a_while_those_in_a_row_together():
     assert lost.tell(96 * SECOND) == []
 
 
-def test_a_message_has_room_for_all_that_are_told():
+def test_a_message_has_room_for_all_lost_heartbeats():
     lost = LostAnswers()
     for number in range(0, 2000, 2):
         lost.add(number, 0)

@@ -10,7 +10,7 @@ def make_call(key, started_ms, messages, account="a"):
     return call
 
 
-def test_open_streams_are_summed_up_by_key():
+def test_open_streams_are_summed_per_key():
     streams = {
         make_call("k1", 9_000, 5),
         make_call("k1", 2_000, 7),
@@ -24,6 +24,6 @@ def test_open_streams_are_summed_up_by_key():
     assert describe(set(), 0) == []
 
 
-def test_of_too_many_keys_those_with_the_oldest_streams_are_described():
+def test_of_too_many_keys_those_with_the_oldest_streams_are_reported():
     streams = {make_call(f"k{number}", number, 1) for number in range(ENTRIES_MAX + 10)}
     assert [one["key"] for one in describe(streams, 0)] == [f"k{number}" for number in range(ENTRIES_MAX)]

@@ -28,7 +28,7 @@ def read(body):
         ('{"model": null, "models": null, "fallbacks": null, "tools": null, "requests": null}', ""),
     ],
 )
-def test_models_are_named_in_many_places(body, names):
+def test_models_are_found_in_many_places(body, names):
     assert (sorted(read(body).names), read(body).hidden) == (list(names), False)
 
 
@@ -36,11 +36,11 @@ def test_models_are_named_in_many_places(body, names):
     "body",
     ['{"model": {}}', '{"models": [7]}', '{"fallbacks": [7]}', '{"fallbacks": true}', '{"tools": [{"model": []}]}'],
 )
-def test_what_is_no_text_may_hide_a_model(body):
+def test_a_value_that_is_not_a_string_may_hide_a_model(body):
     assert read(body).hidden
 
 
-def test_depth_is_no_matter():
+def test_deep_nesting_is_read():
     members = ["a"]
     for _ in range(100_000):
         members = [members]

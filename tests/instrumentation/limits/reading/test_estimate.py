@@ -37,7 +37,7 @@ def read(document, path="/v1/chat/completions"):
         ({}, None),
     ],
 )
-def test_every_spelling_of_the_cap_is_read(document, output):
+def test_every_name_of_the_cap_is_read(document, output):
     assert read(document).output_tokens == output
 
 
@@ -84,7 +84,7 @@ def test_every_spelling_of_the_cap_is_read(document, output):
         ({"max_tokens": 9, "prompt": [1, 2, 3]}, 9),
     ],
 )
-def test_every_spelling_of_a_cap_is_read(document, output):
+def test_every_form_of_a_cap_is_read(document, output):
     assert read(document).output_tokens == output
 
 
@@ -120,25 +120,25 @@ def test_operations_that_write_no_tokens_reserve_none(method, path, units):
         (b"x" * 400, "audio/mpeg", 100),
         (b"\x89PNG" * 200_000, "", 1024),
         (b"RIFF\0" * 160_000, "application/x-own", 1024),
-        ("é".encode() * 5 + b"\xc3", "text/plain", 3),  # a character that is cut off is text too
+        ("é".encode() * 5 + b"\xc3", "text/plain", 3),  # a character that is cut off is still text
         (json.dumps({"text": "hello " * 50_000}).encode(), "application/json", 75_003),
         (json.dumps({"url": "data:image/png;base64," + "iVBO" * 100_000}).encode(), "application/json", 1024 + 9),
         (b'{"text": "' + b"hello " * 50_000 + b'"}', "multipart/form-data; boundary=b", 75_003),
     ],
 )
-def test_input_is_estimated_by_its_text_and_not_by_its_files(body, content_type, expected):
+def test_input_is_estimated_from_text_and_not_from_files(body, content_type, expected):
     found = estimate(body, length=len(body), path="/v1/audio/transcriptions", content_type=content_type)
     assert found.input_tokens == expected
 
 
-def test_the_input_of_a_compressed_body_is_what_it_says():
+def test_input_of_a_compressed_body_is_estimated_from_its_content():
     body = gzip.compress(b'{"prompt": "' + b"word " * 8_000 + b'"}', mtime=0)
     assert estimate(body, length=len(body), path="/v1/chat", content_encoding="gzip").input_tokens == 10_004
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "text/csv", "application/json", ""])
 @pytest.mark.parametrize("body", [b"", b"a,b\n" * 12_500])
-def test_a_body_that_is_not_read_is_never_refused_for_good(body, content_type):
+def test_an_unread_body_never_exceeds_the_whole_limit(body, content_type):
     found = estimate(body, length=len(body) or 25_000_000, path="/v1/x", content_type=content_type)
     assert found.unread
     assert 1024 < found.units(TPM) <= TPM.amount
@@ -161,19 +161,19 @@ def test_a_body_that_is_not_read_is_never_refused_for_good(body, content_type):
         {"options": {"num_predict": [1]}},
     ],
 )
-def test_a_cap_that_makes_no_sense_is_refused(document):
+def test_an_invalid_cap_is_refused(document):
     with pytest.raises(EstimateError):
         read(document)
 
 
 @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"\xff\xfe", b'"text"'])
-def test_a_body_that_tells_nothing_is_estimated_by_its_length(body):
+def test_an_unreadable_body_is_estimated_from_its_length(body):
     told = estimate(body, length=len(body), path="/x")
     unread = {"unread": True, "asks": True, "tools": None} if body else {}
     assert told == Estimate(input_tokens=-(-len(body) // 4), **unread)
 
 
-def test_a_body_too_deep_for_us_may_hide_anything():
+def test_a_too_deeply_nested_body_may_hide_anything():
     body = b"[" * 100_000
     told = estimate(body, length=len(body), path="/x")
     assert (told.unread, told.hidden, told.models) == (True, True, None)
@@ -185,9 +185,9 @@ def test_a_body_too_deep_for_us_may_hide_anything():
         (b'{"model": "a", "model": "b"}', ("a", "b")),
         (b'{"model": "a", "MODEL": "b", "Model": "a"}', ("a", "b")),
         (b'{"mod\\u0065l": "a"}', ("a",)),
-        (b'{"model\\u017f": ["a"]}', ("a",)),  # Go's decoder takes the long s for an s
+        (b'{"model\\u017f": ["a"]}', ("a",)),  # Go's decoder reads the long s as an s
         (b'{"model": "a", "models": ["b", "c"]}', ("a", "b", "c")),
-        (b'{"model": "a, b,c,a"}', ("a", "b", "c")),  # LiteLLM calls each
+        (b'{"model": "a, b,c,a"}', ("a", "b", "c")),  # LiteLLM calls each of them
         (b'{"model": "a", "fallbacks": ["b", {"model": "c", "stop": ["x"]}, {"a": ["d", "e"]}]}', tuple("abcde")),
         (b'{"model": "a", "context_window_fallbacks": [{"a": ["b"]}], "content_policy_fallbacks": "c"}', tuple("abc")),
         (b'{"model": "a", "fallbacks": null, "tools": null, "extra_body": null}', ("a",)),
@@ -201,22 +201,22 @@ def test_a_body_too_deep_for_us_may_hide_anything():
         ),
     ],
 )
-def test_every_model_that_a_server_may_read_is_named(body, named):
+def test_every_model_that_a_server_may_read_is_found(body, named):
     told = estimate(body, length=len(body), path="/v1/x")
     assert (told.named, told.hidden) == (named, False)
 
 
 @pytest.mark.parametrize("body", [b'{"model": {"id": "a"}}', b'{"model": 7}', b'{"model": ["a", 7]}'])
-def test_a_model_that_is_no_text_is_hidden(body):
+def test_a_model_that_is_not_a_string_is_hidden(body):
     assert estimate(body, length=len(body), path="/v1/x").hidden
 
 
-def test_caps_of_what_is_passed_on_count_too():
+def test_caps_in_passed_on_members_count():
     body = b'{"max_tokens": 10, "extra_body": {"max_tokens": 4000, "n": 2}}'
     assert estimate(body, length=len(body), path="/").output_tokens == 8000
 
 
-def test_caps_count_twice_and_in_capitals():
+def test_repeated_and_capitalized_caps_count():
     body = b'{"max_tokens": 5, "max_tokens": 9, "MAX_TOKENS": 700, "n": 1, "N": 2}'
     assert estimate(body, length=len(body), path="/v1/x").output_tokens == 1400
 
@@ -234,7 +234,7 @@ def test_the_model_is_read_from_body_or_path():
     assert read({"model": 7}).model is None
 
 
-def test_an_output_that_is_not_declared_never_exceeds_the_limit_by_itself():
+def test_undeclared_output_alone_never_exceeds_the_limit():
     assert Estimate(input_tokens=10).units(TPM) == 1034
     assert Estimate(input_tokens=10, answers=9).units(TPM) == 5000
     assert Estimate(input_tokens=10, output_tokens=9000).units(TPM) == 9010
@@ -245,22 +245,22 @@ def test_an_output_that_is_not_declared_never_exceeds_the_limit_by_itself():
     ("unit", "declared", "undeclared"),
     [("token", 40, 1034), ("input_token", 10, 10), ("output_token", 30, 1024)],
 )
-def test_input_and_output_are_reserved_apart(unit, declared, undeclared):
+def test_input_and_output_are_reserved_separately(unit, declared, undeclared):
     limit = Limit("1:a", unit, unit, 5000, 60, None)
     assert Estimate(input_tokens=10, output_tokens=30).units(limit) == declared
     assert Estimate(input_tokens=10).units(limit) == undeclared
-    assert Estimate(output_tokens=0).units(limit) == 1  # what is used up refuses reads too
+    assert Estimate(output_tokens=0).units(limit) == 1  # an exhausted limit refuses reads too
     assert limit.needs_body
     assert not limit.is_plain
 
 
-def test_an_input_beyond_the_whole_limit_is_told_of_its_unit_only():
+def test_input_beyond_the_limit_exceeds_only_limits_of_its_unit():
     large = Estimate(input_tokens=6000)
     assert large.units(Limit("1:a", "in", "input_token", 5000, 60, None)) == 6000
     assert large.units(Limit("1:a", "out", "output_token", 500, 60, None)) == 500
 
 
-def test_a_request_counts_as_one():
+def test_a_request_counts_as_one_unit():
     assert Estimate(input_tokens=10).units(Limit("1:a", "rpm", "request", 5, 60, None)) == 1
 
 
@@ -275,7 +275,7 @@ prices = st.lists(st.builds(Rates, st.just(-1), *[rate] * 5, st.integers(0, 10**
     amount=st.integers(0, 10**15),
     shares=st.tuples(*[st.integers(0, 10)] * 4),
 )
-def test_money_that_is_reserved_covers_every_use_within_the_estimate(tiers, given_tokens, cap, amount, shares):
+def test_reserved_cost_covers_every_usage_within_the_estimate(tiers, given_tokens, cap, amount, shares):
     limit = Limit("1:a", "budget", "nanousd", amount, None, "month", output_default=500)
     units = Estimate("m", given_tokens, cap, named=("m",)).units(limit, tiers)
     assert 1 <= units < 2**53
@@ -287,5 +287,5 @@ def test_money_that_is_reserved_covers_every_use_within_the_estimate(tiers, give
     costs = [cost_nanousd(one, usage) for one in tiers]
     if cap is not None:
         assert units >= min(max(costs, default=0), 2**53 - 1)
-    else:  # what is not declared is not what a call is refused for
+    else:  # calls are not refused for undeclared usage
         assert units <= max(1, amount, *[one[0].most_nanousd(given_tokens, 0) for one in tiers])

@@ -31,7 +31,7 @@ def test_path_names_models(path, named):
     assert in_address(path) == named
 
 
-def test_parameters_of_the_path_are_what_the_app_reads():
+def test_path_parameters_take_precedence_over_the_path():
     params = {"model": "meta-llama/Llama-3", "n": 7}
     assert in_address("/v1/models/meta-llama/Llama-3", params=params) == ("meta-llama/Llama-3",)
     assert in_address("/run/big", params={"Model_ID": "big"}) == ("big",)
@@ -42,9 +42,9 @@ def test_query_names_models():
     assert in_address("/v1/realtime", "model=a&x=1;model=b") == ("a", "b")
 
 
-def test_several_names_in_one_text_are_named_each():
+def test_comma_separated_names_are_split():
     assert in_address("/openai/deployments/a,b/chat", "model=c, d") == ("a", "b", "c", "d")
 
 
-def test_names_are_cut():
+def test_names_are_cut_to_the_maximum_length():
     assert in_address(f"/models/{'x' * 500}") == ("x" * LENGTH_MAX,)

@@ -1,4 +1,4 @@
-"""The tools that a body calls by JSON-RPC, by every meaning that an app may give it."""
+"""The tools that a body calls by JSON-RPC, in every way an app may read it."""
 
 import gzip
 import json
@@ -68,7 +68,7 @@ def test_all_tools_that_a_message_may_call_are_found(body, expected):
         b" " * (BODY_BYTES_MAX + 1),
     ],
 )
-def test_what_may_call_others_is_not_told(body):
+def test_messages_that_may_call_other_tools_are_unknown(body):
     assert tools(body) is None
 
 
