@@ -80,7 +80,7 @@ async def test_unusable_key_gets_the_reason(service, ask):
     assert "invalid_token" in told.headers["www-authenticate"]
 
 
-async def test_the_callers_own_address_counts(service, ask):
+async def test_address_of_the_caller_is_used(service, ask):
     _, token = service.key(networks=["198.51.100.0/24"])
     assert (await ask(token)).json()["code"] == "ip_not_allowed"
     assert (await ask(token, headers={"x-forwarded-for": "198.51.100.7"})).status_code == 200

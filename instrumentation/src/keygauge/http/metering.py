@@ -37,8 +37,8 @@ class Passed(Protocol):
 
     is_document: bool  # the answer is JSON
     headers: Mapping[bytes, bytes] | Mapping[str, str]  # of the answer
-    sent_first: bytes  # the request's beginning, and its last chunk
-    sent_last: bytes
+    sent_first: bytes  # the request's beginning
+    sent_last: bytes  # its last chunk
 
     @property
     def path(self) -> str:
