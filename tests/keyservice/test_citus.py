@@ -11,7 +11,7 @@ from keygauge_keyservice import citus
 from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.pricing.cost import Cost
 
-SPREAD = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE|COPY)\s+({'|'.join(citus.TABLES)})\b")
+DISTRIBUTED = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE|COPY)\s+({'|'.join(citus.TABLES)})\b")
 LOCAL = re.compile(r"\b(?:FROM|JOIN)\s+(account|key|plan|plan_limit|member|invoice|limit_state|spool)\b")
 
 
@@ -27,7 +27,7 @@ def queries():
     """Yield the statements on distributed tables, with their query names as ids."""
     for file in sorted(Path(keygauge_keyservice.__file__).parent.rglob("*.py")):
         for text in texts(ast.parse(file.read_text())):
-            if (name := re.search(r"/\* (.*?) \*/", text)) and SPREAD.search(text):
+            if (name := re.search(r"/\* (.*?) \*/", text)) and DISTRIBUTED.search(text):
                 yield pytest.param(text, id=name[1])
 
 
@@ -44,7 +44,9 @@ def test_queries_on_distributed_tables_are_found():
 def test_queries_on_distributed_tables_name_the_account_and_avoid_what_citus_rejects(query):
     assert "account_id" in query
     parts = re.split(r"\bLATERAL\b", query)
-    assert not any(SPREAD.search(part[: part.rfind(")")]) for part in parts[1:-1]), "LATERAL over a spread table"
+    assert not any(DISTRIBUTED.search(part[: part.rfind(")")]) for part in parts[1:-1]), (
+        "LATERAL over a distributed table"
+    )
     assert "OFFSET 0" not in query
     if query.lstrip().startswith("/*") and re.search(r"\bINSERT INTO\b", query):
         assert not LOCAL.search(query), "a write that reads a table of the coordinator"

@@ -92,7 +92,7 @@ class Installation:
     def retake(self):
         """Run the key service's minutely job for events that were set aside."""
         with self.connect() as connection:
-            if ids := aside.find_told(connection):
+            if ids := aside.find_now_known(connection):
                 book = price_book.load()
                 book.refresh(connection)
                 ingest.retake(connection, ids, book, now=datetime.now(UTC))

@@ -56,7 +56,7 @@ def complaints(connection: Connection) -> list[str]:
     found = []
     rows = connection.execute("/* citus.list */ SELECT logicalrel::regclass::text AS name FROM pg_dist_partition")
     if missing := set(TABLES) - {row["name"] for row in rows}:
-        found.append(f"{', '.join(sorted(missing))}: not spread over the workers; run 'keygauge migrate --citus'")
+        found.append(f"{', '.join(sorted(missing))}: not distributed over the workers; run 'keygauge migrate --citus'")
     row = connection.execute(
         "/* citus.recovery */ SELECT setting::bigint AS interval_ms FROM pg_settings "
         "WHERE name = 'citus.recover_2pc_interval'"

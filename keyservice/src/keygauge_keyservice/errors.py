@@ -71,12 +71,12 @@ def not_found(noun: str, name: str) -> Problem:
     return Problem(404, f"{noun}_not_found", detail)
 
 
-def told_field(field: str, detail: str) -> str:
+def format_field_error(field: str, detail: str) -> str:
     """Format an error of a field."""
     return gettext("%(field)s: %(detail)s", field=field, detail=detail)
 
 
 def invalid(*errors: FieldError) -> Problem:
     """Return a 422 for invalid fields of a request."""
-    detail = "; ".join(told_field(error.field, error.detail) for error in errors)
+    detail = "; ".join(format_field_error(error.field, error.detail) for error in errors)
     return Problem(422, "invalid", detail, errors=errors)

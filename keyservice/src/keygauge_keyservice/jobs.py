@@ -122,7 +122,7 @@ def _compare(connection: Connection) -> None:
 
 def _retake(connection: Connection) -> None:
     """Ingest events that came before their service knew the key, as after a restore or with a new token."""
-    if ids := aside.find_told(connection):
+    if ids := aside.find_now_known(connection):
         book = price_book.load()
         book.refresh(connection)
         _log.info("took %d events that had been set aside", ingest.retake(connection, ids, book, now=datetime.now(UTC)))

@@ -96,8 +96,8 @@ def _key_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
     for row in rows:
         described = [row[name] for name in ("id", "name", "account", "account_name", "plan", "status")]
         info.add_metric(described, 1)
-        _add_moment(expiry, row, "expires_at")
-        _add_moment(last_used, row, "last_used_at")
+        _add_timestamp(expiry, row, "expires_at")
+        _add_timestamp(last_used, row, "last_used_at")
     return iter((info, expiry, last_used))
 
 
@@ -126,7 +126,7 @@ def _drift_families(check: replica_check.Check) -> Iterator[GaugeMetricFamily]:
     return iter((requests, tokens, compared, checked))
 
 
-def _add_moment(family: GaugeMetricFamily, row: dict[str, Any], column: str) -> None:
+def _add_timestamp(family: GaugeMetricFamily, row: dict[str, Any], column: str) -> None:
     moment: datetime | None = row[column]
     if moment is not None:
         family.add_metric([row["id"], row["account"]], moment.timestamp())

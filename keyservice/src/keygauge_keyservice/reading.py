@@ -133,7 +133,7 @@ class _Reader:
         try:
             return self._scalar(kind, value, extra)
         except ValueError:
-            self._complain(path, kind, extra)
+            self._fail_type(path, kind, extra)
             return None
 
     def _list(self, kind: inspect.ListType, value: object, path: str) -> list[Any] | None:
@@ -157,7 +157,7 @@ class _Reader:
             ValueError: it does not match the type.
         """
         if isinstance(kind, inspect.DateTimeType):
-            return _moment(value)
+            return _to_datetime(value)
         if isinstance(kind, inspect.DateType):
             return _day(value)
         if not _is_a(kind, value):
@@ -165,7 +165,7 @@ class _Reader:
         take: Callable[[Any], object] | None = extra.get("take")
         return take(value) if take else value
 
-    def _complain(self, path: str, kind: inspect.Type, extra: Mapping[str, Any]) -> None:
+    def _fail_type(self, path: str, kind: inspect.Type, extra: Mapping[str, Any]) -> None:
         """Record that a value does not match its type."""
         if "hint" in extra:
             self._fail(path, extra["code"], gettext(extra["hint"], **extra["values"]))
@@ -240,7 +240,7 @@ def _integer(value: object) -> int:
     return int(value)
 
 
-def _moment(value: object) -> datetime:
+def _to_datetime(value: object) -> datetime:
     """Parse an RFC 3339 time with an offset; return it in UTC."""
     if not isinstance(value, str):
         raise ValueError  # noqa: TRY004 - the caller's input, not a bug

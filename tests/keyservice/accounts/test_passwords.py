@@ -32,7 +32,7 @@ def test_passwords_are_hashed_with_the_parameters_of_rfc_9106(slow_password_hash
 def test_verifying_without_a_hash_takes_the_same_work(monkeypatch):
     hasher = CountingHasher()
     monkeypatch.setattr(passwords, "_hasher", hasher)
-    monkeypatch.setattr(passwords, "_nobodys_hash", passwords._nobodys_hash.__wrapped__)
+    monkeypatch.setattr(passwords, "_dummy_hash", passwords._dummy_hash.__wrapped__)
     assert not passwords.verify(passwords.hash_password(PASSWORD), "wrong")
     assert not passwords.verify(None, "wrong")
     with_a_hash, without_a_hash = hasher.compared

@@ -5,7 +5,7 @@ import pytest
 from keygauge_keyservice.billing.forecast import find_forecast, month_of
 from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.pricing.cost import Cost
-from keygauge_keyservice.usage.live_rates import find_pace
+from keygauge_keyservice.usage.live_rates import find_live_rates
 
 pytestmark = pytest.mark.usefixtures("metered")
 
@@ -49,11 +49,11 @@ def test_live_rates_count_the_last_minute_and_each_rates_window(connection, make
     events = [make_event(-seconds) for seconds in (1, 59, 61, 3599, 3601)]
     events.append(make_event(-2, outcome="limited", status=429))
     backfill.write_history(connection, events, lambda _: None, spool="test")
-    pace = find_pace(connection, "acme", now=noon)
-    assert (pace.requests_per_minute, pace.tokens_per_minute) == (2, 600)
-    used = {rate.name: rate.used for rate in pace.rates}
+    live = find_live_rates(connection, "acme", now=noon)
+    assert (live.requests_per_minute, live.tokens_per_minute) == (2, 600)
+    used = {rate.name: rate.used for rate in live.rates}
     assert (used["rpm"], used["tph"], used["tph_in"], used["tpm_out"]) == (2, 1200, 400, 400)
-    assert {rate.amount for rate in pace.rates} == {1000}
+    assert {rate.amount for rate in live.rates} == {1000}
 
 
 def test_a_rate_for_a_route_or_model_counts_only_its_calls(connection, make_event, noon):
@@ -65,8 +65,8 @@ def test_a_rate_for_a_route_or_model_counts_only_its_calls(connection, make_even
         )
     events = [make_event(-1), make_event(-2, route="/v1/other"), make_event(-3, route="/v1/other", model="mini")]
     backfill.write_history(connection, events, lambda _: None, spool="test")
-    pace = find_pace(connection, "acme", now=noon)
-    assert {rate.name: rate.used for rate in pace.rates} == {"all": 3, "chat": 1, "mini": 1}
+    live = find_live_rates(connection, "acme", now=noon)
+    assert {rate.name: rate.used for rate in live.rates} == {"all": 3, "chat": 1, "mini": 1}
 
 
 def test_a_keys_live_rates_include_only_rates_that_apply_to_it(connection, make_event, noon):
@@ -78,6 +78,6 @@ def test_a_keys_live_rates_include_only_rates_that_apply_to_it(connection, make_
     )
     events = [make_event(-1), make_event(-2, key="acme-test"), make_event(-3, key="acme-test")]
     backfill.write_history(connection, events, lambda _: None, spool="test")
-    pace = find_pace(connection, "acme", key_id="acme-test", now=noon)
-    assert (pace.requests_per_minute, pace.tokens_per_minute) == (2, 600)
-    assert {rate.name: rate.used for rate in pace.rates} == {"of each": 2, "its own": 600}
+    live = find_live_rates(connection, "acme", key_id="acme-test", now=noon)
+    assert (live.requests_per_minute, live.tokens_per_minute) == (2, 600)
+    assert {rate.name: rate.used for rate in live.rates} == {"of each": 2, "its own": 600}

@@ -46,9 +46,9 @@ def test_usage_of_keys_that_the_service_never_looked_up_is_set_aside(connection,
     lines = [make_line(), make_line(1, account="beta", key="beta-live"), make_line(2, key="acme-test")]
     receipt = take(lines)
     assert (receipt.next, receipt.accepted) == (3, 1)
-    assert receipt.refused == ((1, Refusal.KEY_NOT_TOLD), (2, Refusal.KEY_NOT_TOLD))
+    assert receipt.refused == ((1, Refusal.KEY_NOT_LOOKED_UP), (2, Refusal.KEY_NOT_LOOKED_UP))
     counted = [(row["service"], row["reason"], row["key_id"], row["events"]) for row in aside.count(connection)]
-    assert counted == [("shop", "key_not_told", key, 1) for key in ("acme-test", "beta-live")]
+    assert counted == [("shop", "key_not_looked_up", key, 1) for key in ("acme-test", "beta-live")]
     assert take(lines).refused == ()  # a repeated batch sets nothing aside again
     assert len(aside.count(connection)) == 2
 
@@ -89,7 +89,7 @@ def test_the_number_of_events_set_aside_is_bounded_and_logged(connection, take, 
 
 def test_events_set_aside_are_ingested_once_the_service_looks_up_their_key(connection, take, tell, make_line):
     take([make_line(number) for number in range(3)])
-    assert (events(connection), aside.find_told(connection)) == (0, [])
+    assert (events(connection), aside.find_now_known(connection)) == (0, [])
     tell("acme-live")
     todo = [job for job in jobs.maintenance_jobs(retention_days=400) if job.name == "retake"]
     assert jobs.do_due(connection, todo) == ["retake"]

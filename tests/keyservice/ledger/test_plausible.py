@@ -20,8 +20,8 @@ def test_the_largest_count_of_an_event_is_bounded(make_event):
 def test_the_total_of_a_batch_is_bounded_and_its_order_kept(make_event):
     bounds, counts = Bounds(event=100), [number * 37 % 121 for number in range(300)]
     events = [make_event(input_tokens=count, output_tokens=0, cache_read_tokens=0) for count in counts]
-    first, *checked = bounds.check([Refusal.KEY_NOT_TOLD, *events])
-    assert first is Refusal.KEY_NOT_TOLD
+    first, *checked = bounds.check([Refusal.KEY_NOT_LOOKED_UP, *events])
+    assert first is Refusal.KEY_NOT_LOOKED_UP
     left = bounds.batch
     for event, entry in zip(events, checked, strict=True):
         if event.input_tokens > bounds.event:

@@ -3,9 +3,9 @@ from keygauge_keyservice.ledger.receipt import Receipt
 
 
 def test_receipts_of_two_batches_are_combined():
-    first = Receipt(5, 3, ((4, Refusal.KEY_NOT_TOLD),), 1, 0, 90)
+    first = Receipt(5, 3, ((4, Refusal.KEY_NOT_LOOKED_UP),), 1, 0, 90)
     second = Receipt(9, 4, (), 0, 2, 80)
-    assert first.plus(second) == Receipt(9, 7, ((4, Refusal.KEY_NOT_TOLD),), 1, 2, 90)
+    assert first.plus(second) == Receipt(9, 7, ((4, Refusal.KEY_NOT_LOOKED_UP),), 1, 2, 90)
 
 
 def test_a_batch_without_events_has_no_newest():

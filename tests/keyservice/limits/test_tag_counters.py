@@ -187,7 +187,7 @@ def test_a_limit_for_each_tag_has_no_figures_of_all(connection, account, key, li
         ask(connection, limit, "ada", None, units=10)
     assert {quota.name for quota in find_quotas(connection, account.id)} == {"plain"}
     assert find_near(connection, account.id, share=0, most=10) == []
-    assert live_rates.find_pace(connection, account.id).rates == ()
+    assert live_rates.find_live_rates(connection, account.id).rates == ()
     assert connection.execute("SELECT FROM grafana.quota WHERE limit_name = 'daily'").fetchall() == []
 
 

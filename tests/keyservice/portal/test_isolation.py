@@ -28,7 +28,7 @@ WHO = {  # endpoints by who may use them; those of the API by credential
         portal.calls.export portal.calls.export_json portal.audit.show portal.audit.export portal.audit.read
         portal.members.show portal.billing.show portal.billing.read portal.billing.export portal.billing.read_one
         portal.billing.export_one portal.billing.show_one portal.billing.export_focus
-        portal.standing.export_csv portal.standing.export_json
+        portal.status.export_csv portal.status.export_json
         portal.member_table.export_csv portal.member_table.export_json""",
     "who may change": """
         portal.tokens.create portal.tokens.revoke

@@ -16,7 +16,7 @@ from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
 from keygauge_keyservice.sync.heartbeat import Received
-from keygauge_keyservice.usage.live_rates import find_pace
+from keygauge_keyservice.usage.live_rates import find_live_rates
 from keygauge_keyservice.usage.quota import find_quotas
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
@@ -518,7 +518,7 @@ def test_a_service_has_open_streams_of_keys_that_it_was_told_of_alone(connection
     def send(service, replica, **parts):
         received = Received(msgspec.convert({"replica": replica} | head | parts, Heartbeat), service)
         heartbeat.answer(connection, [received], peppers=PEPPERS, prices=PriceBook(PublicPrices()))
-        return find_pace(connection, account.id).streams.open
+        return find_live_rates(connection, account.id).streams.open
 
     assert send("stranger", ONE) == 0
     assert send("own", TWO, **look_up) == 0  # not told yet as this one came

@@ -8,7 +8,7 @@ from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.ledger import ingest
 from keygauge_keyservice.limits import replicas
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.usage.live_rates import Streams, find_pace
+from keygauge_keyservice.usage.live_rates import Streams, find_live_rates
 
 RATES = [
     plans.Limit(name="rpm", unit="request", amount=60, window_s=60),
@@ -31,9 +31,9 @@ def now(connection, metered, make_line, noon):
 
 
 def test_an_accounts_calls_are_counted_in_each_rates_window(connection, now):
-    pace = find_pace(connection, "acme", now=now)
-    assert (pace.requests_per_minute, pace.tokens_per_minute) == (3, 900)
-    assert {rate.name: rate.used for rate in pace.rates} == {"rpm": 3, "tph": 7 * 300}
+    live = find_live_rates(connection, "acme", now=now)
+    assert (live.requests_per_minute, live.tokens_per_minute) == (3, 900)
+    assert {rate.name: rate.used for rate in live.rates} == {"rpm": 3, "tph": 7 * 300}
 
 
 def test_a_rate_with_a_prefix_pattern_counts_matching_calls(connection, now):
@@ -43,22 +43,22 @@ def test_a_rate_with_a_prefix_pattern_counts_matching_calls(connection, now):
         plans.Limit(name="all", unit="request", amount=60, window_s=3600, route="/v1/*", model="*"),
     ]
     plans.replace_limits(connection, "ledger", rates, actor="test")
-    pace = find_pace(connection, "acme", now=now)
-    assert {rate.name: rate.used for rate in pace.rates} == {"four": 7, "none": 0, "all": 8}
+    live = find_live_rates(connection, "acme", now=now)
+    assert {rate.name: rate.used for rate in live.rates} == {"four": 7, "none": 0, "all": 8}
 
 
 def test_a_rate_in_a_weighted_unit_counts_by_its_weights(connection, now):
     weights = Weights(request=1000, input=1, output=1)
     rate = plans.Limit(name="ppm", unit="weighted", amount=9, window_s=60, weights=weights, unit_name="points")
     plans.replace_limits(connection, "ledger", [rate], actor="test")
-    (found,) = find_pace(connection, "acme", now=now).rates
+    (found,) = find_live_rates(connection, "acme", now=now).rates
     assert (found.used, found.unit_name) == (3 * 1000 + 900, "points")
 
 
 def test_a_keys_rates_count_only_its_own_calls(connection, now):
-    pace = find_pace(connection, "acme", key_id="acme-test", now=now)
-    assert {rate.name: rate.used for rate in pace.rates} == {"each": 1}
-    assert find_pace(connection, "beta", key_id="acme-test", now=now).requests_per_minute == 0
+    live = find_live_rates(connection, "acme", key_id="acme-test", now=now)
+    assert {rate.name: rate.used for rate in live.rates} == {"each": 1}
+    assert find_live_rates(connection, "beta", key_id="acme-test", now=now).requests_per_minute == 0
 
 
 def test_open_streams_come_from_the_latest_heartbeats(connection, now):
@@ -67,19 +67,19 @@ def test_open_streams_come_from_the_latest_heartbeats(connection, now):
             replica=replica, service="api", host="a", version="0", mode="enforce", cursor=1, streams=list(streams)
         )
 
-    def find(account, **whose):
-        found = find_pace(connection, account, now=now, **whose).streams
+    def find(account, **scope):
+        found = find_live_rates(connection, account, now=now, **scope).streams
         return (found.open, found.messages)
 
     other = OpenStreams("acme-test", open=1, oldest_ms=9_000, messages=4)
     replicas.see(connection, [see("r1", OpenStreams("acme-live", open=2, oldest_ms=60_000, messages=30), other)])
     replicas.see(connection, [see("r2", other), see("r3", OpenStreams("deleted", open=1, oldest_ms=0))])
     assert (find("acme"), find("acme", key_id="acme-test"), find("beta")) == ((4, 38), (2, 8), (0, 0))
-    oldest_at = find_pace(connection, "acme", now=now).streams.oldest_at
+    oldest_at = find_live_rates(connection, "acme", now=now).streams.oldest_at
     seen = connection.execute("SELECT seen_at FROM replica WHERE id = 'r1'").fetchone()["seen_at"]
     assert oldest_at == seen - timedelta(minutes=1)
     connection.execute("UPDATE replica SET seen_at = seen_at - interval '10 seconds' WHERE id = 'r1'")
     replicas.see(connection, [see("r1")])
     assert find("acme") == (1, 4)
     connection.execute("UPDATE replica SET seen_at = seen_at - interval '10 seconds'")  # as if the replicas were killed
-    assert find_pace(connection, "acme", now=now).streams == Streams(0, None, 0)
+    assert find_live_rates(connection, "acme", now=now).streams == Streams(0, None, 0)

@@ -45,6 +45,6 @@ def test_ambiguous_or_invalid_zones_are_none(text):
 )
 def test_day_begins_at_the_first_instant_of_its_date(zone, day, first):
     local = ZoneInfo(zone)
-    assert time_zone.first_moment(day, local) == first
+    assert time_zone.start_of_day(day, local) == first
     assert first.astimezone(local).date() == day
     assert (first - timedelta(seconds=1)).astimezone(local).date() == day - timedelta(days=1)

@@ -78,9 +78,9 @@ def verify(password_hash: str | None, password: str) -> bool:
         Problem: 503 if too many passwords are being hashed.
     """
     with _line.turn():
-        nobodys_hash = _nobodys_hash()  # created on the first call, whether or not it is needed
+        dummy_hash = _dummy_hash()  # created on the first call, whether or not it is needed
         try:
-            _hasher.verify(password_hash or nobodys_hash, password)
+            _hasher.verify(password_hash or dummy_hash, password)
         except VerificationError:
             return False
         return password_hash is not None
@@ -109,5 +109,5 @@ def _busy() -> Problem:
 
 
 @cache
-def _nobodys_hash() -> str:
+def _dummy_hash() -> str:
     return _hasher.hash("no password matches this one, its answer is thrown away")

@@ -27,9 +27,9 @@ class TokenBook:
     database cannot do.
     """
 
-    def __init__(self, connect: Connect, connect_for_strangers: Connect, *, notes_use: bool = True) -> None:
+    def __init__(self, connect: Connect, connect_unauthenticated: Connect, *, notes_use: bool = True) -> None:
         self._connect = connect
-        self._connect_for_strangers = connect_for_strangers
+        self._connect_unauthenticated = connect_unauthenticated
         self._notes_use = notes_use
         self._lock = Lock()
         self._tokens: dict[bytes, Token] = {}
@@ -58,7 +58,7 @@ class TokenBook:
     def look_up(self, secret: str) -> Token | None:
         """Return the valid account token of a secret, or None; each call queries the database."""
         hashed = digest(secret)
-        with self._connect_for_strangers() as connection:
+        with self._connect_unauthenticated() as connection:
             row = connection.execute(_FIND, (hashed,)).fetchone()
         with self._lock:
             if len(self._of_accounts) >= _KEPT_MAX:

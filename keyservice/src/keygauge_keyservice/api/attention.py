@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.document.schema import Operation
-from keygauge_keyservice.portal import notices
+from keygauge_keyservice.portal import alerts
 from keygauge_keyservice.web.bearer_auth import owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer
@@ -17,10 +17,10 @@ from keygauge_keyservice.web.message import answer
 blueprint = Blueprint("api_attention", __name__, url_prefix="/v1/accounts")
 
 
-class Remark(Struct):
+class Alert(Struct):
     """Something that needs attention; `key` is null if it concerns the whole account."""
 
-    kind: notices.Kind
+    kind: alerts.Kind
     key_id: str | None = field(name="key")
     text: str
     address: str = field(name="portal_path")
@@ -29,7 +29,7 @@ class Remark(Struct):
 class Attention(Struct):
     """What needs attention."""
 
-    remarks: list[Remark]
+    remarks: list[Alert]
 
 
 @blueprint.get("/<account_id>/attention")
@@ -38,7 +38,7 @@ def read(account_id: str) -> Response:
     """List what needs attention in an account, most urgent first."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
-        found = notices.find(connection, account_id, now=datetime.now(UTC))
+        found = alerts.find(connection, account_id, now=datetime.now(UTC))
     return answer(Attention, {"remarks": found})
 
 

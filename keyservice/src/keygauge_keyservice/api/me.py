@@ -24,7 +24,7 @@ from keygauge_keyservice.limits.definitions import Subject, Unit
 from keygauge_keyservice.limits.periods import Period
 from keygauge_keyservice.reading import read_query
 from keygauge_keyservice.usage import usage
-from keygauge_keyservice.usage.live_rates import find_pace
+from keygauge_keyservice.usage.live_rates import find_live_rates
 from keygauge_keyservice.usage.quota import find_of_account, find_of_key
 from keygauge_keyservice.values.field_types import Time
 from keygauge_keyservice.web.bearer_auth import replica_only
@@ -124,7 +124,7 @@ class Me(Struct):
 def read() -> Response:
     """Return the calling key's permissions, plan, limits and usage."""
     with services().connection() as connection:
-        return _tell(connection, require_key(connection), query(UsageRange))
+        return _usage_answer(connection, require_key(connection), query(UsageRange))
 
 
 @blueprint.post("/key-status")
@@ -139,12 +139,12 @@ def read_for_caller() -> Response:
     try:
         with services().connection() as connection:
             key = require_shown(connection, [LookUp(question.key, question.digest)], question.ip)
-            return _tell(connection, key, read_query(UsageRange, question.query))
+            return _usage_answer(connection, key, read_query(UsageRange, question.query))
     finally:
         _turns.release()
 
 
-def _tell(connection: Connection, key: Key, given: UsageRange) -> Response:
+def _usage_answer(connection: Connection, key: Key, given: UsageRange) -> Response:
     now = datetime.now(UTC)
     end = given.end or now
     start = given.start or forecast.month_of(end)[0]
@@ -160,7 +160,7 @@ def _counted(connection: Connection, key: Key, now: datetime) -> dict[tuple[str,
     """Return the used and remaining amounts of the limits that count the key, by subject and limit name."""
     counted: dict[tuple[str, str], dict[str, Any]] = {}
     for whose, key_id in (("account", None), ("key", key.id)):
-        for rate in find_pace(connection, key.account_id, key_id=key_id, now=now).rates:
+        for rate in find_live_rates(connection, key.account_id, key_id=key_id, now=now).rates:
             counted[whose, rate.name] = {"used": rate.used, "remaining": max(0, rate.amount - rate.used)}
     quotas = find_of_account(connection, key.account_id, now=now)
     for quota in (*quotas, *find_of_key(connection, key.account_id, key.id, now=now)):

@@ -20,7 +20,7 @@ from keygauge_keyservice.limits.definitions import CountedUnit
 from keygauge_keyservice.limits.periods import Period
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.buckets import Bucket
-from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
+from keygauge_keyservice.usage.live_rates import LiveRates, find_live_rates
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import KEYS_MAX, find_quotas
 from keygauge_keyservice.usage.sums import DetailedSums, KindUse
@@ -198,7 +198,7 @@ def read() -> Response:
         if is_csv:
             return _csv(points, bucket, group_by)
         quotas = find_quotas(connection, account_id, key_id=given.key) if account_id else []
-        pace = find_pace(connection, account_id, key_id=given.key) if account_id else None
+        pace = find_live_rates(connection, account_id, key_id=given.key) if account_id else None
         forecast = find_forecast(connection, account_id)
     content = {
         "account": account_id,

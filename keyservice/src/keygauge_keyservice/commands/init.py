@@ -11,7 +11,7 @@ import click
 from keygauge.command_line.command import CommandError, Verb
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.commands import project
-from keygauge_keyservice.commands.connection.session import ACTOR, checked_name, connected, told_plainly
+from keygauge_keyservice.commands.connection.session import ACTOR, checked_name, command_errors, connected
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys, pepper_check
@@ -47,7 +47,7 @@ def init(folder: Path, account: str | None, service_url: str) -> None:
     if file.exists():
         raise CommandError(f"{file} already exists: remove it to create another key, or keep using it")
     name = checked_name(account or folder.name or "service")
-    with told_plainly():
+    with command_errors():
         given = Settings.from_environment()
     with connected() as connection:
         pepper_check.compare(connection, given.peppers)

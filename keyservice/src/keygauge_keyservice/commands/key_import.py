@@ -14,7 +14,7 @@ import psycopg
 
 from keygauge.command_line.command import CommandError, Noun, Verb
 from keygauge_keyservice import config
-from keygauge_keyservice.commands.connection.session import ACTOR, connected, told_plainly
+from keygauge_keyservice.commands.connection.session import ACTOR, command_errors, connected
 from keygauge_keyservice.commands.terminal.options import account_option
 from keygauge_keyservice.commands.terminal.output import output
 from keygauge_keyservice.keys import key_import, litellm, pepper_check
@@ -91,15 +91,15 @@ def _import_litellm(database: str, zone: str | None, plan: str | None, *, dry_ru
 
 
 def _take_over(rows: Iterable[tuple[str, Mapping[str, Any]]], *, plan: str | None, is_dry_run: bool) -> None:
-    with told_plainly():
+    with command_errors():
         peppers = config.peppers()
     with connected() as connection, connection.transaction(force_rollback=is_dry_run):
         pepper_check.compare(connection, peppers)
         done = key_import.take_over(connection, rows, peppers=peppers, plan_id=plan, actor=ACTOR)
-    _tell(done, "would be " if is_dry_run else "")
+    _print_summary(done, "would be " if is_dry_run else "")
 
 
-def _tell(done: key_import.Imported, would: str) -> None:
+def _print_summary(done: key_import.Imported, would: str) -> None:
     console = output()
     made = f", {len(done.accounts)} accounts {would}created" if done.accounts else ""
     console.print(f"{len(done.created)} keys {would}imported, {done.present} already existed{made}.", highlight=False)

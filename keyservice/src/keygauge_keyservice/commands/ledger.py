@@ -10,7 +10,7 @@ from rich.table import Table
 
 from keygauge.command_line.command import CommandError, Noun
 from keygauge_keyservice import config
-from keygauge_keyservice.commands.connection.session import connected, told_plainly
+from keygauge_keyservice.commands.connection.session import command_errors, connected
 from keygauge_keyservice.commands.terminal.options import Duration
 from keygauge_keyservice.commands.terminal.output import output
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
@@ -38,7 +38,7 @@ def ledger() -> None:
 )
 def _prune(days: int | None) -> None:
     """Drop whole months of single calls; totals stay. The service does this daily."""
-    with told_plainly():
+    with command_errors():
         days = days or config.retention_days()
     with connected(autocommit=True) as connection:
         try:

@@ -6,7 +6,7 @@ import click
 
 from keygauge.command_line.command import CommandError, Verb
 from keygauge_keyservice import citus, config, database
-from keygauge_keyservice.commands.connection.session import told_plainly
+from keygauge_keyservice.commands.connection.session import command_errors
 from keygauge_keyservice.database import Connection
 
 _SHARDS_MAX = 4_096
@@ -43,25 +43,25 @@ def migrate(*, show_roles: bool, shards: int | None, check: bool) -> int:
         return 0
     if check:
         return _check()
-    with told_plainly(), database.connect(config.database_url()) as connection:
+    with command_errors(), database.connect(config.database_url()) as connection:
         applied = [f"applied {name}" for name in database.migrate(connection)]
         if shards:
-            applied += _spread(connection, shards)
+            applied += _distribute(connection, shards)
     for line in applied or ["nothing to do"]:
         click.echo(line)
     return 0
 
 
-def _spread(connection: Connection, shards: int) -> list[str]:
+def _distribute(connection: Connection, shards: int) -> list[str]:
     try:
-        spread = [f"spread {name}" for name in citus.distribute(connection, shards=shards)]
+        distributed = [f"distributed {name}" for name in citus.distribute(connection, shards=shards)]
     except citus.CitusError as error:
         raise CommandError(str(error)) from error
-    return [*spread, *(f"note: {complaint}" for complaint in citus.complaints(connection))]
+    return [*distributed, *(f"note: {complaint}" for complaint in citus.complaints(connection))]
 
 
 def _check() -> int:
-    with told_plainly(), database.connect(config.database_url()) as connection:
+    with command_errors(), database.connect(config.database_url()) as connection:
         missing = database.pending(connection)
         newer = database.newer(connection)
     for name in missing:

@@ -13,7 +13,7 @@ from rich.progress import track
 from keygauge.command_line.command import CommandError, Noun
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
-from keygauge_keyservice.commands.connection.session import ACTOR, connected, require_account, told_plainly
+from keygauge_keyservice.commands.connection.session import ACTOR, command_errors, connected, require_account
 from keygauge_keyservice.commands.terminal.names import account_id
 from keygauge_keyservice.commands.terminal.options import Moment, account_option, most_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, moment, time
@@ -78,7 +78,7 @@ def _create(
     valid_from: str | None,
 ) -> None:
     """Set a model's price from a given time on; name the model as in responses."""
-    with told_plainly():
+    with command_errors():
         rates = [rate.to_json() for rate in parse_tiers(list(tiers))]
     body: Document = {
         "model": model,

@@ -19,7 +19,7 @@ import click
 from keygauge.command_line.command import CommandError, Verb
 from keygauge_keyservice import config, database, embedded
 from keygauge_keyservice.commands import welcome
-from keygauge_keyservice.commands.connection.session import told_plainly
+from keygauge_keyservice.commands.connection.session import command_errors
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import pepper_check
@@ -104,20 +104,20 @@ def serve(host: str, port: int, replica_address: tuple[str, int] | None, **given
     with ExitStack() as opened:
         listener = opened.enter_context(_inherited() or _listen(host, port))
         private = opened.enter_context(_listen(*replica_address)) if replica_address else None
-        _serve(listener, private, tell=partial(welcome.tell, host=host, port=port), **given)
+        _serve(listener, private, on_ready=partial(welcome.show, host=host, port=port), **given)
 
 
 def _serve(
     listener: socket.socket,
     private: socket.socket | None,
     *,
-    tell: Callable[[Settings], None],
+    on_ready: Callable[[Settings], None],
     workers: int,
     threads: int,
     show_admin_token: bool,
     read_only: bool,
 ) -> None:
-    with told_plainly():
+    with command_errors():
         config.retention_days()
         config.notice_worker()
         given = Settings.from_environment()  # starts the embedded database here, once, if no other is configured
@@ -140,7 +140,7 @@ def _serve(
             Supervisor(
                 groups,
                 environ=environ,
-                on_ready=lambda: tell(given),
+                on_ready=lambda: on_ready(given),
                 on_exit=lambda pid: _forget(directory, pid),
                 on_turn=_database_watch(),
             ).run()

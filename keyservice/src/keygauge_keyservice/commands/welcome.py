@@ -16,7 +16,7 @@ _FIRST = "operator@localhost"  # the first operator
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing is bound here
 
 
-def tell(given: Settings, *, host: str, port: int) -> None:
+def show(given: Settings, *, host: str, port: int) -> None:
     """Print to stderr; a sign-in link is only printed to a terminal, as logs are widely readable."""
     portal = given.public_url or f"http://{_ANYWHERE.get(host) or (f'[{host}]' if ':' in host else host)}:{port}"
     lines = [("Portal", portal)]

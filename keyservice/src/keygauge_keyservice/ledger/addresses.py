@@ -52,7 +52,7 @@ def note(connection: Connection, events: Iterable[Event]) -> None:
             first[event.key, event.ip, event.account] = event.time_us
             if len(first) == NOTED_MAX:
                 break
-    rows = [(*used, _moment(time_us)) for used, time_us in sorted(first.items())]
+    rows = [(*used, _to_datetime(time_us)) for used, time_us in sorted(first.items())]
     if rows:
         connection.execute(_NOTE, [list(column) for column in zip(*rows, strict=True)])
 
@@ -70,5 +70,5 @@ def prune(connection: Connection, *, now: datetime | None = None) -> None:
     connection.execute("/* addresses.prune */ DELETE FROM key_address WHERE last_at < %s", (before,))
 
 
-def _moment(time_us: int) -> datetime:
+def _to_datetime(time_us: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)

@@ -50,12 +50,12 @@ def find(connection: Connection, *, service: str, reason: str) -> list[int]:
     return [row["id"] for row in rows]
 
 
-def find_told(connection: Connection) -> list[int]:
+def find_now_known(connection: Connection) -> list[int]:
     """Return the ids of events that were set aside because their service did not know the key, and now does."""
     rows = connection.execute(
-        "/* aside.find_told */ SELECT id FROM event_aside JOIN told_key USING (service, key_id) "
+        "/* aside.find_now_known */ SELECT id FROM event_aside JOIN told_key USING (service, key_id) "
         "WHERE reason = %s ORDER BY id LIMIT %s",
-        (Refusal.KEY_NOT_TOLD, RETAKEN_MAX),
+        (Refusal.KEY_NOT_LOOKED_UP, RETAKEN_MAX),
     )
     return [row["id"] for row in rows]
 

@@ -85,7 +85,7 @@ class Refusal(StrEnum):
     NEGATIVE_TOKENS = "negative_tokens"
     ABSURD_SIZE = "absurd_size"
     UNKNOWN_KEY = "unknown_key"  # no such key in that account
-    KEY_NOT_TOLD = "key_not_told"  # the reporting service never looked up the key
+    KEY_NOT_LOOKED_UP = "key_not_looked_up"  # the reporting service never looked up the key
     IMPLAUSIBLE_EVENT = "implausible_event"  # see `plausible`
     IMPLAUSIBLE_BATCH = "implausible_batch"
     UNSTORABLE = "unstorable"  # PostgreSQL cannot hold it

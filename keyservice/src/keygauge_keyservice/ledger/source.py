@@ -23,7 +23,8 @@ class Source:
     def check(self, entries: Iterable[Event | Refusal], known: AbstractSet[str]) -> list[Event | Refusal]:
         """Replace events by a refusal if the service never looked up their key, or their usage is implausible."""
         own = [
-            Refusal.KEY_NOT_TOLD if isinstance(entry, Event) and entry.key not in known else entry for entry in entries
+            Refusal.KEY_NOT_LOOKED_UP if isinstance(entry, Event) and entry.key not in known else entry
+            for entry in entries
         ]
         return list(self.bounds.check(own))
 

@@ -85,4 +85,4 @@ def _months_after(anchor: date, months: int) -> date:
 
 
 def _first_s(day: date, zone: tzinfo) -> int:
-    return int(time_zone.first_moment(day, zone).timestamp())
+    return int(time_zone.start_of_day(day, zone).timestamp())

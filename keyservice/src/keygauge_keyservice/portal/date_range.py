@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage.buckets import Bucket
-from keygauge_keyservice.values.time_zone import first_moment
+from keygauge_keyservice.values.time_zone import start_of_day
 
 PRESETS = {
     "today": mark("Today"),
@@ -110,10 +110,10 @@ def of_preset(preset: str, *, now: datetime, zone: ZoneInfo = _ZONE_DEFAULT) -> 
         number = -1 if preset == "last-month" else 0
         return DateRange(_month(local, number), _month(local, number + 1), preset, zone=zone)
     if preset == "yesterday":
-        return DateRange(first_moment(local.date() - _DAY, zone), first_moment(local.date(), zone), preset, zone=zone)
+        return DateRange(start_of_day(local.date() - _DAY, zone), start_of_day(local.date(), zone), preset, zone=zone)
     days = 1 if preset == "today" else int(preset.removesuffix("d"))
     end_day = local.date() + _DAY
-    return DateRange(first_moment(end_day - days * _DAY, zone), first_moment(end_day, zone), preset, zone=zone)
+    return DateRange(start_of_day(end_day - days * _DAY, zone), start_of_day(end_day, zone), preset, zone=zone)
 
 
 def _custom(first: str, last: str, now: datetime, zone: ZoneInfo) -> DateRange:
@@ -123,8 +123,8 @@ def _custom(first: str, last: str, now: datetime, zone: ZoneInfo) -> DateRange:
                 datetime.strptime(text, _MINUTE).replace(tzinfo=zone).astimezone(UTC) for text in (first, last)
             )
         else:
-            start = first_moment(date.fromisoformat(first), zone)
-            end = first_moment(date.fromisoformat(last) + _DAY, zone)
+            start = start_of_day(date.fromisoformat(first), zone)
+            end = start_of_day(date.fromisoformat(last) + _DAY, zone)
     except (ValueError, OverflowError):
         return _fallback(gettext("Enter both dates as YYYY-MM-DD."), now, zone)
     if start >= end:
@@ -142,4 +142,4 @@ def _fallback(error: str, now: datetime, zone: ZoneInfo) -> DateRange:
 def _month(local: datetime, number: int) -> datetime:
     """Return the start of the month that is `number` months after a local time."""
     year, month = divmod(local.year * 12 + local.month - 1 + number, 12)
-    return first_moment(date(year, month + 1, 1), local.tzinfo)  # type: ignore[arg-type]  # a zone
+    return start_of_day(date(year, month + 1, 1), local.tzinfo)  # type: ignore[arg-type]  # a zone

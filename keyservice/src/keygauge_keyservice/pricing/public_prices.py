@@ -78,11 +78,11 @@ class PublicPrices:
                 yield datetime.combine(constraint.start_date, time(), UTC)
             elif constraint is not None:
                 for day in days:
-                    yield _moment(day, constraint.start_time)
-                    yield _moment(day, constraint.end_time)
+                    yield _combine(day, constraint.start_time)
+                    yield _combine(day, constraint.end_time)
 
 
-def _moment(day: date, at: time) -> datetime:
+def _combine(day: date, at: time) -> datetime:
     return datetime.combine(day, at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
 
 

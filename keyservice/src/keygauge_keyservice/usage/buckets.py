@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Literal, TypeAlias
 
-from keygauge_keyservice.values.time_zone import first_moment
+from keygauge_keyservice.values.time_zone import start_of_day
 
 Bucket: TypeAlias = Literal["hour", "day", "week", "month"]
 
@@ -31,7 +31,7 @@ def _dates(start: datetime, end: datetime, bucket: Bucket, zone: tzinfo) -> Iter
     day = _first_date(start.astimezone(zone).date(), bucket)
     last = (end - _QUARTER).astimezone(zone).date()
     while day <= last:
-        yield first_moment(day, zone)
+        yield start_of_day(day, zone)
         day = _first_date(day + timedelta(days={"day": 1, "week": 7, "month": 32}[bucket]), bucket)
 
 

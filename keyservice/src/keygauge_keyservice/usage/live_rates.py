@@ -56,7 +56,7 @@ class LiveRates:
 
 
 # For an account, the plan's account-wide rates; for a key, the plan's rates per key and the key's own rates.
-_RATES = """/* pace.rates */
+_RATES = """/* live_rates.rates */
 SELECT plan_limit.name, unit, amount, window_s, route, model, dry_run, unit_name, weights FROM plan_limit
 WHERE window_s IS NOT NULL AND NOT per_tag AND tool IS NULL AND CASE WHEN %(key_id)s::text IS NULL
     THEN subject = 'account' AND plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s)
@@ -64,7 +64,7 @@ WHERE window_s IS NOT NULL AND NOT per_tag AND tool IS NULL AND CASE WHEN %(key_
         OR plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s))
     END
 ORDER BY plan_limit.name"""
-_COUNT = """/* pace.count */
+_COUNT = """/* live_rates.count */
 SELECT count(*) AS request, coalesce(sum(given + made), 0)::bigint AS token,
     coalesce(sum(given), 0)::bigint AS input_token, coalesce(sum(made), 0)::bigint AS output_token,
     coalesce(sum(cost_nanousd), 0)::bigint AS nanousd, coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens,
@@ -80,7 +80,7 @@ FROM (
     LIMIT %(most)s
 ) AS latest"""
 
-_STREAMS = """/* pace.streams */
+_STREAMS = """/* live_rates.streams */
 SELECT coalesce(sum(open), 0)::bigint AS open, coalesce(sum(messages), 0)::bigint AS messages,
     min(seen_at - oldest_ms * interval '1 millisecond') AS oldest_at
 FROM replica CROSS JOIN jsonb_to_recordset(streams) AS stream (key text, open bigint, oldest_ms bigint, messages bigint)
@@ -89,19 +89,19 @@ WHERE seen_at > clock_timestamp() - interval '5 seconds' AND streams <> '[]'
 AND account_id = %(account_id)s AND (%(key_id)s::text IS NULL OR key.id = %(key_id)s)"""
 
 
-def find_pace(
+def find_live_rates(
     connection: Connection, account_id: str, *, key_id: str | None = None, now: datetime | None = None
 ) -> LiveRates:
     """Return the live rates of an account, or of one of its keys."""
-    whose = {"account_id": account_id, "key_id": key_id, "now": now or datetime.now(UTC)}
-    limits = connection.execute(_RATES, whose).fetchall()
+    scope = {"account_id": account_id, "key_id": key_id, "now": now or datetime.now(UTC)}
+    limits = connection.execute(_RATES, scope).fetchall()
     weights_of = [limit.pop("weights") for limit in limits]
-    minute = _count(connection, whose, _MINUTE_S)
+    minute = _count(connection, scope, _MINUTE_S)
     counted: dict[tuple[int, str | None, str | None], dict[str, int]] = {(_MINUTE_S, None, None): minute}
     for limit in limits:
         measure = (limit["window_s"], limit["route"], limit["model"])
         if measure not in counted:
-            counted[measure] = _count(connection, whose, *measure)
+            counted[measure] = _count(connection, scope, *measure)
     return LiveRates(
         requests_per_minute=minute["request"],
         tokens_per_minute=minute["token"],
@@ -111,25 +111,25 @@ def find_pace(
             )
             for limit, weights in zip(limits, weights_of, strict=True)
         ),
-        streams=_find_streams(connection, whose),
+        streams=_find_streams(connection, scope),
     )
 
 
-def _find_streams(connection: Connection, whose: Mapping[str, Any]) -> Streams:
+def _find_streams(connection: Connection, scope: Mapping[str, Any]) -> Streams:
     with connection.cursor(row_factory=class_row(Streams)) as cursor:
-        return cursor.execute(_STREAMS, whose).fetchone() or Streams(0, None, 0)
+        return cursor.execute(_STREAMS, scope).fetchone() or Streams(0, None, 0)
 
 
 def _count(
     connection: Connection,
-    whose: Mapping[str, Any],
+    scope: Mapping[str, Any],
     window_s: int,
     route: str | None = None,
     model: str | None = None,
 ) -> dict[str, int]:
-    since = whose["now"] - timedelta(seconds=window_s)
+    since = scope["now"] - timedelta(seconds=window_s)
     starts = {"route_start": _start(route), "model_start": _start(model)}
-    params = {**whose, **starts, "since": since, "route": route, "model": model, "most": _EVENTS_MAX}
+    params = {**scope, **starts, "since": since, "route": route, "model": model, "most": _EVENTS_MAX}
     row = connection.execute(_COUNT, params, prepare=False).fetchone()
     return row or dict.fromkeys((*get_args(CountedUnit), *TOKEN_COUNTS), 0)
 

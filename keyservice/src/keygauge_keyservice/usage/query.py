@@ -179,13 +179,14 @@ class Buckets:
     @cached_property
     def moments(self) -> list[datetime]:
         """The start times in order."""
-        return [_moment(first_s) for first_s in sorted({first_s for _, first_s, _, _ in self.rows})]
+        return [_to_datetime(first_s) for first_s in sorted({first_s for _, first_s, _, _ in self.rows})]
 
     @property
     def half_days(self) -> list[datetime]:
         """The UTC half days that contain the buckets, by which roll-ups are indexed."""
         return [
-            _moment(first_s) for first_s in sorted({first_s - first_s % PACKED_S for _, first_s, _, _ in self.rows})
+            _to_datetime(first_s)
+            for first_s in sorted({first_s - first_s % PACKED_S for _, first_s, _, _ in self.rows})
         ]
 
     @property
@@ -241,7 +242,7 @@ def buckets_of(part: Sequence[tuple[int, TimeCover]]) -> Buckets:
     )
 
 
-def _moment(time_s: int) -> datetime:
+def _to_datetime(time_s: int) -> datetime:
     return datetime.fromtimestamp(time_s, UTC)
 
 
@@ -300,7 +301,7 @@ def bucket_parameters(buckets: Buckets) -> dict[str, Any]:
     spans, firsts, lengths_s, signs = (list(column) for column in zip(*buckets.rows, strict=True))
     return {
         "spans": spans,
-        "firsts": [_moment(first_s) for first_s in firsts],
+        "firsts": [_to_datetime(first_s) for first_s in firsts],
         "lengths": lengths_s,
         "signs": signs,
         "moments": buckets.moments,

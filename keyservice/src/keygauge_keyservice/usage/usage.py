@@ -12,7 +12,7 @@ from typing import NotRequired, TypeAlias, TypedDict, Unpack
 import psycopg
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import FieldError, Problem, told_field
+from keygauge_keyservice.errors import FieldError, Problem, format_field_error
 from keygauge_keyservice.ledger.rollup import BUCKET_S
 from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import buckets
@@ -43,7 +43,7 @@ class UsageError(Problem):
     """An invalid usage query; the message names the field and what to change."""
 
     def __init__(self, field: str, detail: str, code: str = "wrong") -> None:
-        super().__init__(422, "invalid", told_field(field, detail), errors=[FieldError(field, code, detail)])
+        super().__init__(422, "invalid", format_field_error(field, detail), errors=[FieldError(field, code, detail)])
 
 
 class Selection(TypedDict):

@@ -34,6 +34,6 @@ def parse(text: str) -> tzinfo | None:
     return timezone(ahead if offset[1] == "+" else -ahead)
 
 
-def first_moment(day: date, zone: tzinfo) -> datetime:
+def start_of_day(day: date, zone: tzinfo) -> datetime:
     """Return the first instant of a local date, in UTC: the earlier of two midnights, or the end of the gap."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

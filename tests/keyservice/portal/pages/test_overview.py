@@ -112,8 +112,8 @@ def test_overview_tables_are_available_as_csv_and_json(signed_in, customer, reco
     }
     assert [(one["name"], one["amount"]) for one in told["quotas"]] == [("monthly_requests", 20_000)]
     assert {one["dry_run"] for one in (*told["now"], *told["quotas"])} == {False}
-    (remark,) = told["attention"]
-    assert (remark["kind"], remark["key_id"]) == ("client_errors", customer.key.id)
+    (alert,) = told["attention"]
+    assert (alert["kind"], alert["key_id"]) == ("client_errors", customer.key.id)
     for kind, rows in told.items():
         written = list(csv.DictReader(signed_in.get(f"/{kind}.csv").text.splitlines()))
         assert [row.keys() for row in written] == [row.keys() for row in rows]

@@ -32,7 +32,7 @@ _WORDS = {
     "tiers": "--tier",
     "providers": "--provider",
 }
-_SAID = {  # replacements for the API's details
+_REPLACEMENTS = {  # replacements for the API's details
     "wrong_window": "must be one such as 60s, 1h, day or month; limits of concurrency have none",
     "unknown_field": "is not known here",
 }
@@ -46,7 +46,7 @@ def explain(problem: dict[str, Any], body: dict[str, Any] | None) -> str:
     if not errors:
         return plain(str(problem.get("detail") or "the key service did not say why"))
     return "; ".join(
-        f"{_subject(error['field'], body or {})} {_SAID.get(error['code']) or plain(error['detail'])}"
+        f"{_subject(error['field'], body or {})} {_REPLACEMENTS.get(error['code']) or plain(error['detail'])}"
         for error in errors
     )
 
@@ -54,7 +54,7 @@ def explain(problem: dict[str, Any], body: dict[str, Any] | None) -> str:
 def explain_term(field: str, code: str, detail: str) -> str:
     """Format an error in one term of a combined value, such as a limit."""
     subject = "the window" if code == "wrong_window" else _WORDS.get(field, field)
-    return f"{subject} {_SAID.get(code) or plain(detail)}"
+    return f"{subject} {_REPLACEMENTS.get(code) or plain(detail)}"
 
 
 def plain(detail: str) -> str:

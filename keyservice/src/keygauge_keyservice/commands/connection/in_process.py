@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from keygauge_keyservice import config, database
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.commands.connection.document import Document, Send
-from keygauge_keyservice.commands.connection.session import require_tables, told_plainly
+from keygauge_keyservice.commands.connection.session import command_errors, require_tables
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.secret import Peppers
@@ -27,7 +27,7 @@ def serve(*, makes_secrets: bool) -> Iterator[Send]:
         CommandError: there is no database, migrations are pending, or its keys use another pepper.
     """
     token = secrets.token_urlsafe()
-    with told_plainly():
+    with command_errors():
         peppers = config.peppers() if makes_secrets else Peppers({})
         url = config.database_url()
         with database.connect(url) as connection:

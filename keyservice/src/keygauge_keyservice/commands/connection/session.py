@@ -26,7 +26,7 @@ class _Named(Struct):
 
 
 @contextmanager
-def told_plainly() -> Iterator[None]:
+def command_errors() -> Iterator[None]:
     """Convert expected failures to `CommandError`."""
     try:
         yield
@@ -48,7 +48,7 @@ def connected(*, autocommit: bool = False) -> Iterator[Connection]:
     Raises:
         CommandError: there is no database, migrations are pending, or the operation fails.
     """
-    with told_plainly(), database.connect(config.database_url()) as connection:
+    with command_errors(), database.connect(config.database_url()) as connection:
         require_tables(connection)
         if autocommit:
             connection.commit()
@@ -72,7 +72,7 @@ def checked_name(name: str) -> str:
     Raises:
         CommandError: the name is invalid.
     """
-    with told_plainly():
+    with command_errors():
         return read(_Named, {"name": name}).name
 
 

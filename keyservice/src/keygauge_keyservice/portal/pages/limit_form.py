@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from keygauge_keyservice.errors import FieldError, told_field
+from keygauge_keyservice.errors import FieldError, format_field_error
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, WEIGHTED, WITH_OUTPUT
 from keygauge_keyservice.portal import limit_text
@@ -70,7 +70,7 @@ def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], dict
 
 def messages(errors: Sequence[FieldError]) -> list[str]:
     """Return messages for errors in the limits."""
-    return [told_field(error.field.removeprefix("limits"), error.detail) for error in errors]
+    return [format_field_error(error.field.removeprefix("limits"), error.detail) for error in errors]
 
 
 def rows_of(limits: Sequence[Limit]) -> list[Row]:

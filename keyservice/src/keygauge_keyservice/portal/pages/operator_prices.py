@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import told_field
+from keygauge_keyservice.errors import format_field_error
 from keygauge_keyservice.keys import directory
 from keygauge_keyservice.portal import auth, price_text
 from keygauge_keyservice.portal.pages.operator import blueprint, query_text
@@ -41,7 +41,9 @@ def add_price() -> BaseResponse | tuple[str, int]:
     """Add a price that is valid from now on."""
     given, errors = attempt(NewPrice, _document(request.form))
     if given is None:
-        return _page(wrong=[told_field(error.field.removeprefix("tiers[0]."), error.detail) for error in errors]), 422
+        return _page(
+            wrong=[format_field_error(error.field.removeprefix("tiers[0]."), error.detail) for error in errors]
+        ), 422
     with services().connection() as connection:
         own_prices.set_price(
             connection,

@@ -14,13 +14,13 @@ from keygauge_keyservice.accounts import accounts, dismissals, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.portal import auth, date_range, formatting, limit_text, notices, reader, unpriced
+from keygauge_keyservice.portal import alerts, auth, date_range, formatting, limit_text, reader, unpriced
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.texts import gettext, mark, ngettext
 from keygauge_keyservice.usage import quota, usage
-from keygauge_keyservice.usage.live_rates import LiveRates, Streams, find_pace
+from keygauge_keyservice.usage.live_rates import LiveRates, Streams, find_live_rates
 from keygauge_keyservice.usage.quota import Quota
 from keygauge_keyservice.usage.usage import Point
 from keygauge_keyservice.web.context import services
@@ -67,7 +67,7 @@ class Gauge:
 
 
 @dataclass(frozen=True)
-class PaceRow:
+class RateRow:
     """A rate in displayable form; `limit` is None without a limit, and then there may be a `note`."""
 
     unit: str
@@ -93,9 +93,9 @@ def show() -> str:
         plan = plans.require(connection, account.plan_id)
         quotas = quota.find_of_account(connection, account_id, now=now)
         statement = billing.find_statement(connection, account_id, now=now)
-        pace = find_pace(connection, account_id, now=now)
+        live_rates = find_live_rates(connection, account_id, now=now)
         has_keys = bool(keys.list_keys(connection, account_id, limit=1))
-        remarks = notices.find_with(connection, account_id, quotas, now=now)
+        found_alerts = alerts.find_with(connection, account_id, quotas, now=now)
         dismissed = dismissals.find(connection, auth.current_member().id, now=now)
         before = month.previous(now=now)
         totals = usage.totals(connection, account_id=account_id, start=month.start, end=month.end)
@@ -114,9 +114,9 @@ def show() -> str:
         gauges=gauges,
         full=[one for one, found in zip(gauges, quotas, strict=True) if one.level != "fine" and not found.dry_run],
         statement=statement,
-        remarks=[one for one in remarks if (one.kind != "quota" or one.key_id) and one.name not in dismissed],
+        alerts=[one for one in found_alerts if (one.kind != "quota" or one.key_id) and one.name not in dismissed],
         has_keys=has_keys,
-        paces=paces(pace),
+        rate_rows=rate_rows(live_rates),
         totals=totals,
         is_unpriced=is_unpriced,
         earlier=earlier,
@@ -141,7 +141,7 @@ def _days(created_at: datetime, points: Sequence[Point], month: DateRange, now: 
 def dismiss() -> Response:
     """Hide an alert from the current member for some days."""
     name = request.form.get("name", "")
-    if name.partition(":")[0] not in get_args(notices.Kind) or len(name) > _NAME_LENGTH_MAX:
+    if name.partition(":")[0] not in get_args(alerts.Kind) or len(name) > _NAME_LENGTH_MAX:
         raise Problem(422, "bad_form", gettext("Choose an alert of the overview."))
     with services().connection() as connection:
         dismissals.add(connection, auth.current_member().id, name)
@@ -153,14 +153,16 @@ def live() -> Response:
     """Return the rows of current usage, or a 304 if the page already has them."""
     account_id = auth.current_account_id()
     with services().connection() as connection:
-        rows = paces(find_pace(connection, account_id))
-    response = Response(render_template("portal/pace_rows.html", paces=rows), content_type="text/html; charset=utf-8")
+        rows = rate_rows(find_live_rates(connection, account_id))
+    response = Response(
+        render_template("portal/rate_rows.html", rate_rows=rows), content_type="text/html; charset=utf-8"
+    )
     response.headers["Cache-Control"] = "no-cache, private"
     response.add_etag()
     return response.make_conditional(request)  # type: ignore[return-value]  # the same response
 
 
-def paces(now: LiveRates) -> list[PaceRow]:
+def rate_rows(now: LiveRates) -> list[RateRow]:
     """Return a row for each rate with its current window, and for the last minute's usage without a rate."""
     rows = []
     for rate in now.rates:
@@ -168,24 +170,24 @@ def paces(now: LiveRates) -> list[PaceRow]:
         unit = rate.unit_name.capitalize() if rate.unit_name else gettext(_UNITS[rate.unit])
         window = limit_text.window(rate.window_s)
         text = gettext("%(unit)s per %(window)s", unit=unit, window=window) + limit_text.only(rate)
-        rows.append(PaceRow(text, rate.used, rate.amount, is_money))
+        rows.append(RateRow(text, rate.used, rate.amount, is_money))
     measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S}
     if "request" not in measured:
-        rows.append(PaceRow(gettext("Requests per minute"), now.requests_per_minute, None))
+        rows.append(RateRow(gettext("Requests per minute"), now.requests_per_minute, None))
     if "token" not in measured:
-        rows.append(PaceRow(gettext("Tokens per minute"), now.tokens_per_minute, None))
+        rows.append(RateRow(gettext("Tokens per minute"), now.tokens_per_minute, None))
     if now.streams.oldest_at is not None:
         rows.append(_streams(now.streams, now.streams.oldest_at))
     return rows
 
 
-def _streams(streams: Streams, oldest_at: datetime) -> PaceRow:
+def _streams(streams: Streams, oldest_at: datetime) -> RateRow:
     """Return the row of open streams: how many, the age of the oldest, and the messages sent."""
     opened = formatting.span(max(0, round((datetime.now(UTC) - oldest_at).total_seconds())))
     number = formatting.count(streams.messages)
     messages = ngettext("%(number)s message", "%(number)s messages", streams.messages, number=number)
     note = gettext("Longest %(duration)s, %(messages)s", duration=opened, messages=messages)
-    return PaceRow(gettext("Open streams"), streams.open, None, note=note)
+    return RateRow(gettext("Open streams"), streams.open, None, note=note)
 
 
 def gauge(found: Quota) -> Gauge:

@@ -10,13 +10,13 @@ from typing import Any
 from flask import Blueprint, Response
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.portal import auth, notices
+from keygauge_keyservice.portal import alerts, auth
 from keygauge_keyservice.usage import quota
-from keygauge_keyservice.usage.live_rates import find_pace
+from keygauge_keyservice.usage.live_rates import find_live_rates
 from keygauge_keyservice.web import export
 from keygauge_keyservice.web.context import services
 
-blueprint = Blueprint("standing", __name__)
+blueprint = Blueprint("status", __name__)
 
 _MINUTE_S = 60
 _NAMES = {
@@ -45,7 +45,7 @@ def _rows(kind: str) -> list[dict[str, Any]]:
     finders: dict[str, Callable[..., Sequence[object]]] = {
         "now": _rates,
         "quotas": quota.find_quotas,
-        "attention": notices.find,
+        "attention": alerts.find,
     }
     with services().connection() as connection:
         found = finders[kind](connection, auth.current_account_id(), now=datetime.now(UTC))
@@ -69,8 +69,8 @@ class _Rate:
 
 
 def _rates(connection: Connection, account_id: str, *, now: datetime) -> list[_Rate]:
-    pace = find_pace(connection, account_id, now=now)
-    measured = {rate.unit for rate in pace.rates if rate.window_s == _MINUTE_S}
-    counted = (("request", pace.requests_per_minute), ("token", pace.tokens_per_minute))
+    live = find_live_rates(connection, account_id, now=now)
+    measured = {rate.unit for rate in live.rates if rate.window_s == _MINUTE_S}
+    counted = (("request", live.requests_per_minute), ("token", live.tokens_per_minute))
     free = [_Rate(unit, _MINUTE_S, used) for unit, used in counted if unit not in measured]
-    return [*(_Rate(**vars(rate)) for rate in pace.rates), *free]
+    return [*(_Rate(**vars(rate)) for rate in live.rates), *free]

@@ -61,7 +61,7 @@ def _table() -> _Table:
     group, is_over_time = table.removesuffix("-time"), table == "time" or table.endswith("-time")
     with services().connection() as connection:
         view = read_view(connection, datetime.now(UTC))
-        if table != "time" and (group not in view.groupings or (group == "tag" and not _tells_tags(view))):
+        if table != "time" and (group not in view.groupings or (group == "tag" and not _shows_tags(view))):
             raise Problem(404, "table_not_found", gettext("Unknown table: %(table)s.", table=repr(table)))
         if view.shown.error:
             raise Problem(422, "bad_range", view.shown.error)
@@ -78,7 +78,7 @@ def _table() -> _Table:
     return _Table(view, [*names, *_FIGURES, *kinds, *costs, "cost_usd"], lines)
 
 
-def _tells_tags(view: View) -> bool:
+def _shows_tags(view: View) -> bool:
     return not view.filters.keys() & {"model", "route"}
 
 

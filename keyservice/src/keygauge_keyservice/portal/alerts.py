@@ -33,7 +33,7 @@ Kind = Literal["quota", "spike", "new_address", "client_errors", "expired", "exp
 
 
 @dataclass(frozen=True)
-class Remark:
+class Alert:
     """Something that needs attention, with a link."""
 
     kind: Kind
@@ -48,13 +48,13 @@ class Remark:
         return f"{self.kind}:{self.key_id or ''}:{self.state}"
 
 
-def find(connection: Connection, account_id: str, *, now: datetime) -> list[Remark]:
+def find(connection: Connection, account_id: str, *, now: datetime) -> list[Alert]:
     """Return everything that needs attention, most urgent first."""
     quotas = quota.find_of_account(connection, account_id, now=now)
     return find_with(connection, account_id, quotas, now=now)
 
 
-def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], *, now: datetime) -> list[Remark]:
+def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], *, now: datetime) -> list[Alert]:
     """Return the same if the quotas of the whole account are already known."""
     since = now - timedelta(days=1)
     day = usage.top(
@@ -84,8 +84,8 @@ def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], 
     ]
 
 
-def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark]:
-    """Yield remarks on quotas and budgets that are running out, of the account and its keys."""
+def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Alert]:
+    """Yield alerts on quotas and budgets that are running out, of the account and its keys."""
     for one in quotas:
         if one.amount and not one.dry_run and one.used >= QUOTA_NEAR * one.amount:
             words = {
@@ -94,7 +94,7 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
                 "name": one.name,
                 "when": limit_text.when(one),
             }
-            yield Remark(
+            yield Alert(
                 "quota",
                 one.key_id,
                 gettext(
@@ -107,10 +107,10 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
             )
 
 
-def of_spikes(spiking: Sequence[Spike], *, now: datetime) -> Iterator[Remark]:
-    """Remark on keys that are used far more than usual."""
+def of_spikes(spiking: Sequence[Spike], *, now: datetime) -> Iterator[Alert]:
+    """Yield alerts on keys that are used far more than usual."""
     for one in spiking:
-        yield Remark(
+        yield Alert(
             "spike",
             one.key_id,
             gettext(
@@ -124,10 +124,10 @@ def of_spikes(spiking: Sequence[Spike], *, now: datetime) -> Iterator[Remark]:
         )
 
 
-def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
-    """Yield remarks on keys used from new addresses."""
+def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Alert]:
+    """Yield alerts on keys used from new addresses."""
     for one in fresh:
-        yield Remark(
+        yield Alert(
             "new_address",
             one.key_id,
             ngettext(
@@ -142,12 +142,12 @@ def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
         )
 
 
-def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Remark]:
-    """Yield remarks on keys with many client errors (400 to 499)."""
+def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Alert]:
+    """Yield alerts on keys with many client errors (400 to 499)."""
     for part in day:
         wrong = part.client_errors
         if part.group in names and wrong >= _ERRORS_SHARE * part.requests:
-            yield Remark(
+            yield Alert(
                 "client_errors",
                 part.group,
                 ngettext(
@@ -162,12 +162,12 @@ def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Remark]:
             )
 
 
-def of_keys(listed: Sequence[Key], *, now: datetime) -> Iterator[Remark]:
-    """Yield remarks on keys that have expired or will soon, are due for rotation, or are unused."""
+def of_keys(listed: Sequence[Key], *, now: datetime) -> Iterator[Alert]:
+    """Yield alerts on keys that have expired or will soon, are due for rotation, or are unused."""
     for key in listed:
         address = url_for("portal.key.show", key_id=key.id)
         for kind, text in _of_key(key, now):
-            yield Remark(kind, key.id, text, address)
+            yield Alert(kind, key.id, text, address)
 
 
 def _of_key(key: Key, now: datetime) -> Iterator[tuple[Kind, str]]:

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.portal import notices
+from keygauge_keyservice.portal import alerts
 from keygauge_keyservice.usage.quota import Quota
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -38,7 +38,7 @@ def key(**fields):
 
 
 @pytest.mark.parametrize(
-    ("listed", "remark"),
+    ("listed", "alert"),
     [
         (key(), None),
         (key(expires_at=NOW + timedelta(days=3)), "“prod” expires on 24 Nov 2026."),
@@ -54,14 +54,14 @@ def key(**fields):
         (key(last_used_at=None, created_at=NOW), None),
     ],
 )
-def test_remark_names_a_key_that_needs_attention(app, listed, remark):
+def test_alert_names_a_key_that_needs_attention(app, listed, alert):
     with app.test_request_context():
-        found = list(notices.of_keys([listed], now=NOW))
-    assert [one.text for one in found] == ([remark] if remark else [])
+        found = list(alerts.of_keys([listed], now=NOW))
+    assert [one.text for one in found] == ([alert] if alert else [])
 
 
 @pytest.mark.parametrize(
-    ("fields", "remark"),
+    ("fields", "alert"),
     [
         ({}, None),
         ({"used": 16_000}, "80% of the request quota “monthly” used this month."),
@@ -74,10 +74,10 @@ def test_remark_names_a_key_that_needs_attention(app, listed, remark):
         ({"amount": 0, "used": 0}, None),
     ],
 )
-def test_remark_names_a_quota_that_runs_out(app, fields, remark):
+def test_alert_names_a_quota_that_runs_out(app, fields, alert):
     with app.test_request_context():
-        found = list(notices.of_quotas([quota(**fields)], {"k": "prod"}))
-    assert [one.text for one in found] == ([remark] if remark else [])
+        found = list(alerts.of_quotas([quota(**fields)], {"k": "prod"}))
+    assert [one.text for one in found] == ([alert] if alert else [])
 
 
 def test_repeated_client_errors_and_new_addresses_are_shown(signed_in, customer, record):
@@ -91,7 +91,7 @@ def test_repeated_client_errors_and_new_addresses_are_shown(signed_in, customer,
     assert f"/calls?key={customer.key.id}&amp;ip=198.51.100.66&amp;exact=1&amp;range=24h" in page
 
 
-def test_remark_names_a_key_used_far_more_than_usual(signed_in, customer, record, connection):
+def test_alert_names_a_key_used_far_more_than_usual(signed_in, customer, record, connection):
     record(customer, *[{"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)}] * 1_000)
     assert "usually" not in signed_in.get("/").text  # a key created today has no usual usage yet
     connection.execute("UPDATE key SET created_at = created_at - interval '8 days'")
