@@ -80,7 +80,7 @@ def main() -> None:
                 ]
             zipf_results = together(pool, spend, url, zipf, ZIPF_S)
             offered_results = together(pool, offer, url, offered, OFFERED_S)
-            told_results = together(pool, hear, url, quota, HEARD_S)
+            heard_results = together(pool, hear, url, quota, HEARD_S)
             refused = sum(result["refused"] for result in together(pool, burst, url, hot + cold, BURST_S))
     hot_results = [result for mine, _ in rounds for result in mine]
     moments = sorted(moment for result in offered_results for moment in result["moments"])
@@ -97,7 +97,7 @@ def main() -> None:
         "utilisation": round(use(moments), 3),
         "refused_us": round(statistics.median(took for result in offered_results for took in result["refused_us"]), 2),
         "cold_burst_503": refused,
-        "header_error_pct": round(100 * most_amiss(told_results) / QUOTA, 2),
+        "header_error_pct": round(100 * most_amiss(heard_results) / QUOTA, 2),
     }
     more = {
         "window_s": WINDOW_S,

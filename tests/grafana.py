@@ -141,10 +141,10 @@ def follow(url, click, variables):
         return quote(str(_clicked(click, of, part)), safe="" if form == "percentencode" else ";/?:@&=+$,#-_.!~*'()")
 
     address = urlsplit(re.sub(r"\$\{(\w+)(?:\.([^:}]+))?(?::(\w+))?\}", replace, url))
-    picked = parse_qs(address.query, keep_blank_values=True)
-    assert picked.pop("from") == ["now-6h"]
-    assert picked.pop("to") == ["now"]
-    return address.path.removeprefix("/d/"), {name.removeprefix("var-"): values for name, values in picked.items()}
+    selected = parse_qs(address.query, keep_blank_values=True)
+    assert selected.pop("from") == ["now-6h"]
+    assert selected.pop("to") == ["now"]
+    return address.path.removeprefix("/d/"), {name.removeprefix("var-"): values for name, values in selected.items()}
 
 
 def _queried(value):

@@ -66,7 +66,7 @@ class Idp:
     """A provider at which every user is `email`; `claims` override those of the id token."""
 
     def __init__(self):
-        self.email, self.is_verified, self.tells_email = "", True, True
+        self.email, self.is_verified, self.email_in_id_token = "", True, True
         self.claims, self.codes, self.requests = {}, {}, []
         self.key = self.published_key = RSAKey.generate_key(2048, {"kid": "1"})
         self.issuer = ""
@@ -90,9 +90,9 @@ class Idp:
         assert request.headers["Authorization"].startswith("Bearer ")
         return jsonify({"sub": "7", "email": self.email, "email_verified": self.is_verified})
 
-    def told(self):
-        told = {"email": self.email, "email_verified": self.is_verified} if self.tells_email else {}
-        return {"sub": "7", **told, **self.claims}
+    def user_claims(self):
+        email = {"email": self.email, "email_verified": self.is_verified} if self.email_in_id_token else {}
+        return {"sub": "7", **email, **self.claims}
 
     def _make_server(self):
         server = AuthorizationServer(
@@ -143,7 +143,7 @@ def make_open_id(idp):
             return any(code.nonce == nonce for code in idp.codes.values())
 
         def generate_user_info(self, user, scope):
-            return idp.told()
+            return idp.user_claims()
 
     return OpenId(require_nonce=True)
 

@@ -132,10 +132,10 @@ def test_links_select_the_clicked_item(prometheus):
                 if isinstance(target, Prometheus):
                     for one in prometheus(_fill(target.expression, EVERY), instant=True):
                         for url, click in _clicks(view, target, one["metric"]):
-                            uid, picked = follow(url, click, here)
+                            uid, selected = follow(url, click, here)
                             assert uid in known
-                            for name in set(picked) & set(offered):
-                                assert picked[name] == ["$__all"] or set(picked[name]) <= offered[name], view.title
+                            for name in set(selected) & set(offered):
+                                assert selected[name] == ["$__all"] or set(selected[name]) <= offered[name], view.title
                             followed.add((page.uid, view.title))
     assert len(followed) > 35
 
@@ -144,8 +144,8 @@ def test_firing_alerts_link_to_the_dashboard_about_their_subject(prometheus):
     view = next(view for view in pages(Thresholds())[0].views() if view.title == "Firing alerts")
     (one,) = prometheus(_fill(view.targets[0].expression, EVERY), instant=True)
     url, click = next(_clicks(view, view.targets[0], one["metric"]))
-    uid, picked = follow(url, click, dict.fromkeys(("datasource", "postgresql"), "x"))
-    assert (uid, picked["key"]) == (KEY_PAGE, ["k1"])
+    uid, selected = follow(url, click, dict.fromkeys(("datasource", "postgresql"), "x"))
+    assert (uid, selected["key"]) == (KEY_PAGE, ["k1"])
 
 
 def _clicks(view, target, labels):

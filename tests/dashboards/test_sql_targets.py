@@ -196,18 +196,18 @@ def test_hidden_variable_has_the_selected_names_of_the_ledger(grafana, variable)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_can_be_selected(connection, name):
     """Such names could end the string or the query early, or be treated as a pattern."""
-    picked = ONE | {"trace": "", "address": "", "endpoint": [name], "model": [name]}
+    selected = ONE | {"trace": "", "address": "", "endpoint": [name], "model": [name]}
     _plant(connection, {"route": name, "model": name})
     for variable in _variables():
-        rows = connection.execute(_fill(variable["query"], picked)).fetchall()
-        picked[variable["name"]] = options([row["name"] for row in rows], variable["regex"], picked)
-        assert picked[variable["name"]] == (name,)
+        rows = connection.execute(_fill(variable["query"], selected)).fetchall()
+        selected[variable["name"]] = options([row["name"] for row in rows], variable["regex"], selected)
+        assert selected[variable["name"]] == (name,)
     for parameter in _queries():
-        rows = connection.execute(_fill(parameter.values[0], picked)).fetchall()
-        if "grafana.as_picked" in parameter.values[0] and "status:" not in parameter.values[0]:
+        rows = connection.execute(_fill(parameter.values[0], selected)).fetchall()
+        if "grafana.variable_value" in parameter.values[0] and "status:" not in parameter.values[0]:
             assert any(value for row in rows for value in row.values()), parameter.id
     for parameter in _queries():
-        connection.execute(_fill(parameter.values[0], dict.fromkeys(picked, name) | {"before": "0"}))
+        connection.execute(_fill(parameter.values[0], dict.fromkeys(selected, name) | {"before": "0"}))
 
 
 def test_range_includes_the_whole_first_quarter_hour(connection):
@@ -228,16 +228,16 @@ def test_range_includes_the_whole_first_quarter_hour(connection):
 @pytest.mark.parametrize("name", ["/v1", "/v1/a&b=c#d+e %41", "o'brien-7b"])
 def test_links_select_the_clicked_item(connection, name):
     _plant(connection, {"route": name, "model": name})
-    picked = EVERY | {"ledger_endpoint": All((name,)), "ledger_model": All((name,))}
+    selected = EVERY | {"ledger_endpoint": All((name,)), "ledger_model": All((name,))}
     followed = {}
     for page in pages(Thresholds()):
         for view in page.views():
             for target in view.targets:
                 if isinstance(target, Sql):
-                    rows = connection.execute(_fill(target.query, picked)).fetchall()
+                    rows = connection.execute(_fill(target.query, selected)).fetchall()
                     for url, click in _clicks(view, rows):
                         uid, given = follow(
-                            url, click, picked | dict.fromkeys(("datasource", "postgresql", "job", "env"), "x")
+                            url, click, selected | dict.fromkeys(("datasource", "postgresql", "job", "env"), "x")
                         )
                         _require_calls(connection, uid, given, name)
                         followed.setdefault((page.uid, view.title), []).append(uid)
@@ -272,16 +272,16 @@ def _require_calls(connection, uid, given, name):
     page = next(page for page in pages(Thresholds()) if page.uid == uid)
     kinds = {item["name"]: item for item in page.variables}
     assert set(given) <= set(kinds)
-    picked = dict(EVERY)
+    selected = dict(EVERY)
     for variable, values in given.items():
-        if values != ["$__all"] and variable in picked:
-            picked[variable] = values if kinds[variable]["type"] != "textbox" else values[0]
+        if values != ["$__all"] and variable in selected:
+            selected[variable] = values if kinds[variable]["type"] != "textbox" else values[0]
     for variable, kind in (("ledger_endpoint", "endpoint"), ("ledger_model", "model")):
-        picked[variable] = options([name, "no model"], kinds[variable]["regex"], picked) if kind in kinds else ()
+        selected[variable] = options([name, "no model"], kinds[variable]["regex"], selected) if kind in kinds else ()
     asked = {LOG_PAGE: "Calls", KEY_PAGE: "Key"}.get(uid)
     for view in page.views():
         if view.title == asked:
-            assert connection.execute(_fill(view.targets[0].query, picked)).fetchall(), given
+            assert connection.execute(_fill(view.targets[0].query, selected)).fetchall(), given
 
 
 def test_runbook_queries_run(grafana, root):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from ports import free_port
 
-from keygauge_demo.customers.personas import Key
+from keygauge_demo.customers.profiles import Key
 from keygauge_demo.stack.process import Process
 from keygauge_demo.traffic import Driver, Traffic, choose_drivers
 from keygauge_demo.traffic_counts import TrafficCounts

@@ -24,7 +24,7 @@ class Browser:
     address: str = "127.0.0.2"
     cookies: dict = field(default_factory=dict)
 
-    def ask(self, method, path, form=None, headers=None):
+    def request(self, method, path, form=None, headers=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=(self.address, 0))
         sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} if self.cookies else {}
         body = None
@@ -42,10 +42,10 @@ class Browser:
         return Answer(answer.status, answer.headers, text)
 
     def get(self, path, **options):
-        return self.ask("GET", path, **options)
+        return self.request("GET", path, **options)
 
     def post(self, path, form, **options):
-        return self.ask("POST", path, form, **options)
+        return self.request("POST", path, form, **options)
 
     def sign_in(self, email, password=PASSWORD, **options):
         return self.post("/sign-in", {"email": email, "password": password}, **options)

@@ -63,30 +63,30 @@ class IdentityProvider:
 
     def authorize(self, address):
         """Sign in the person who was redirected to `address`; return the query of the redirect back."""
-        asked = dict(parse_qsl(urlsplit(address).query))
+        query = dict(parse_qsl(urlsplit(address).query))
         code = f"code{len(self.codes)}"
-        self.codes[code] = asked
-        return urlencode({"code": code, "state": asked["state"], "iss": self.issuer})
+        self.codes[code] = query
+        return urlencode({"code": code, "state": query["state"], "iss": self.issuer})
 
     def redeem(self, form, authorization):
         """Exchange a code for tokens, once, and only for the client that requested it."""
-        asked = self.codes.pop(form.get("code", ""), None)
+        query = self.codes.pop(form.get("code", ""), None)
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
-        told = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
+        expected = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
         is_right = (
-            asked is not None
-            and asked["code_challenge"] == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-            and asked["redirect_uri"] == form.get("redirect_uri")
-            and authorization == f"Basic {told}"
+            query is not None
+            and query["code_challenge"] == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+            and query["redirect_uri"] == form.get("redirect_uri")
+            and authorization == f"Basic {expected}"
         )
         if not is_right:
             return {"error": "invalid_grant"}
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": CLIENT_ID, "sub": "7", "iat": now, "exp": now + 300}
-        claims |= {"nonce": asked["nonce"], "email": self.email, "email_verified": True} | self.claims
+        claims |= {"nonce": query["nonce"], "email": self.email, "email_verified": True} | self.claims
         header = {"alg": "RS256", "kid": self.key.kid} | self.header
-        told = {name: value for name, value in claims.items() if value is not None}
-        return {"access_token": "a", "token_type": "Bearer", "id_token": self.sign(header, told)}
+        payload = {name: value for name, value in claims.items() if value is not None}
+        return {"access_token": "a", "token_type": "Bearer", "id_token": self.sign(header, payload)}
 
     def close(self):
         self.server.shutdown()

@@ -67,11 +67,11 @@ def main():
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     settings = Settings(service_url=url, service_token=token, spool_dir=directory / "spool")
-    complain = lambda reason: print("lost:", reason, flush=True)  # noqa: E731 - the test reads the log
-    spool = Spool(settings.spool_dir, settings.service_address, most_bytes=1 << 40, on_drop=complain)
+    log_loss = lambda reason: print("lost:", reason, flush=True)  # noqa: E731 - the test reads the log
+    spool = Spool(settings.spool_dir, settings.service_address, most_bytes=1 << 40, on_drop=log_loss)
     totals = HourlyCounts()
     reporter = Reporter(settings, spool, totals, replica=f"{writer:032x}")
-    shipper = Shipper(settings, spool, reporter, on_drop=complain, on_fault=complain)
+    shipper = Shipper(settings, spool, reporter, on_drop=log_loss, on_fault=log_loss)
     shipper.start()
     path = directory / f"{writer}.count"
     path.write_bytes(_count.pack(0))

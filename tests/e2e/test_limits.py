@@ -53,7 +53,7 @@ class Link:
                 end.close()
         self._pairs.clear()
 
-    def mend(self):
+    def restore(self):
         self.is_cut = False
 
     def close(self):
@@ -154,7 +154,7 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def ask(self, tokens):
+    def start_on_demand(self, tokens):
         """Start a process that calls when the index of a token is written to it, and answers with a line."""
         environment = {
             "KEYGAUGE_SERVICE_URL": self.options()["service_url"],
@@ -162,7 +162,7 @@ class Cluster:
             "TOKENS": ",".join(tokens),
         }
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("asked_process.py"))],
+            [sys.executable, str(Path(__file__).with_name("on_demand_process.py"))],
             env=os.environ | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -253,7 +253,7 @@ def test_limits_hold_through_kills_pauses_restarts_and_disconnects(cluster):
         elif step % 4 == 2:
             cluster.link.cut()
             time.sleep(dice.uniform(0.2, 1.5))
-            cluster.link.mend()
+            cluster.link.restore()
         elif step % 12 == 3:
             cluster.stop_service()
             cluster.serve()
@@ -301,7 +301,7 @@ def test_a_budget_holds_through_kills_disconnects_restarts_and_a_rotation(cluste
         elif step % 3 == 1:
             cluster.link.cut()
             time.sleep(dice.uniform(0.2, 0.8))
-            cluster.link.mend()
+            cluster.link.restore()
         elif step == 2:
             cluster.stop_service()
             cluster.serve()
@@ -364,7 +364,7 @@ def test_a_lone_client_that_calls_slightly_early_is_served(cluster):
     window_s, calls = 2, 100 if LONG else 4
     limit = {"name": "free", "unit": "request", "amount": 1, "window_s": window_s}
     tokens = [cluster.token(limit)[1] for _ in range(6)]
-    processes = [cluster.ask(tokens) for _ in range(8)]
+    processes = [cluster.start_on_demand(tokens) for _ in range(8)]
     for place in range(len(tokens)):
         moments = []
         for number in range(calls):

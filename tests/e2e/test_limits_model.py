@@ -50,7 +50,7 @@ def successors(state, rules):
     for place, message in enumerate(state.under_way):
         rest = state.under_way[:place] + state.under_way[place + 1 :]
         yield state._replace(under_way=rest)  # lost
-        for later in {"ask": take_ask, "grant": take_grant, "return": take_return}[message[0]](
+        for later in {"ask": take_request, "grant": take_grant, "return": take_return}[message[0]](
             state._replace(under_way=rest), message, rules
         ):
             yield later
@@ -85,7 +85,7 @@ def spend(state, replica):
     yield put(state, replica, spent)._replace(spends=(*state.spends, state.now))
 
 
-def take_ask(state, message, rules):
+def take_request(state, message, rules):
     _, replica, sent = message
     asked = {"want": 2, "replicas": 2, "waiting": 2, "reading": read(replica, sent, rules)}
     grant = sliding_window.grant(state.log, now_us=us(state.now), amount=LIMIT, window_s=WINDOW_S, **asked)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from keygauge_demo.customers import personas, seed
+from keygauge_demo.customers import profiles, seed
 
 
 @pytest.fixture
@@ -52,11 +52,11 @@ def test_customers_are_created_once_and_make_calls(shared_stack, environ, eventu
 def test_with_the_database_it_has_history_and_members(shared_stack, environ):
     result = run({**environ, "KEYGAUGE_DATABASE_URL": shared_stack.database_url, "DEMO_SECONDS": "0.1"})
     assert result.returncode == 0, result.stdout + result.stderr
-    assert personas.ACCOUNTS[0].email in result.stdout
+    assert profiles.ACCOUNTS[0].email in result.stdout
     past = "SELECT count(*) FROM event WHERE key_id = ANY(%s) AND time < now() - interval '1 day'"
     assert count(shared_stack, environ, past) > 10_000
     members = "SELECT count(*) FROM member WHERE account_id IN (SELECT account_id FROM key WHERE id = ANY(%s))"
-    assert count(shared_stack, environ, members) == len(personas.ACCOUNTS)
+    assert count(shared_stack, environ, members) == len(profiles.ACCOUNTS)
     new = "SELECT count(*) FROM key WHERE id = ANY(%s) AND created_at > now() - interval '1 day'"
     assert count(shared_stack, environ, new) == 1  # the visitor's
 

@@ -12,9 +12,9 @@ def make(**parts):
 
 @pytest.fixture
 def complaints(caplog):
-    call_module._complain_of_late_usage.cache_clear()
+    call_module._warn_about_late_usage.cache_clear()
     yield caplog
-    call_module._complain_of_late_usage.cache_clear()
+    call_module._warn_about_late_usage.cache_clear()
 
 
 def test_recorded_usage_adds_up_and_names_stay():

@@ -73,7 +73,7 @@ async def test_held_call_waits_for_its_background_task(service, guard, visit):
 
 async def test_late_usage_of_a_call_that_is_not_held_is_logged_once(service, guard, visit, caplog):
     _, token = service.key()
-    keygauge.call._complain_of_late_usage.cache_clear()
+    keygauge.call._warn_about_late_usage.cache_clear()
 
     async def hello(request):
         return PlainTextResponse("done", background=BackgroundTask(state, keygauge.current()))

@@ -15,7 +15,7 @@ from ports import free_port
 from keygauge_keyservice import database
 from keygauge_keyservice.database import EncodingError
 
-ODD_SETTINGS = {
+UNUSUAL_SETTINGS = {
     "datestyle": "'German, DMY'",
     "timezone": "'Asia/Kolkata'",
     "intervalstyle": "'iso_8601'",
@@ -28,7 +28,7 @@ ODD_SETTINGS = {
 
 
 def test_settings_of_the_database_do_not_matter(cluster, install):
-    for name, value in ODD_SETTINGS.items():
+    for name, value in UNUSUAL_SETTINGS.items():
         cluster.execute(f"ALTER DATABASE postgres SET {name} = {value}")
     works(install(cluster.url()))
 

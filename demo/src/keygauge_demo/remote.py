@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 
 from keygauge_demo.console import DemoConsole
-from keygauge_demo.customers import history, personas, remote_seed
+from keygauge_demo.customers import history, profiles, remote_seed
 from keygauge_demo.customers.remote_seed import Operator
 from keygauge_demo.customers.seed import Seed
 from keygauge_demo.settings import DemoError, read_seconds
@@ -81,7 +81,7 @@ def run(settings: Settings, console: DemoConsole) -> TrafficCounts:
     from keygauge_demo.traffic import Traffic, choose_drivers  # noqa: PLC0415 - vendors' clients take a second or two to import
 
     interrupted, counts = listen(), TrafficCounts()
-    drivers = choose_drivers([key for account in personas.ACCOUNTS for key in account.keys], planted.tokens)
+    drivers = choose_drivers([key for account in profiles.ACCOUNTS for key in account.keys], planted.tokens)
     traffic = Traffic(drivers, api_url=settings.api_url, counts=counts, seed=int(datetime.now(UTC).timestamp()))
     with console.live_line(counts) as line:
         asyncio.run(drive(traffic, (), line, interrupted, settings.seconds))
@@ -98,7 +98,7 @@ def _load_seed(settings: Settings, console: DemoConsole) -> Seed:
         )
         if connection is not None:
             history.load(connection, planted, console=console)
-            console.print(f"Sign in to the portal as {personas.ACCOUNTS[0].email}, password {planted.password}")
+            console.print(f"Sign in to the portal as {profiles.ACCOUNTS[0].email}, password {planted.password}")
     return planted
 
 

@@ -11,7 +11,7 @@ from threading import Event
 
 from keygauge_demo import summary
 from keygauge_demo.console import DemoConsole, LiveLine
-from keygauge_demo.customers import history, personas, seed
+from keygauge_demo.customers import history, profiles, seed
 from keygauge_demo.customers.seed import Seed
 from keygauge_demo.settings import DemoError, Settings
 from keygauge_demo.stack.process import Process
@@ -74,7 +74,7 @@ def _pass_traffic(  # noqa: PLR0917 - the parts of one run
     interrupted: Event,
 ) -> Balance:
     counts, since = TrafficCounts(), datetime.now(UTC)
-    drivers = choose_drivers([key for account in personas.ACCOUNTS for key in account.keys], planted.tokens)
+    drivers = choose_drivers([key for account in profiles.ACCOUNTS for key in account.keys], planted.tokens)
     traffic = Traffic(drivers, api_url=settings.api_url, counts=counts, seed=int(since.timestamp()))
     with console.live_line(counts) as line:
         asyncio.run(drive(traffic, parts, line, interrupted, settings.seconds))
@@ -111,17 +111,17 @@ def _require_alive(parts: Sequence[Process]) -> None:
 
 
 def _introduce(settings: Settings, planted: Seed) -> list[tuple[str, str]]:
-    account = personas.ACCOUNTS[0]
+    account = profiles.ACCOUNTS[0]
     body = f'{{"model": "{CURL_MODEL}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     curl = (
         f"curl {settings.api_url}/v1/chat/completions -H 'content-type: application/json' "
-        f"-H 'authorization: Bearer {planted.tokens[personas.VISITOR_KEY]}' -d '{body}'"
+        f"-H 'authorization: Bearer {planted.tokens[profiles.VISITOR_KEY]}' -d '{body}'"
     )
     until = f"for {settings.seconds:g} seconds" if settings.seconds else "until Ctrl-C"
     return [
         ("Portal", settings.portal_url),
         ("Sign in", f"{account.email}   password {planted.password}   ({account.name}, plan {account.plan})"),
-        ("", "the other accounts have the same password: " + ", ".join(other.email for other in personas.ACCOUNTS[1:])),
+        ("", "the other accounts have the same password: " + ", ".join(other.email for other in profiles.ACCOUNTS[1:])),
         ("API", f"{settings.api_url}/docs   metrics {settings.api_url}/metrics"),
         ("Try", curl),
         ("Traffic", until),

@@ -13,7 +13,7 @@ import httpx2
 import openai
 
 from keygauge_demo.api.catalog import MODELS
-from keygauge_demo.customers.personas import Key
+from keygauge_demo.customers.profiles import Key
 from keygauge_demo.settings import END_USER_HEADER
 from keygauge_demo.traffic_counts import TrafficCounts
 
@@ -24,7 +24,7 @@ TIMEOUT_S = 30.0
 TEMPERATURE_NO_ONE_TAKES = 9.0
 
 _TASKS = ("Summarise", "Explain", "Review", "Translate into German:", "Find the mistake in", "Write a headline for")
-_THINGS = (
+_SUBJECTS = (
     "the export that runs every night",
     "this week's support tickets",
     "the quarterly revenue table",
@@ -80,7 +80,7 @@ class Traffic:
         text = self._write_prompt(driver.key.prompt_tokens)
         spoilt = self._chance.random() < driver.key.refused
         streamed = self._chance.random() < driver.key.streamed
-        ask = self._ask_openai if model.provider == "openai" else self._ask_anthropic
+        ask = self._call_openai if model.provider == "openai" else self._call_anthropic
         end_user = driver.key.draw_end_user(self._chance)
         headers = {END_USER_HEADER: end_user} if end_user else {}
         async with self._room:
@@ -92,7 +92,7 @@ class Traffic:
             except (openai.APIConnectionError, anthropic.APIConnectionError, httpx2.HTTPError):
                 return  # sent but not answered: the summary shows the difference
 
-    async def _ask_openai(
+    async def _call_openai(
         self, token: str, model: str, text: str, headers: Mapping[str, str], *, streamed: bool, spoilt: bool
     ) -> None:
         create = self._openai[token].chat.completions.create
@@ -117,7 +117,7 @@ class Traffic:
         tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
         self._counts.record(200, input_tokens=tokens[0], output_tokens=tokens[1])
 
-    async def _ask_anthropic(
+    async def _call_anthropic(
         self, token: str, model: str, text: str, headers: Mapping[str, str], *, streamed: bool, spoilt: bool
     ) -> None:
         client = self._anthropic[token].messages
@@ -137,7 +137,7 @@ class Traffic:
         self._counts.record(200, input_tokens=usage.input_tokens + cached, output_tokens=usage.output_tokens)
 
     def _write_prompt(self, median_tokens: int) -> str:
-        head = f"{self._chance.choice(_TASKS)} {self._chance.choice(_THINGS)} (ticket {next(self._numbers)})."
+        head = f"{self._chance.choice(_TASKS)} {self._chance.choice(_SUBJECTS)} (ticket {next(self._numbers)})."
         length_tokens = median_tokens * self._chance.lognormvariate(0, 0.5)
         return head + " Mind the figures of last week." * round(length_tokens / 8)
 

@@ -143,7 +143,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
             if given is not None and not isinstance(given, str):
                 raise ValueError(f"{what} is {given!r}: use a string, or leave it out")
         if self.ended_ns and not self.is_held:
-            _complain_of_late_usage()
+            _warn_about_late_usage()
             return
         stated = Usage(*counts, details=known or None)
         if model is not None and model != self.model and self.model is not None:
@@ -171,7 +171,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
 
 
 @cache  # once
-def _complain_of_late_usage() -> None:
+def _warn_about_late_usage() -> None:
     _log.warning(
         "Usage recorded after the end of its call is not counted: call keygauge.current().hold() in the handler"
     )

@@ -126,7 +126,7 @@ class Middleware(Generic[App, Given]):
         except TagError as error:
             request.runtime.aggregator.tag_dropped(error.fault)
 
-    def _tell_status(
+    def _answer_status(
         self,
         path: KeyStatusPath,
         runtime: Runtime,

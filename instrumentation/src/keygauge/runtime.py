@@ -65,7 +65,7 @@ class Runtime:
             self._heartbeat.start()
             self._open_spool(settings, self._heartbeat)
             self.key_status = KeyStatus(settings)
-        _tell_start(settings)
+        _log_start(settings)
         self._stopped = Event()
         self._drainer = Thread(target=self._drain, name="keygauge-drain", daemon=True)
         self._drainer.start()
@@ -190,7 +190,7 @@ class Runtime:
         self._shipper.start()
 
 
-def _tell_start(settings: Settings) -> None:
+def _log_start(settings: Settings) -> None:
     """Log the start with the settings but no token, also as fields for structured logs."""
     source = settings.service_address or "nowhere (calls are only observed)"
     _log.info(

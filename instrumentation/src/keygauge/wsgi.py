@@ -67,7 +67,7 @@ class KeyGaugeMiddleware(Middleware[App, Environ]):
         """Answer a request for the caller's own key status."""
         runtime, ip = self._process.runtime or self._start(environ, start_response), environ.get("REMOTE_ADDR") or None
         query = environ.get("QUERY_STRING", "")
-        answer = self._tell_status(path, runtime, environ, partial(header_of, environ), ip=ip, query=query)
+        answer = self._answer_status(path, runtime, environ, partial(header_of, environ), ip=ip, query=query)
         return give_answer(answer, environ["REQUEST_METHOD"], start_response)
 
     def _start(self, environ: Environ, start_response: StartResponse) -> Runtime:

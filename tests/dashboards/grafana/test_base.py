@@ -6,7 +6,7 @@ from keygauge_dashboards.grafana import base
 from keygauge_dashboards.grafana.panels import Section, Sql, View
 from keygauge_dashboards.uids import HEALTH_PAGE, KEY_PAGE, KEYS_PAGE, LOG_PAGE, OVERVIEW
 
-VIEW = View("stat", "Cost", "What does it cost?", [base.ledger("SELECT 1 WHERE {picked}")], "currencyUSD", 8, 4)
+VIEW = View("stat", "Cost", "What does it cost?", [base.ledger("SELECT 1 WHERE {selected}")], "currencyUSD", 8, 4)
 
 
 def make(uid, view=VIEW):
@@ -42,7 +42,7 @@ def test_ledger_panels_say_so_if_a_service_can_be_selected():
 
 @pytest.mark.parametrize("over_time", [True, False])
 def test_a_query_has_no_placeholders_left(over_time):
-    names = ("accounts", "keys", "picked", "picked_calls", "usage_by_model", "usage_by_endpoint", "first", "lists")
+    names = ("accounts", "keys", "selected", "selected_calls", "usage_by_model", "usage_by_endpoint", "first", "lists")
     query = base.ledger(" ".join(f"{{{name}}}" for name in (*names, "status_class", "own")), over_time=over_time, own=5)
     assert isinstance(query, Sql)
     assert not re.search(r"(?<!\$)\{", query.query)

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from keygauge_demo.customers import history, personas
+from keygauge_demo.customers import history, profiles
 from keygauge_demo.customers.seed import Seed
 from keygauge_keyservice.ledger.event import Window, read_line
 
 UNTIL = datetime(2026, 6, 18, 15, 40, tzinfo=UTC)  # a Thursday
-NAMES = [key.name for account in personas.ACCOUNTS for key in account.keys]
+NAMES = [key.name for account in profiles.ACCOUNTS for key in account.keys]
 SEED = Seed(UNTIL, {name: name for name in NAMES}, dict.fromkeys(NAMES, "account"), {}, "")
 
 
@@ -79,8 +79,8 @@ def test_every_kind_of_answer_occurs(events):
 
 
 def test_no_month_exceeds_its_plan(events):
-    quota = {plan.id: plan.requests_per_month for plan in personas.PLANS}
-    for account in personas.ACCOUNTS:
+    quota = {plan.id: plan.requests_per_month for plan in profiles.PLANS}
+    for account in profiles.ACCOUNTS:
         names = {key.name for key in account.keys}
         months = Counter(day(event).month for event in events if event.key in names and event.outcome == "admitted")
         assert max(months.values()) <= quota[account.plan], account.name

@@ -5,7 +5,7 @@ import pytest
 from ports import free_port
 from werkzeug.serving import make_server
 
-from keygauge_demo.customers import personas, remote_seed
+from keygauge_demo.customers import profiles, remote_seed
 from keygauge_demo.customers.remote_seed import Operator
 from keygauge_demo.settings import DemoError
 from keygauge_keyservice.accounts import accounts, memberships, passwords
@@ -36,7 +36,7 @@ def load(url, settings, tmp_path):
 
 def test_customers_are_created_once_through_the_api(load, connection):
     planted = load()
-    assert {one.name for one in accounts.list_accounts(connection)} == {one.name for one in personas.ACCOUNTS}
+    assert {one.name for one in accounts.list_accounts(connection)} == {one.name for one in profiles.ACCOUNTS}
     statuses = {key.name: keys.require(connection, planted.key_ids[key.name]).status for key in keys_of_all()}
     assert statuses == {key.name: "active" if key.is_enabled else "disabled" for key in keys_of_all()}
     assert load() == planted
@@ -46,7 +46,7 @@ def test_customers_are_created_once_through_the_api(load, connection):
 
 def test_with_the_database_members_can_sign_in(load, connection):
     planted = load(connection)
-    for account in personas.ACCOUNTS:
+    for account in profiles.ACCOUNTS:
         _, password_hash = memberships.find_credentials(connection, account.email)
         assert passwords.verify(password_hash, planted.password)
 
@@ -62,4 +62,4 @@ def test_refusing_or_unreachable_key_service_is_reported(url, tmp_path):
 
 
 def keys_of_all():
-    return [key for account in personas.ACCOUNTS for key in account.keys]
+    return [key for account in profiles.ACCOUNTS for key in account.keys]

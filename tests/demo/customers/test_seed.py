@@ -10,7 +10,7 @@ import rich.console
 from hypothesis import settings as hypothesis_settings
 
 from keygauge_demo.console import DemoConsole
-from keygauge_demo.customers import history, personas, seed
+from keygauge_demo.customers import history, profiles, seed
 from keygauge_demo.settings import DemoError
 from keygauge_keyservice.accounts import accounts, memberships, passwords, plans
 from keygauge_keyservice.billing import billing
@@ -34,12 +34,12 @@ def count(connection, table):
 
 
 def test_seed_is_created(connection, planted):
-    assert {account.name for account in accounts.list_accounts(connection)} == {a.name for a in personas.ACCOUNTS}
+    assert {account.name for account in accounts.list_accounts(connection)} == {a.name for a in profiles.ACCOUNTS}
     free = {limit.name: limit.amount for limit in plans.require(connection, "free").limits}
     assert free == {"rpm": 1, "monthly_requests": 50}
     assert keys.require(connection, planted.key_ids["Old CI pipeline"]).status == "disabled"
     assert keys.require(connection, planted.key_ids["Staging"]).environment == "test"
-    for account in personas.ACCOUNTS:
+    for account in profiles.ACCOUNTS:
         _, password_hash = memberships.find_credentials(connection, account.email)
         assert passwords.verify(password_hash, planted.password)
 
@@ -49,7 +49,7 @@ def test_second_start_finds_the_seed(connection, settings, planted, tmp_path):
         connection, peppers=settings.peppers, file=tmp_path / "seed.json", now=datetime.now(UTC)
     )
     assert again == planted
-    assert count(connection, "account") == len(personas.ACCOUNTS)
+    assert count(connection, "account") == len(profiles.ACCOUNTS)
 
 
 def test_secrets_are_readable_by_their_owner_only(planted, tmp_path):

@@ -216,7 +216,7 @@ def test_remote_write_survives_an_outage_of_the_backend_and_a_kill_of_the_collec
     api.push()
     database.start()
     eventually(database.totals, {"14"}, timeout_s=150)
-    [series] = database.ask(REQUESTS.prometheus_name)
+    [series] = database.query(REQUESTS.prometheus_name)
     assert [series["metric"][name] for name in ("job", "instance", ENV, label(KEY))] == ["api", "i1", "live", "k1"]
 
 
@@ -240,12 +240,12 @@ class Backend:
     def start(self):
         self._server.start(self._command)
 
-    def ask(self, query):
+    def query(self, query):
         with urllib.request.urlopen(f"{self.url}/api/v1/query?query={query}", timeout=60) as answer:
             return json.load(answer)["data"]["result"]
 
     def totals(self):
-        return {one["value"][1] for one in self.ask(f"sum({REQUESTS.prometheus_name})")}
+        return {one["value"][1] for one in self.query(f"sum({REQUESTS.prometheus_name})")}
 
 
 @pytest.fixture

@@ -90,9 +90,9 @@ def test_every_query_returns_data_with_or_without_filters(cold_stack, addresses,
         }
         eventually(lambda: _empty_charts(prometheus, every) - NOT_HERE, set(), timeout_s=150)
         eventually(lambda: _empty_charts(prometheus, one) - _may_be_empty(), set(), timeout_s=150)
-        _neglect(cold_stack, planted_seed.key_ids[KEY_NAME])
-        for picked in (every, one):
-            eventually(lambda picked=picked: _empty_tables(cold_stack, picked) - NOT_HERE, set(), timeout_s=150)
+        _backdate_key(cold_stack, planted_seed.key_ids[KEY_NAME])
+        for selected in (every, one):
+            eventually(lambda selected=selected: _empty_tables(cold_stack, selected) - NOT_HERE, set(), timeout_s=150)
 
 
 def _meet_errors_and_limits(stack, token):
@@ -129,7 +129,7 @@ def _expire_soon(stack, key_id):
         pass
 
 
-def _neglect(stack, key_id):
+def _backdate_key(stack, key_id):
     """Backdate the key's last use and its secret, and remove a call from the ledger."""
     with psycopg.connect(stack.database_url) as connection:
         connection.execute(
@@ -139,14 +139,14 @@ def _neglect(stack, key_id):
         connection.execute("UPDATE spool_hour SET requests = requests - 1")
 
 
-def _empty_charts(prometheus, picked):
+def _empty_charts(prometheus, selected):
     """Return the panels without data or without numbers."""
     empty = set()
     for _, view, target in _targets(Prometheus):
         query = grafana.promql(
-            target.expression, {**picked, "owner": picked["account"]}, interval="10s", span=f"{SPAN_S}s"
+            target.expression, {**selected, "owner": selected["account"]}, interval="10s", span=f"{SPAN_S}s"
         )
-        series = prometheus.ask(query) if target.instant else prometheus.ask_range(query, span_s=SPAN_S)
+        series = prometheus.query(query) if target.instant else prometheus.query_range(query, span_s=SPAN_S)
         numbers = [float(number) for one in series for _, number in one["values"]]
         if all(map(math.isnan, numbers)):  # a quantile of no calls is not a number
             empty.add(view.title)
@@ -158,11 +158,11 @@ def _may_be_empty():
     return {view.title for page in pages(Thresholds()) for view in page.views() if view.empty_is_fine}
 
 
-def _empty_tables(stack, picked):
+def _empty_tables(stack, selected):
     """Return the ledger's panels, annotations and variables without data, queried as Grafana's role."""
     values = {
-        **picked,
-        "owner": picked["account"],
+        **selected,
+        "owner": selected["account"],
         "address": "",
         "trace": "",
         "before": "",

@@ -94,11 +94,11 @@ class Prometheus:
         self._server.start([program, *options, f"--web.listen-address={self.url.removeprefix('http://')}"])
         self._await_all_parts()
 
-    def ask(self, query):
+    def query(self, query):
         """Return an instant query's series, each with its value."""
         return [{**one, "values": [one["value"]]} for one in self._get("query", query=query)["result"]]
 
-    def ask_range(self, query, *, span_s):
+    def query_range(self, query, *, span_s):
         """Return the series of a query over the last seconds."""
         now = time.time()
         return self._get("query_range", query=query, start=now - span_s, end=now, step=2)["result"]

@@ -255,7 +255,7 @@ def test_session_closed_by_the_app_with_an_error_has_failed(service, guard, code
 def test_leaving_client_ends_the_session(service, guard):
     _, token = service.key()
     with pytest.raises(WebSocketDisconnect):  # the host's exception, passed on
-        _say_one_word(TestClient(guard(host())), token)
+        _send_one_message(TestClient(guard(host())), token)
     (event,) = service.events(1)
     assert (event["messages"], event["input_tokens"]) == (1, 1)
 
@@ -286,7 +286,7 @@ def test_session_is_refused_for_other_models(service, guard):
         assert refused.value.json()["code"] == "model_not_allowed"
 
 
-def _say_one_word(client, token):
+def _send_one_message(client, token):
     with client.websocket_connect("/talk/blue", headers={"x-api-key": token}) as session:
         session.send_text("a")
         session.receive_text()

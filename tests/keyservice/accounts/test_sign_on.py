@@ -30,7 +30,7 @@ def refused(match, status=403):
 
 def test_sign_in_returns_the_verified_address(idp, sign_on):
     assert come_back(sign_on) == EMAIL
-    idp.tells_email = False  # only from the userinfo endpoint
+    idp.email_in_id_token = False  # only from the userinfo endpoint
     assert come_back(sign_on) == EMAIL
 
 

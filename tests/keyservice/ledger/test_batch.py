@@ -17,7 +17,7 @@ GOOD = [
     "gpt-4o-alias",
     "alice",
 ]
-ODD = [
+UNUSUAL_VALUES = [
     *(None, True, 1.5, -1, 0, 1 << 30, 1 << 42, (1 << 42) + 1, 1 << 63, 10**30, float("nan"), float("inf"), 99, 1000),
     *("", "limited", "sse", "none", "a,b", 'say "x"', "back\\slash", "tab\t", "nul\0", "\x7f", "[", "]", "],[", "模型"),
     *("\ud800", "x" * 600, [], ["x"], {}, {"a": 1}, {"a": -1}, {"A": 1}, {"a": 1.0}, {"a\n": 1}, {"": 1}),
@@ -34,7 +34,7 @@ def any_line(draw):
     """Draw a valid line, one with some odd values, a truncated one, or something else."""
     values = list(GOOD)
     for _ in range(draw(st.integers(0, 2))):
-        values[draw(st.integers(0, len(values) - 1))] = draw(st.sampled_from(ODD))
+        values[draw(st.integers(0, len(values) - 1))] = draw(st.sampled_from(UNUSUAL_VALUES))
     line = json.dumps(values, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
     cut = draw(st.sampled_from([None, None, None, 5, -1, -3]))
     return draw(st.sampled_from([line[:cut], line[:cut], line[:cut], b"", b"]", b"[1],[2]", b" " + line, line + b" "]))
@@ -45,7 +45,7 @@ def test_many_lines_give_the_same_results_as_each_alone(lines):
     assert read_lines(lines, window=WINDOW) == alone(lines)
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", UNUSUAL_VALUES, ids=repr)
 @pytest.mark.parametrize("field", Event._fields)
 def test_one_odd_value_among_good_lines_gives_the_same_results(field, odd):
     values = Event._make(GOOD)._replace(**{field: odd})

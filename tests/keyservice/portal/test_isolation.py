@@ -70,7 +70,7 @@ REFUSED = {  # groups of endpoints that are forbidden to each role
     "member": ("owners", "operators"),
     "owner": ("operators",),
 }
-NAME_NOBODY = {
+WITHOUT_IDS = {
     *("portal.sign_in.leave", "portal.members.invite", "portal.keys.create", "portal.password.save_preferences"),
     "portal.notifications.add",
     "portal.tokens.create",
@@ -171,7 +171,7 @@ def test_member_of_another_account_reads_and_changes_nothing(app, connection, si
     csrf = signed_in.hidden()["csrf"]
     before = state(connection)
     for method, address, endpoint in walk(app, "portal.", **ids(marked)):
-        if endpoint in NAME_NOBODY:
+        if endpoint in WITHOUT_IDS:
             continue
         for suffix in ("", f"?key={marked.key.id}", f"?subject={marked.key.id}", "?q=MARKED"):
             data = FORM | {"csrf": csrf} if method == "POST" else None

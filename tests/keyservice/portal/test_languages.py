@@ -21,7 +21,7 @@ from keygauge_keyservice.portal import languages
 from keygauge_keyservice.pricing import own_prices
 
 MADE_UP, FORMAT = "eo", "ja"  # dates in this format have no letters
-ASKED = {"Accept-Language": f"{MADE_UP}, {FORMAT};q=0.5"}
+LANGUAGE_HEADERS = {"Accept-Language": f"{MADE_UP}, {FORMAT};q=0.5"}
 READ_ATTRIBUTES = {"title", "placeholder", "aria-label", "alt", "data-name", "data-done", "data-blocked", "data-pause"}
 UNREAD = {"script", "style", "code", "pre"}
 WORDS = re.compile(r"[A-Za-z]{2,}")
@@ -329,14 +329,14 @@ def test_operator_pages_are_translated(full, enter, check):
 def test_pages_before_signing_in_are_translated(connection, made_up, full, visitor, check):
     _, token = invitations.create(connection, account_id=full.account.id, email="5@1.example", role="owner", actor="丁")
     for path in ("/sign-in", f"/invitation/{token}", "/invitation/0", "/nothing", "/sign-in/sso"):
-        check(visitor.get(path, headers=ASKED | {"Accept": "text/html"}))
+        check(visitor.get(path, headers=LANGUAGE_HEADERS | {"Accept": "text/html"}))
     wrong = ({"email": "0"}, {"email": "6@1.example", "password": "0"}, {"email": "\0"})
     for form in wrong:
-        check(visitor.client.post("/sign-in", data=form, headers=ASKED))
+        check(visitor.client.post("/sign-in", data=form, headers=LANGUAGE_HEADERS))
     for form in ({"password": "0", "again": "1"}, {"password": "0", "again": "0"}):
-        check(visitor.client.post(f"/invitation/{token}", data=form, headers=ASKED))
-    check(visitor.client.post("/sign-in", data={}, headers=ASKED | {"Sec-Fetch-Site": "cross-site"}))
-    check(visitor.client.put("/sign-in", headers=ASKED | {"Accept": "text/html"}))
+        check(visitor.client.post(f"/invitation/{token}", data=form, headers=LANGUAGE_HEADERS))
+    check(visitor.client.post("/sign-in", data={}, headers=LANGUAGE_HEADERS | {"Sec-Fetch-Site": "cross-site"}))
+    check(visitor.client.put("/sign-in", headers=LANGUAGE_HEADERS | {"Accept": "text/html"}))
     assert "\n".join(check.found) == ""
 
 
@@ -395,7 +395,7 @@ def test_api_stays_english_after_a_page_in_another_language(full, enter, app):
 def test_translations_are_escaped(app, tmp_path, visitor):
     hostile = '<script>alert(1)</script>" onload="alert(1)'
     write(app, tmp_path, {"Sign in": hostile, "E-mail address": hostile, "Light theme": hostile})
-    page = visitor.get("/sign-in", headers=ASKED).text
+    page = visitor.get("/sign-in", headers=LANGUAGE_HEADERS).text
     assert "<script>alert" not in page
     assert '" onload' not in page
     assert "&lt;script&gt;alert(1)" in page
@@ -403,7 +403,7 @@ def test_translations_are_escaped(app, tmp_path, visitor):
 
 def test_text_without_a_translation_stays_english(app, tmp_path, visitor):
     write(app, tmp_path, {"Sign in": "Ensalutu"})
-    page = visitor.get("/sign-in", headers=ASKED).text
+    page = visitor.get("/sign-in", headers=LANGUAGE_HEADERS).text
     assert "Ensalutu" in page
     assert "Manage your API keys and usage." in page
 

@@ -5,7 +5,7 @@ from psycopg import errors
 
 from keygauge.key import digest
 
-SAYS_NOT_NOW = (
+TRANSIENT_SQLSTATES = (
     *("08000", "08003", "08006", "08007", "08P01"),  # broken connections, or with an unknown outcome
     *("25006", "25P03", "25P04"),  # read-only, timeouts of idle and of long transactions
     *("40001", "40003", "40P01"),  # serialization failure, completion unknown, deadlock
@@ -32,7 +32,7 @@ def fail(connection):
     return fail
 
 
-@pytest.mark.parametrize("state", SAYS_NOT_NOW)
+@pytest.mark.parametrize("state", TRANSIENT_SQLSTATES)
 def test_transient_errors_are_503_with_retry_after(client, visitor, customer, operator, replica, fail, state):
     assert visitor.sign_in(customer).status_code == 303
     fail("account", state)

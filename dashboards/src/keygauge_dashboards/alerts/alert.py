@@ -56,8 +56,8 @@ class Alert:
 
 def subject(uid: str, **labels: str) -> str:
     """Return the path of a dashboard about an alert's subject; `labels` maps variables to labels with the values."""
-    picked = "".join(f"&var-{name}={{{{ $labels.{given} | urlquery }}}}" for name, given in labels.items())
-    return f"/d/{uid}?from=now-6h&to=now{picked}"
+    selected = "".join(f"&var-{name}={{{{ $labels.{given} | urlquery }}}}" for name, given in labels.items())
+    return f"/d/{uid}?from=now-6h&to=now{selected}"
 
 
 def anchor(name: str) -> str:

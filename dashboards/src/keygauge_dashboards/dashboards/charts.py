@@ -93,7 +93,7 @@ SELECT time,{key}
     route AS endpoint, status, coalesce(limit_name, error) AS error, model, duration_us / 1e6 AS latency,
     input_tokens + output_tokens AS tokens, cost_nanousd / 1e9 AS cost, ip, trace_id AS trace
 FROM grafana.event
-WHERE $__timeFilter(time) AND {picked_calls}{more}
+WHERE $__timeFilter(time) AND {selected_calls}{more}
 ORDER BY time DESC, id DESC
 LIMIT {most}"""
 

@@ -14,7 +14,7 @@ from keygauge_dashboards.promql.queries import ALERTS, JOB, SINCE, by_
 from keygauge_dashboards.thresholds import Thresholds
 
 # Hidden columns for links: the dashboard about an alert, the variables to set there, and the key's id.
-_PAGE, _PICKED, _KEY_ID = "page", "picked", "of_key"
+_PAGE, _SELECTED, _KEY_ID = "page", "selected", "of_key"
 _COLUMNS = {
     "alertname": "Alert",
     "severity": "Severity",
@@ -25,7 +25,7 @@ _COLUMNS = {
     "job": "Service",
     "runbook": "Runbook",
     _PAGE: _PAGE,
-    _PICKED: _PICKED,
+    _SELECTED: _SELECTED,
     _KEY_ID: _KEY_ID,
 }
 
@@ -33,7 +33,7 @@ _COLUMNS = {
 _SUBJECT = {
     "title": "Open dashboard",
     "url": f"/d/${{__data.fields.{_PAGE}}}?${{__url_time_range}}&${{datasource:queryparam}}&${{postgresql:queryparam}}"
-    f"${{__data.fields.{_PICKED}}}",
+    f"${{__data.fields.{_SELECTED}}}",
 }
 
 # Each row of an alert's query is an alert. It lasts for one evaluation of 15 minutes, so its start is shown as now.
@@ -41,7 +41,7 @@ _LEDGER = """\
 /* overview.ledger_alerts */
 SELECT '{name}' AS alertname, '{severity}' AS severity, extract(epoch FROM now()) * 1000 AS "Value",
     coalesce(owner.account_name, fired.account) AS account_name, coalesce(owner.name, fired.key) AS name,
-    NULL AS "limit", NULL AS job, '{name}' AS runbook, '{page}' AS page, '&var-key=' || fired.key AS picked,
+    NULL AS "limit", NULL AS job, '{name}' AS runbook, '{page}' AS page, '&var-key=' || fired.key AS selected,
     fired.key AS of_key
 FROM (
 {rows}
@@ -67,7 +67,7 @@ def firing_alerts(runbook: str) -> View:
         widths={"Alert": 215, "Severity": 75, "Since": 130, "Service": 100},
         transformations=[{"id": "merge", "options": {}}, *keep(**_COLUMNS)],
         overrides=[
-            *hidden(_PAGE, _PICKED, _KEY_ID),
+            *hidden(_PAGE, _SELECTED, _KEY_ID),
             field("Alert", links=[_SUBJECT]),
             states("Severity", page="red", ticket="orange", info="blue"),
             field("Since", unit="dateTimeFromNow"),
@@ -108,7 +108,7 @@ def _with_page(since: str) -> str:
         since = f'label_replace({since}, "{_PAGE}", "{page}", "alertname", "{"|".join(dict.fromkeys(names))}")'
     for variable, label_name in (("job", JOB), ("account", service.ACCOUNT), ("key", _KEY_ID)):
         since = f'label_replace({since}, "of_{variable}_", "&var-{variable}=$1", "{label_name}", "(.+)")'
-    return f'label_join({since}, "{_PICKED}", "", "of_job_", "of_account_", "of_key_")'
+    return f'label_join({since}, "{_SELECTED}", "", "of_job_", "of_account_", "of_key_")'
 
 
 def _page(alert: Alert | LedgerAlert) -> str:

@@ -25,7 +25,7 @@ _MONTH = """\
 /* models.month */
 SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
 FROM grafana.usage('model', date_trunc('month', now(), 'UTC'), now(), '1d', NULL)
-WHERE {picked}"""
+WHERE {selected}"""
 
 # For the rest of the month, the average of the last seven days.
 _FORECAST = """\
@@ -37,7 +37,7 @@ FROM (SELECT date_trunc('month', now(), 'UTC') AS first) AS month
 LEFT JOIN LATERAL (
     SELECT bucket, cost_nanousd
     FROM grafana.usage('model', least(month.first, now() - interval '7 days'), now(), '15m', NULL)
-    WHERE {picked}
+    WHERE {selected}
 ) AS used ON true
 GROUP BY month.first"""
 
@@ -62,7 +62,7 @@ _KINDS = """\
 /* models.kinds */
 SELECT coalesce(nullif(model, ''), '{no_model}') AS model, kind, sum(count) AS amount
 FROM grafana.usage_kind
-WHERE length_s = 900 AND $__timeFilter(bucket) AND {picked_calls}
+WHERE length_s = 900 AND $__timeFilter(bucket) AND {selected_calls}
 GROUP BY 1, 2
 ORDER BY 3 DESC
 LIMIT 100"""

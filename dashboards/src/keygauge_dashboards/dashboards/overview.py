@@ -67,7 +67,7 @@ _COST_TODAY = """\
 /* overview.cost_today */
 SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
 FROM grafana.usage('model', date_trunc('day', now(), 'UTC'), now() + interval '1 day', '1d', NULL)
-WHERE {picked}"""
+WHERE {selected}"""
 
 _KEYS = """\
 /* overview.keys */
@@ -86,7 +86,7 @@ SELECT sum(requests)::float8 / 90 AS "Requests/day", sum(duration_us) / 1e6 / su
     sum(failed)::float8 / sum(requests) AS "Error rate", sum(limited)::float8 AS "Rate limited",
     sum(input_tokens + output_tokens)::float8 / 90 AS "Tokens/day", sum(cost_nanousd) / 1e9 / 90 AS "Cost/day"
 FROM grafana.usage('route', $__timeFrom()::timestamptz, $__timeTo()::timestamptz, '1d', NULL)
-WHERE {picked}"""
+WHERE {selected}"""
 
 
 def overview(thresholds: Thresholds, runbook: str) -> Page:

@@ -11,14 +11,14 @@ from keygauge_dashboards.uids import LOG_PAGE
 UID = LOG_PAGE
 TRACE = "trace"  # the variable set by exemplars' links
 
-_STATUSES_PICKED = "ANY (ARRAY[${status:sqlstring}]::text[])"  # classes, or a single status from a link
-_CALLS_PICKED = f"""\
-(({STATUS_CLASS}) = {_STATUSES_PICKED} OR status::text = {_STATUSES_PICKED})
+_SELECTED_STATUSES = "ANY (ARRAY[${status:sqlstring}]::text[])"  # classes, or a single status from a link
+_STATUS_AND_ADDRESS = f"""\
+(({STATUS_CLASS}) = {_SELECTED_STATUSES} OR status::text = {_SELECTED_STATUSES})
     AND (${{address:sqlstring}} = '' OR ip = ${{address:sqlstring}})"""
 
 # A page starts with the millisecond in which the previous one ended: a call may be on both, but none is missed.
 _MORE = f"""
-    AND {_CALLS_PICKED}
+    AND {_STATUS_AND_ADDRESS}
     AND (${{trace:sqlstring}} = '' OR trace_id = ${{trace:sqlstring}})
     AND (${{before:sqlstring}} = '' OR time < to_timestamp((nullif(${{before:sqlstring}}, '')::float8 + 1) / 1000))"""
 
@@ -27,8 +27,8 @@ _ADDRESSES = """\
 SELECT ip AS address, count(*) AS requests, count(*) FILTER (WHERE status IN (400, 401, 403)) AS refused,
     count(*) FILTER (WHERE status = 429) AS "429", count(DISTINCT key_id) AS keys, max(time) AS last
 FROM grafana.event
-WHERE $__timeFilter(time) AND {picked_calls}
-    AND {calls_picked}
+WHERE $__timeFilter(time) AND {selected_calls}
+    AND {status_and_address}
 GROUP BY ip
 ORDER BY requests DESC
 LIMIT 100"""
@@ -37,8 +37,8 @@ _STATUSES = """\
 /* requests.statuses */
 SELECT $__timeGroup(time, $__interval) AS time, {status_class} AS metric, count(*) AS requests
 FROM grafana.event
-WHERE $__timeFilter(time) AND {picked_calls}
-    AND {calls_picked}
+WHERE $__timeFilter(time) AND {selected_calls}
+    AND {status_and_address}
 GROUP BY 1, 2
 ORDER BY 1, 2"""
 
@@ -75,7 +75,7 @@ def _summary() -> list[View]:
             bars(
                 "Calls by status",
                 "When were calls made, and how did they end?",
-                [ledger(_STATUSES, over_time=True, calls_picked=_CALLS_PICKED)],
+                [ledger(_STATUSES, over_time=True, status_and_address=_STATUS_AND_ADDRESS)],
                 unit="short",
                 width=12,
                 bar="1m",
@@ -88,7 +88,7 @@ def _summary() -> list[View]:
         table(
             "Client addresses",
             "Where do calls come from? Look into repeated 400, 401 or 403.",
-            ledger(_ADDRESSES, calls_picked=_CALLS_PICKED),
+            ledger(_ADDRESSES, status_and_address=_STATUS_AND_ADDRESS),
             widths={"requests": 75, "refused": 65, "429": 45, "keys": 45, "last": 130},
             overrides=[
                 to_calls_from("address"),

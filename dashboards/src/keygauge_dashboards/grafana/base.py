@@ -45,7 +45,7 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
 }
 _LINKED = "&keygauge-kept"  # placeholder in a URL until the dashboard that contains it is known
 
-_PICKED = f"account_id = ANY ({ACCOUNTS}) AND key_id = ANY ({KEYS})"
+_SELECTED = f"account_id = ANY ({ACCOUNTS}) AND key_id = ANY ({KEYS})"
 STATUS_CLASS = (
     "CASE WHEN status = 429 THEN '429' WHEN status >= 500 THEN '5xx' WHEN status >= 400 THEN '4xx' ELSE '2xx' END"
 )
@@ -64,7 +64,7 @@ def dashboard(
         uid=uid,
         title=f"API keys / {title}",
         description=description,
-        sections=[replace(one, views=[_say_source(view, names) for view in one.views]) for one in sections],
+        sections=[replace(one, views=[_add_source(view, names) for view in one.views]) for one in sections],
         variables=variables((*names, *hidden, *_SOURCES)),
         annotations=annotation_list(SOURCE, of_accounts=bool({"account", "owner"} & set(names))),
         since=since,
@@ -74,12 +74,12 @@ def dashboard(
 
 
 def ledger(query: str, *, over_time: bool = False, **values: Any) -> Sql:
-    """Build a query to the ledger; `{accounts}`, `{keys}`, `{picked}` and `{picked_calls}` stand for the selection."""
+    """Build a query to the ledger; `{accounts}`, `{keys}`, `{selected}` and `{selected_calls}` are the selection."""
     known = {
         "accounts": f"ANY ({ACCOUNTS})",
         "keys": f"ANY ({KEYS})",
-        "picked": _PICKED,
-        "picked_calls": f"{_PICKED}\n    AND {_is('route', ENDPOINTS)} AND {_is('model', MODELS)}",
+        "selected": _SELECTED,
+        "selected_calls": f"{_SELECTED}\n    AND {_is('route', ENDPOINTS)} AND {_is('model', MODELS)}",
         "usage_by_model": _usage("model"),
         "usage_by_endpoint": _usage("route"),
         "first": _FIRST,
@@ -92,9 +92,9 @@ def ledger(query: str, *, over_time: bool = False, **values: Any) -> Sql:
     return Sql(query, over_time)
 
 
-def drill(view: View, title: str, uid: str, **picked: str) -> View:
+def drill(view: View, title: str, uid: str, **selected: str) -> View:
     """Make a click on a point or bar open another dashboard."""
-    return replace(view, defaults={**view.defaults, "links": [link(title, uid, **picked)]})
+    return replace(view, defaults={**view.defaults, "links": [link(title, uid, **selected)]})
 
 
 def cell(name: str) -> str:
@@ -107,9 +107,9 @@ def of_label(attribute: str) -> str:
     return f"${{__field.labels.{label(attribute)}:percentencode}}"
 
 
-def link(title: str, uid: str, **picked: str) -> Json:
+def link(title: str, uid: str, **selected: str) -> Json:
     """Build a link to a dashboard that keeps the time range, the data sources and the selection."""
-    chosen = "".join(f"&var-{name}={value}" for name, value in picked.items())
+    chosen = "".join(f"&var-{name}={value}" for name, value in selected.items())
     return {"title": title, "url": f"/d/{uid}?${{__url_time_range}}{_LINKED}{chosen}"}
 
 
@@ -117,9 +117,9 @@ def _on_its_page(page: Page, names: tuple[str, ...]) -> Page:
     """Fill in the parts that depend on the page's variables: those that links keep, and the accounts of queries."""
 
     def keep(found: re.Match[str]) -> str:
-        uid, picked = found[1], re.findall(r"&var-(\w+)=", found[2])
+        uid, selected = found[1], re.findall(r"&var-(\w+)=", found[2])
         shared = [name for name in (*names, *_SOURCES) if name in (*_VARIABLES[uid], *_SOURCES) and name != "owner"]
-        kept = "".join(f"&${{{name}:queryparam}}" for name in shared if name not in picked)
+        kept = "".join(f"&${{{name}:queryparam}}" for name in shared if name not in selected)
         return f"/d/{uid}?${{__url_time_range}}{kept}{found[2]}"
 
     def fill(content: Json) -> Json:
@@ -153,7 +153,7 @@ def _on_its_page(page: Page, names: tuple[str, ...]) -> Page:
     )
 
 
-def _say_source(view: View, names: tuple[str, ...]) -> View:
+def _add_source(view: View, names: tuple[str, ...]) -> View:
     """Note in a panel's description if it ignores the selected service."""
     if "job" not in names or not any(isinstance(target, Sql) for target in view.targets):
         return view
@@ -164,9 +164,9 @@ def _usage(what: str) -> str:
     """Build the query for the selected usage by model or route; `{bar}` is the width of bars, or a day."""
     names, others = (MODELS, ENDPOINTS) if what == "model" else (ENDPOINTS, MODELS)
     last = "$__timeTo()::timestamptz"
-    return f"grafana.usage('{what}', {_FIRST}, {last}, '{{bar}}', {others})\nWHERE {_PICKED} AND {_is('name', names)}"
+    return f"grafana.usage('{what}', {_FIRST}, {last}, '{{bar}}', {others})\nWHERE {_SELECTED} AND {_is('name', names)}"
 
 
 def _is(column: str, names: str) -> str:
     """Compare a column with selected names, in which Grafana escapes double quotes with a backslash."""
-    return f"grafana.as_picked({column}) = ANY ({names})"
+    return f"grafana.variable_value({column}) = ANY ({names})"

@@ -82,8 +82,8 @@ def _key() -> Json:
     seen = f"group by ({label(KEY)}) ({REQUESTS.prometheus_name})"
     for target in (identifier, name):
         seen = f'label_replace({seen}, "{target}", "$1", "{label(KEY)}", "(.+)")'
-    picked = f"count({info}) > count({of_accounts})"
-    others = f"({seen} unless on ({identifier}) ({recent})) unless on () ({picked})"
+    selected = f"count({info}) > count({of_accounts})"
+    others = f"({seen} unless on ({identifier}) ({recent})) unless on () ({selected})"
     return _query(
         "key",
         "Key",

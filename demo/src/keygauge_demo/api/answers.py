@@ -15,7 +15,7 @@ CACHE_FLOOR_TOKENS = 1024  # providers cache no prompt shorter than this
 CACHE_STEP_TOKENS = 128
 FAILURES_PER_1000 = 12
 FIRST_TOKEN_SIGMA = 0.25  # sigma of the log-normal distribution
-PACE_SIGMA = 0.15
+TOKEN_SIGMA = 0.15
 
 _OPENINGS = (
     "Here is the short version.",
@@ -69,7 +69,7 @@ def compose(model: Model, texts: Sequence[str], *, cap_tokens: int | None) -> An
     """Compose the model's answer to the conversation's texts."""
     digest = hashlib.sha256("\n".join((model.id, *texts)).encode()).digest()
     chance = random.Random(digest)  # noqa: S311 - realistic, not secret
-    pieces = _speak(chance)
+    pieces = _draw_pieces(chance)
     cut = cap_tokens is not None and len(pieces) > cap_tokens
     if cut:
         pieces = pieces[:cap_tokens]
@@ -82,7 +82,7 @@ def compose(model: Model, texts: Sequence[str], *, cap_tokens: int | None) -> An
         cached_tokens=_cached(input_tokens),
         reasoning_tokens=round(len(pieces) * model.reasoning_share),
         first_token_s=model.first_token_s * chance.lognormvariate(0, FIRST_TOKEN_SIGMA),
-        token_s=model.token_s * chance.lognormvariate(0, PACE_SIGMA),
+        token_s=model.token_s * chance.lognormvariate(0, TOKEN_SIGMA),
         fails=chance.randrange(1000) < FAILURES_PER_1000,
     )
 
@@ -92,7 +92,7 @@ def count_tokens(texts: Sequence[str]) -> int:
     return sum(MESSAGE_OVERHEAD_TOKENS + -(-len(text) // CHARACTERS_PER_TOKEN) for text in texts)
 
 
-def _speak(chance: random.Random) -> tuple[str, ...]:
+def _draw_pieces(chance: random.Random) -> tuple[str, ...]:
     sentences = (chance.choice(_OPENINGS), *chance.sample(_SENTENCES, chance.randint(1, 5)))
     words = " ".join(sentences).split(" ")
     return (*(f"{word} " for word in words[:-1]), words[-1])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from keygauge_demo.api.catalog import MODELS, Model
 from keygauge_demo.console import DemoConsole
-from keygauge_demo.customers.personas import ACCOUNTS, Account, Key, Rhythm
+from keygauge_demo.customers.profiles import ACCOUNTS, Account, Key, Rhythm
 from keygauge_demo.customers.seed import Seed
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from keygauge_demo.customers import personas, seed
+from keygauge_demo.customers import profiles, seed
 from keygauge_demo.customers.seed import Seed
 from keygauge_demo.settings import DemoError
 from keygauge_keyservice.database import Connection
@@ -26,33 +26,33 @@ class Operator:
 
     def has_key(self, key_id: str) -> bool:
         """Return whether a key exists."""
-        answer = self._ask("GET", f"/v1/keys/{key_id}", fine=HTTPStatus.NOT_FOUND)
+        answer = self._request("GET", f"/v1/keys/{key_id}", fine=HTTPStatus.NOT_FOUND)
         return answer is not None and answer["status"] != "deleted"
 
-    def create_plan(self, plan: personas.Plan) -> None:
+    def create_plan(self, plan: profiles.Plan) -> None:
         """Create a plan unless one with its id exists."""
         limits = [
             {"name": "rpm", "unit": "request", "amount": plan.requests_per_minute, "window_s": 60},
             {"name": "monthly_requests", "unit": "request", "amount": plan.requests_per_month, "period": "month"},
         ]
         body = {"id": plan.id, "name": plan.name, "limits": limits, "prorated": True, "self_service": True}
-        self._ask("POST", "/v1/plans", body, fine=HTTPStatus.CONFLICT)
+        self._request("POST", "/v1/plans", body, fine=HTTPStatus.CONFLICT)
 
-    def create_account(self, account: personas.Account) -> str:
+    def create_account(self, account: profiles.Account) -> str:
         """Create an account and return its id."""
-        made = self._ask("POST", "/v1/accounts", {"name": account.name, "plan": account.plan})
+        made = self._request("POST", "/v1/accounts", {"name": account.name, "plan": account.plan})
         return str(made["id"])
 
-    def create_key(self, account_id: str, key: personas.Key) -> tuple[str, str]:
+    def create_key(self, account_id: str, key: profiles.Key) -> tuple[str, str]:
         """Issue a key and return its id and token."""
         body = {"name": key.name, "environment": key.environment}
-        made = self._ask("POST", f"/v1/accounts/{account_id}/keys", body)
+        made = self._request("POST", f"/v1/accounts/{account_id}/keys", body)
         key_id = str(made["key"]["id"])
         if not key.is_enabled:
-            self._ask("PATCH", f"/v1/keys/{key_id}", {"status": "disabled"})
+            self._request("PATCH", f"/v1/keys/{key_id}", {"status": "disabled"})
         return key_id, str(made["token"])
 
-    def _ask(self, method: str, path: str, body: object = None, *, fine: HTTPStatus | None = None) -> Any:
+    def _request(self, method: str, path: str, body: object = None, *, fine: HTTPStatus | None = None) -> Any:
         """Return the answer's document; None if the status is `fine`."""
         try:
             answer = self._http.request(method, path, json=body)
@@ -86,11 +86,11 @@ def load_or_create(operator: Operator, connection: Connection | None, *, file: P
 
 def _create(operator: Operator, now: datetime) -> Seed:
     planted = seed.empty(now)
-    for plan in personas.PLANS:
+    for plan in profiles.PLANS:
         operator.create_plan(plan)
-    for role in personas.ACCOUNTS:
-        account_id = operator.create_account(role)
-        for key in role.keys:
+    for profile in profiles.ACCOUNTS:
+        account_id = operator.create_account(profile)
+        for key in profile.keys:
             planted.key_ids[key.name], planted.tokens[key.name] = operator.create_key(account_id, key)
             planted.account_ids[key.name] = account_id
     return planted

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from keygauge_demo.customers import personas
+from keygauge_demo.customers import profiles
 from keygauge_demo.settings import DemoError
 from keygauge_keyservice.accounts import accounts, members, plans
 from keygauge_keyservice.database import Connection
@@ -53,33 +53,33 @@ def load_or_create(connection: Connection, *, peppers: Peppers, file: Path, now:
 
 def _create(connection: Connection, peppers: Peppers, now: datetime) -> Seed:
     seed = empty(now)
-    for plan in personas.PLANS:
+    for plan in profiles.PLANS:
         plans.create(connection, plan_id=plan.id, name=plan.name, limits=_limits(plan), actor=_ACTOR)
         plans.set_terms(connection, plan.id, prorated=True, self_service=True, actor=_ACTOR)
-    for role in personas.ACCOUNTS:
-        account = accounts.create(connection, name=role.name, plan_id=role.plan, actor=_ACTOR)
-        for part in role.keys:
+    for profile in profiles.ACCOUNTS:
+        account = accounts.create(connection, name=profile.name, plan_id=profile.plan, actor=_ACTOR)
+        for part in profile.keys:
             key, token = keys.create(
                 connection,
                 peppers=peppers,
                 account_id=account.id,
                 name=part.name,
                 environment=part.environment,
-                actor=role.email,
+                actor=profile.email,
             )
             seed.key_ids[part.name], seed.account_ids[part.name], seed.tokens[part.name] = key.id, account.id, token
             if not part.is_enabled:
-                keys.set_status(connection, key.id, "disabled", actor=role.email)
+                keys.set_status(connection, key.id, "disabled", actor=profile.email)
     return seed
 
 
-def _limits(plan: personas.Plan) -> list[Limit]:
+def _limits(plan: profiles.Plan) -> list[Limit]:
     limits = [
         Limit(name="rpm", unit="request", amount=plan.requests_per_minute, window_s=60),
         Limit(name="monthly_requests", unit="request", amount=plan.requests_per_month, period="month"),
     ]
     if plan.credits_per_month is not None:
-        worth, amount = personas.CREDIT_NANOUSD, plan.credits_per_month * personas.CREDIT_NANOUSD
+        worth, amount = profiles.CREDIT_NANOUSD, plan.credits_per_month * profiles.CREDIT_NANOUSD
         limits.append(
             Limit(name="monthly_credits", unit="nanousd", amount=amount, period="month", credit_nanousd=worth)
         )
@@ -93,15 +93,15 @@ def empty(now: datetime) -> Seed:
 
 def add_members_and_age(connection: Connection, seed: Seed) -> None:
     """Add members who can sign in, and make accounts and keys older than their history, except the visitor's key."""
-    for role in personas.ACCOUNTS:
-        account_id = seed.account_ids[role.keys[0].name]
-        members.create(connection, account_id=account_id, email=role.email, password=seed.password, actor=_ACTOR)
+    for profile in profiles.ACCOUNTS:
+        account_id = seed.account_ids[profile.keys[0].name]
+        members.create(connection, account_id=account_id, email=profile.email, password=seed.password, actor=_ACTOR)
     born_at = seed.created_at - AGE
     connection.execute(
         "/* seed.backdate_accounts */ UPDATE account SET created_at = %s WHERE id = ANY(%s)",
         (born_at, list(seed.account_ids.values())),
     )
-    aged = [key_id for name, key_id in seed.key_ids.items() if name != personas.VISITOR_KEY]
+    aged = [key_id for name, key_id in seed.key_ids.items() if name != profiles.VISITOR_KEY]
     connection.execute(
         "/* seed.backdate_keys */ UPDATE key SET created_at = %s WHERE id = ANY(%s)",
         (born_at + timedelta(hours=1), aged),

@@ -105,15 +105,15 @@ class Stack:
                 text=True,
                 start_new_session=True,
             )
-        self._tell_reaper(f"{number.value} {pid}")
+        self._send_to_reaper(f"{number.value} {pid}")
 
     def _release_reaper(self) -> None:
         if self._reaper is None:
             return
-        self._tell_reaper("done")
+        self._send_to_reaper("done")
         self._reaper.communicate(timeout=REAPER_S)
 
-    def _tell_reaper(self, line: str) -> None:
+    def _send_to_reaper(self, line: str) -> None:
         if self._reaper and self._reaper.stdin:
             with suppress(BrokenPipeError):  # someone ended the reaper; the demo continues without it
                 self._reaper.stdin.write(f"{line}\n")

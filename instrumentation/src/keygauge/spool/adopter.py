@@ -80,7 +80,7 @@ class Adopter:
                 if error.status == HTTPStatus.CONFLICT:
                     pause_s = _CLAIM_S
                 else:
-                    self._complain(spool_id, error)
+                    self._log_failure(spool_id, error)
             finally:
                 ownership.release()
         return pause_s
@@ -98,7 +98,7 @@ class Adopter:
             ownership.delete_spool()
         self._failed.discard(ownership.spool_id)
 
-    def _complain(self, spool_id: str, error: ServiceError) -> None:
+    def _log_failure(self, spool_id: str, error: ServiceError) -> None:
         if spool_id not in self._failed:
             self._failed.add(spool_id)
             _log.warning("Spool %s of a dead process stays on disk: %s", spool_id, error)

@@ -31,7 +31,7 @@ class Reporter:
         }
         self._due_at = monotonic() + _INTERVAL_S
         self._has_shipped = False
-        self._is_told = True
+        self._is_supported = True
 
     def note_batch(self) -> None:
         """Record that a batch was shipped: a report follows even if no count changed."""
@@ -47,7 +47,7 @@ class Reporter:
         Raises:
             ServiceError: the key service does not answer; the next report includes the same counts.
         """
-        if not self._is_told or (monotonic() < self._due_at and not at_once):
+        if not self._is_supported or (monotonic() < self._due_at and not at_once):
             return
         self._due_at = monotonic() + _INTERVAL_S
         hours = self._totals.changed()
@@ -67,6 +67,6 @@ class Reporter:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
             _log.info("The key service is an older version: it does not compare the ledger with this process's counts")
-            self._is_told = False
+            self._is_supported = False
         self._has_shipped = False
         self._totals.mark_reported(hours)

@@ -46,7 +46,7 @@ class Shipper:
         self.epoch: str | None = None  # of the ledger that has the shipped events
         self._due = Event()
         self._stop = Event()
-        self._complained = False
+        self._is_failing = False
         self._thread = Thread(target=self._run, name="keygauge-shipper", daemon=True)
 
     @property
@@ -86,7 +86,7 @@ class Shipper:
                 self._forget()
                 self._reporter.report(self._sender.client, at_once=stopping)
             except ServiceError as error:
-                self._complain(error)
+                self._log_failure(error)
             except Exception:  # noqa: BLE001 - our own failures must not end the thread
                 _log.exception("KeyGauge's shipper failed")
                 self._on_fault("shipper")
@@ -120,13 +120,13 @@ class Shipper:
     def _forget(self) -> None:
         self._spool.forget(self._backlog.finished(), offset=self._backlog.offset)
 
-    def _complain(self, error: ServiceError) -> None:
+    def _log_failure(self, error: ServiceError) -> None:
         """Log the first failure in a row; the spool's age shows how long it lasts."""
-        if not self._complained:
-            self._complained = True
+        if not self._is_failing:
+            self._is_failing = True
             _log.warning("Ledger unreachable; keeping events on disk: %s", error)
 
     def _recovered(self) -> None:
-        if self._complained:
-            self._complained = False
+        if self._is_failing:
+            self._is_failing = False
             _log.warning("Ledger reachable again")  # at the same level as the failure

@@ -114,9 +114,9 @@ class Spool:
                 self._was_deleted = True
                 _log.warning("The spool's files in %s were deleted; recreating the last one", self.directory)
             with suppress(OSError):  # the shipper tries again in its next round
-                self._make_anew()
+                self._recreate()
 
-    def _make_anew(self) -> None:
+    def _recreate(self) -> None:
         own_files.make(self.directory)
         self.ownership = self.ownership.renew()
         lines = os.pread(self._fd, self._bytes, 0)

@@ -72,11 +72,11 @@ def configure() -> MeterProvider | None:
     if unknown := set(_exporters()).difference(_EXPORTERS):
         _log.warning("OTEL_METRICS_EXPORTER has %r, which is ignored: use %s", min(unknown), ", ".join(_EXPORTERS))
     readers = []
-    if _is_push_asked_for():
+    if _is_push_configured():
         readers.append(_push_reader(_otlp_exporter()()))
-    if _is_console_asked_for():
+    if _is_console_configured():
         readers.append(_push_reader(_console_exporter()()))
-    if _is_pull_asked_for():
+    if _is_pull_configured():
         readers.append(_prometheus_reader())
     if (ports := os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")) and readers:
         _import("keygauge.telemetry.prometheus", "prometheus").serve(ports, _Page.registry)
@@ -90,13 +90,13 @@ def check() -> list[str]:
         TelemetryError: one of them is not installed, or the OTLP protocol is unknown.
     """
     found = []
-    if _is_push_asked_for():
+    if _is_push_configured():
         _otlp_exporter()
         found.append("otlp")
-    if _is_console_asked_for():
+    if _is_console_configured():
         _console_exporter()
         found.append("console")
-    if _is_pull_asked_for():
+    if _is_pull_configured():
         _import("opentelemetry.exporter.prometheus", "prometheus")
         found.append("prometheus")
     return found
@@ -161,18 +161,18 @@ def host_provider() -> MeterProvider | None:
     return None if is_stand_in else provider
 
 
-def _is_push_asked_for() -> bool:
+def _is_push_configured() -> bool:
     """Return whether to push over OTLP; if `otlp` is selected by name, no endpoint is needed: the SDK has a default."""
     exporters = _exporters()
     is_chosen = "otlp" in exporters or (not exporters and any(os.environ.get(name) for name in _OTLP_ENDPOINTS))
     return not _is_disabled() and is_chosen
 
 
-def _is_console_asked_for() -> bool:
+def _is_console_configured() -> bool:
     return not _is_disabled() and "console" in _exporters()
 
 
-def _is_pull_asked_for() -> bool:
+def _is_pull_configured() -> bool:
     is_chosen = os.environ.get("KEYGAUGE_PROMETHEUS") == "1" or "prometheus" in _exporters()
     return not _is_disabled() and (is_chosen or bool(os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")))
 

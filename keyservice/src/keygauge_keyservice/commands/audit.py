@@ -11,7 +11,7 @@ from keygauge.command_line.command import Noun
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.terminal.names import account_id
-from keygauge_keyservice.commands.terminal.options import Moment, account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, time
 
 
@@ -60,9 +60,9 @@ def audit() -> None:
 @click.option("--target", "subject", help="Only events about this id.")
 @click.option("--actor", help="Only changes by this actor, such as an e-mail address.")
 @click.option(
-    "--from", "start", type=Moment(is_past=True), help="Start of the range, e.g. 2026-11-01, or 7d for a week ago."
+    "--from", "start", type=Time(is_past=True), help="Start of the range, e.g. 2026-11-01, or 7d for a week ago."
 )
-@click.option("--to", "end", type=Moment(is_past=True), help="End of the range.")
+@click.option("--to", "end", type=Time(is_past=True), help="End of the range.")
 @most_option(100)
 def _list(
     *,

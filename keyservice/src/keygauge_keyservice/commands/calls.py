@@ -13,7 +13,7 @@ from keygauge.command_line.command import Noun
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.terminal.names import find_account, find_key
-from keygauge_keyservice.commands.terminal.options import Moment, account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, time, usd
 
 _COLUMNS = (
@@ -67,10 +67,10 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--from",
     "start",
-    type=Moment(is_past=True),
+    type=Time(is_past=True),
     help="Start of the range: 2030-01-31, or 1h for an hour ago (default: 30d).",
 )
-@click.option("--to", "end", type=Moment(is_past=True), help="End of the range (default: now).")
+@click.option("--to", "end", type=Time(is_past=True), help="End of the range (default: now).")
 @most_option(100)
 def _list(*, api: Api, output: Output, most: int, start: str | None, end: str | None, **chosen: str | None) -> None:
     """List calls, newest first."""

@@ -17,13 +17,13 @@ from keygauge_keyservice.commands.limits import limit_documents, limit_options, 
 from keygauge_keyservice.commands.terminal.names import account_id, confirm, find_account, find_key
 from keygauge_keyservice.commands.terminal.options import (
     Duration,
-    Moment,
+    Time,
     account_option,
     most_option,
     sort_option,
     verb,
 )
-from keygauge_keyservice.commands.terminal.output import Column, Output, column, moment, time
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, parse_time, time
 
 _ID_LENGTH = 12  # characters in an account's id
 
@@ -37,7 +37,7 @@ _RESTRICTIONS = {
 
 
 def _status(key: Document) -> str:
-    ends = moment(key["expires_at"])
+    ends = parse_time(key["expires_at"])
     return "expired" if key["status"] == "active" and ends and ends <= datetime.now(UTC) else str(key["status"])
 
 
@@ -128,7 +128,7 @@ def _term_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("names", nargs=-1, required=True, metavar="NAME")
 @account_option(required=False, text="The account; required.")
 @click.option("--environment", type=click.Choice(["live", "test"]), default="live", help="live (default) or test.")
-@click.option("--expires-at", type=Moment(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
+@click.option("--expires-at", type=Time(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
 @_term_options
 def _create(
     *,
@@ -172,7 +172,7 @@ def _account_and_name(account: str | None, names: tuple[str, ...]) -> tuple[str,
 @click.argument("key", metavar="ID|NAME")
 @account_option(required=False, text="The key's account, if the name is not unique.")
 @click.option("--name", help="The new name.")
-@click.option("--expires-at", type=Moment(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
+@click.option("--expires-at", type=Time(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
 @click.option("--no-expiry", is_flag=True, help="Remove the expiry date.")
 @_term_options
 @click.option("--no-limits", is_flag=True, help="Remove the key's own limits.")
@@ -189,7 +189,7 @@ def _update(
     **given: Any,
 ) -> None:
     """Change a key's name, permissions or own limits; the rest stays."""
-    if expires_at and moment(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
+    if expires_at and parse_time(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
         output.note("keygauge: this key expires immediately: the time is in the past")
     body: Document = {"name": name, "expires_at": expires_at, **_terms(given)}
     body = {field: value for field, value in body.items() if value is not None}
@@ -263,7 +263,7 @@ def _terms(given: dict[str, Any]) -> Document:
 
 
 def _check_expiry(expires_at: str | None) -> None:
-    if expires_at and moment(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
+    if expires_at and parse_time(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
         raise click.UsageError(f"--expires-at {expires_at} is in the past: the key could never be used.")
 
 

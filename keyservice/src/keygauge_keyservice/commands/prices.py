@@ -15,8 +15,8 @@ from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.connection.session import ACTOR, command_errors, connected, require_account
 from keygauge_keyservice.commands.terminal.names import account_id
-from keygauge_keyservice.commands.terminal.options import Moment, account_option, most_option, verb
-from keygauge_keyservice.commands.terminal.output import Column, Output, column, moment, time
+from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, parse_time, time
 from keygauge_keyservice.ledger import rerate
 from keygauge_keyservice.pricing import price_book
 from keygauge_keyservice.pricing.price_terms import parse_tiers
@@ -66,7 +66,7 @@ def _list(*, api: Api, output: Output, model: str | None, own: bool, past: bool,
 @click.option("--tier", "tiers", multiple=True, required=True, metavar="[ABOVE:]KIND=USD,…", help=_TIER_HELP)
 @click.option("--provider", help="Only for this provider (default: any).")
 @account_option(required=False, text="Only for this account (default: all).")
-@click.option("--from", "valid_from", type=Moment(), help="2030-01-31, or 7d from now (default: now).")
+@click.option("--from", "valid_from", type=Time(), help="2030-01-31, or 7d from now (default: now).")
 def _create(
     *,
     api: Api,
@@ -92,9 +92,9 @@ def _create(
 
 @prices.command("rerate", examples=("keygauge prices rerate --from 2030-01-01 --to 2030-02-01 --account Acme",))
 @click.option(
-    "--from", "start", type=Moment(is_past=True), required=True, help="Start of the range; rounded to whole UTC days."
+    "--from", "start", type=Time(is_past=True), required=True, help="Start of the range; rounded to whole UTC days."
 )
-@click.option("--to", "end", type=Moment(is_past=True), help="End of the range (default: now).")
+@click.option("--to", "end", type=Time(is_past=True), help="End of the range (default: now).")
 @account_option(required=False, text="This account's calls only (default: all).")
 def _rerate(start: str, end: str | None, account: str | None) -> None:
     """Recompute the cost of past calls with current prices. Needs direct access to the database."""
@@ -117,4 +117,4 @@ def _rerate(start: str, end: str | None, account: str | None) -> None:
 
 
 def _at(text: str) -> datetime:
-    return moment(text) or datetime.now(UTC)
+    return parse_time(text) or datetime.now(UTC)

@@ -11,8 +11,8 @@ from keygauge.command_line.command import CommandError, Noun
 from keygauge_keyservice.accounts import tokens as bearer_tokens
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.terminal.names import account_id, find_among
-from keygauge_keyservice.commands.terminal.options import Moment, account_option, most_option, sort_option, verb
-from keygauge_keyservice.commands.terminal.output import Output, column, moment, time
+from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, sort_option, verb
+from keygauge_keyservice.commands.terminal.output import Output, column, parse_time, time
 
 _COLUMNS = (
     column("id", "token"),
@@ -73,7 +73,7 @@ def _list(
     "(default) or manage.",
 )
 @account_option(required=False, text="The account of a token of kind account.")
-@click.option("--expires-at", type=Moment(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
+@click.option("--expires-at", type=Time(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
 def _create(
     *, api: Api, output: Output, name: str, kind: str, scope: str | None, account: str | None, expires_at: str | None
 ) -> None:
@@ -81,7 +81,7 @@ def _create(
 
     NAME is the service or the actor; several tokens may share it, such as two during a rotation.
     """
-    if expires_at and moment(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
+    if expires_at and parse_time(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
         raise CommandError(f"--expires-at {expires_at} is in the past: the token could never be used")
     given = {"kind": kind, "name": name, "account": account_id(api, account), "scope": scope, "expires_at": expires_at}
     made = api.post("tokens", body={field: value for field, value in given.items() if value is not None})

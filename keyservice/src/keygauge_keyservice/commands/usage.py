@@ -10,7 +10,7 @@ import click
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.terminal.names import account_id, find_key
-from keygauge_keyservice.commands.terminal.options import Moment, account_option, standalone
+from keygauge_keyservice.commands.terminal.options import Time, account_option, standalone
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, usd
 from keygauge_keyservice.usage import kinds
 from keygauge_keyservice.usage.query import Grouping
@@ -61,10 +61,10 @@ class _Dimensions(click.ParamType):  # type: ignore[type-arg]  # generic since C
 @click.option(
     "--from",
     "start",
-    type=Moment(is_past=True),
+    type=Time(is_past=True),
     help="Start of the range: 2030-01-31, or 7d for a week ago (default: 30d).",
 )
-@click.option("--to", "end", type=Moment(is_past=True), help="End of the range (default: now).")
+@click.option("--to", "end", type=Time(is_past=True), help="End of the range (default: now).")
 def usage(
     *,
     api: Api,

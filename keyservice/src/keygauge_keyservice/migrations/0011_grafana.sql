@@ -73,7 +73,7 @@ SELECT account_id, length_s, bucket, key_id, route, model, status_class, kind, c
 
 -- Dashboards compare with lists of names, not with regular expressions, as any name can be quoted.
 -- A route or model as Grafana formats selected values: double quotes are escaped by a backslash.
-CREATE FUNCTION grafana.as_picked(name text) RETURNS text
+CREATE FUNCTION grafana.variable_value(name text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT coalesce(nullif(replace(name, '"', '\"'), ''), 'no model')
 $$;
@@ -94,9 +94,9 @@ WITH span AS MATERIALIZED (
             SELECT FROM grafana.usage_aggregate
             WHERE length_s = 86400 AND inside = '' AND breakdown = CASE what WHEN 'model' THEN 'route' ELSE 'model' END
                 AND usage_aggregate.bucket > first - interval '1 day' AND usage_aggregate.bucket < last
-                AND grafana.as_picked(part) <> ALL (others)
+                AND grafana.variable_value(part) <> ALL (others)
         )) AS is_whole
-    ) AS picked
+    ) AS days
 )
 SELECT m.bucket, m.account_id, m.inside, m.part, m.requests, m.server_errors, m.client_errors, m.limited,
        m.input_tokens, m.output_tokens, m.cache_read_tokens, m.cost_nanousd, m.duration_us
@@ -110,7 +110,7 @@ FROM grafana.rollup AS r CROSS JOIN span
 WHERE (r.bucket >= first AND r.bucket < span.days_from OR r.bucket >= greatest(span.days_from, span.days_to) AND r.bucket < last)
     AND (r.half_day > first - interval '12 hours' AND r.half_day < (SELECT days_from FROM span)
          OR r.half_day > (SELECT greatest(days_from, days_to) - interval '12 hours' FROM span) AND r.half_day < last)
-    AND (others IS NULL OR grafana.as_picked(CASE what WHEN 'model' THEN r.route ELSE r.model END) = ANY (others))
+    AND (others IS NULL OR grafana.variable_value(CASE what WHEN 'model' THEN r.route ELSE r.model END) = ANY (others))
 $$;
 
 -- A quantile in seconds of durations counted by bucket; within a bucket, they are assumed to be evenly distributed.
@@ -139,7 +139,7 @@ FROM (
            percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY duration_us / 1e6) AS q
     FROM grafana.event
     WHERE last - first <= interval '6 hours' AND time >= first AND time < last AND account_id = ANY (accounts)
-        AND key_id = ANY (keys) AND grafana.as_picked(route) = ANY (endpoints) AND grafana.as_picked(model) = ANY (models)
+        AND key_id = ANY (keys) AND grafana.variable_value(route) = ANY (endpoints) AND grafana.variable_value(model) = ANY (models)
     GROUP BY 1
 ) AS calls
 UNION ALL
@@ -149,7 +149,7 @@ FROM (
     FROM grafana.rollup AS r
     WHERE last - first > interval '6 hours' AND r.bucket >= first AND r.bucket < last
         AND r.half_day > first - interval '12 hours' AND r.half_day < last AND r.account_id = ANY (accounts)
-        AND r.key_id = ANY (keys) AND grafana.as_picked(r.route) = ANY (endpoints) AND grafana.as_picked(r.model) = ANY (models)
+        AND r.key_id = ANY (keys) AND grafana.variable_value(r.route) = ANY (endpoints) AND grafana.variable_value(r.model) = ANY (models)
     GROUP BY 1
 ) AS counted
 $$;

@@ -3,7 +3,7 @@ from msgspec import Struct
 from keygauge_keyservice.api.document.schema import components
 
 
-class Told(Struct):
+class Sample(Struct):
     """A described type.
 
     Its docstring has no indentation, as in Python 3.13.
@@ -13,5 +13,5 @@ class Told(Struct):
 
 
 def test_description_is_the_docstring_without_its_indentation():
-    described = components([Told])["Told"]["description"]
+    described = components([Sample])["Sample"]["description"]
     assert described == "A described type.\n\nIts docstring has no indentation, as in Python 3.13."

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from keygauge_keyservice.commands.terminal.options import Duration, Moment, Money
+from keygauge_keyservice.commands.terminal.options import Duration, Money, Time
 
 
 def convert(kind, text):
@@ -11,14 +11,14 @@ def convert(kind, text):
 
 
 def test_times_are_converted_to_utc():
-    assert convert(Moment(), "2030-01-31") == "2030-01-31T00:00:00+00:00"
-    assert convert(Moment(), "2030-01-31T12:00:00Z") == "2030-01-31T12:00:00+00:00"
-    assert convert(Moment(), "2030-01-31T12:00:00+02:00") == "2030-01-31T10:00:00+00:00"
+    assert convert(Time(), "2030-01-31") == "2030-01-31T00:00:00+00:00"
+    assert convert(Time(), "2030-01-31T12:00:00Z") == "2030-01-31T12:00:00+00:00"
+    assert convert(Time(), "2030-01-31T12:00:00+02:00") == "2030-01-31T10:00:00+00:00"
 
 
 def test_duration_is_relative_to_now():
     for is_past, sign in ((False, 1), (True, -1)):
-        told = datetime.fromisoformat(convert(Moment(is_past=is_past), "7d"))
+        told = datetime.fromisoformat(convert(Time(is_past=is_past), "7d"))
         assert abs(told - datetime.now(UTC) - sign * timedelta(days=7)) < timedelta(minutes=5)
 
 
@@ -27,7 +27,7 @@ def test_duration_is_relative_to_now():
 )
 def test_invalid_time_is_rejected(text):
     with pytest.raises(click.BadParameter):
-        convert(Moment(), text)
+        convert(Time(), text)
 
 
 def test_durations_and_money_are_parsed_exactly():

@@ -76,7 +76,7 @@ def sort_option(*names: str, default: str) -> Callable[[_Function], _Function]:
     return click.option("--sort", type=choices, default=default, metavar=shown, help=text)
 
 
-class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
+class Time(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
     """A time: 2030-01-31, 2030-01-31T12:00:00Z, or a duration from now such as 7d."""
 
     name = "time"

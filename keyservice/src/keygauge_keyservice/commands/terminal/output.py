@@ -45,7 +45,7 @@ def number(name: str, title: str | None = None) -> Column:
 
 def time(name: str, title: str | None = None) -> Column:
     """Return a column for a time, in UTC."""
-    return Column(title or name.removesuffix("_at").replace("_", " "), lambda document: moment(document[name]))
+    return Column(title or name.removesuffix("_at").replace("_", " "), lambda document: parse_time(document[name]))
 
 
 def usd(name: str, title: str | None = None) -> Column:
@@ -57,7 +57,7 @@ def usd(name: str, title: str | None = None) -> Column:
     )
 
 
-def moment(text: str | None) -> datetime | None:
+def parse_time(text: str | None) -> datetime | None:
     """Parse a time from the API."""
     return None if text is None else datetime.fromisoformat(text)
 

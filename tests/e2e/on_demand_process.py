@@ -1,6 +1,6 @@
 """One process of a metered service that calls on request: a line in, the time of admission or a refusal out.
 
-`asked_process.py`, with the middleware's environment and `TOKENS`; a line is the index of the token to call with.
+`on_demand_process.py`, with the middleware's environment and `TOKENS`; a line is the index of the token to call with.
 """
 
 import os

@@ -1,5 +1,5 @@
 from keygauge_demo.api.catalog import MODELS
-from keygauge_demo.customers.personas import ACCOUNTS, PLANS, VISITOR_KEY
+from keygauge_demo.customers.profiles import ACCOUNTS, PLANS, VISITOR_KEY
 
 
 def test_plans_and_models_of_accounts_exist():
