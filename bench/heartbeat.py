@@ -26,7 +26,7 @@ from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
-from keygauge_keyservice.sync import heartbeat, told_keys
+from keygauge_keyservice.sync import heartbeat, service_keys
 from keygauge_keyservice.sync.heartbeat import Received
 
 _REPLICAS = (10, 100, 1000)
@@ -170,7 +170,7 @@ def main() -> None:
                 for number in range(_ACCOUNTS)
             ]
             connection.execute("INSERT INTO key (id, account_id, name) SELECT id, id, id FROM account")
-            told_keys.tell(connection, "", made)
+            service_keys.add(connection, "", made)
             row = connection.execute("SELECT id FROM plan_limit WHERE plan_id = 'bench_beat'").fetchone()
         limits = [f"{row['id'] if row else 0}:{account}" for account in made]
         statements = count_statements(service, limits[0])

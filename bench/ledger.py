@@ -38,7 +38,7 @@ from keygauge_keyservice.ledger.copy import copied_events, event_id
 from keygauge_keyservice.ledger.event import Event, Window
 from keygauge_keyservice.pricing.cost import Cost
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 BATCH = 5_000
 BATCHES = 6  # per round
@@ -94,7 +94,7 @@ def prepare(connection: Connection) -> None:
         connection.execute(
             "INSERT INTO key (id, account_id, name) SELECT id, 'bench', id FROM unnest(%s::text[]) AS id", (KEYS,)
         )
-        told_keys.tell(connection, "", KEYS)
+        service_keys.add(connection, "", KEYS)
         connection.execute("CREATE TABLE plain (LIKE event INCLUDING ALL) PARTITION BY RANGE (time)")
         connection.execute("CREATE TABLE plain_all PARTITION OF plain DEFAULT")
 

@@ -23,7 +23,7 @@ from keygauge_keyservice import database, embedded
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.ledger.replicas import replica_check
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 KILLS = int(os.environ.get("KEYGAUGE_CRASH_KILLS", "4"))
 EVENTS = int(os.environ.get("KEYGAUGE_CRASH_EVENTS", "4000"))
@@ -55,7 +55,7 @@ class Stage:
             connection.execute(
                 "INSERT INTO key (id, account_id, name) SELECT 'key' || n, 'crash', 'k' FROM generate_series(0, 4) AS n"
             )
-            told_keys.tell(connection, "", [f"key{number}" for number in range(5)])
+            service_keys.add(connection, "", [f"key{number}" for number in range(5)])
         self.service = self.start_service()
         self.writers = []
         self.begun = 0

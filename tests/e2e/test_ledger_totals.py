@@ -17,7 +17,7 @@ from keygauge.spool.spool import Spool
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts.plans import Limit
 from keygauge_keyservice.ledger.replicas import replica_check
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 CALLS = 48
 LIMIT = 40  # calls per minute
@@ -158,7 +158,7 @@ def test_events_dropped_by_a_full_spool_are_drift(cold_stack, tmp_path):
     cold_stack.start_service()
     key, _ = cold_stack.create_key()
     with database.connect(cold_stack.database_url) as connection:
-        told_keys.tell(connection, "", [key.id])
+        service_keys.add(connection, "", [key.id])
     settings = Settings(
         service_url=cold_stack.service_url, service_token=cold_stack.service_token, spool_dir=tmp_path / "full"
     )

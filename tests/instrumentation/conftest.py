@@ -13,7 +13,7 @@ from keygauge import asgi, wsgi
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.secret import Peppers
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 PEPPERS = Peppers.parse("1:" + "11" * 32)  # same as in the app fixture
 SERVICE_TOKEN = "test-service-token-0123456789"
@@ -84,9 +84,9 @@ class Service:
         )
         return made, token
 
-    def tell(self, key):
+    def look_up(self, key):
         """Record a key as looked up by a process with the environment's service token."""
-        told_keys.tell(self.connection, "", [key.id])
+        service_keys.add(self.connection, "", [key.id])
 
 
 @pytest.fixture

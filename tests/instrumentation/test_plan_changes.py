@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 MANY = 100_000
 HIGH = plans.Limit(name="daily", unit="request", amount=100_000, period="day", subject="key")
@@ -28,8 +28,8 @@ def crowd(service):
         "FROM generate_series(1, %s) AS n",
         (account, MANY),
     )
-    told_keys.tell(service.connection, "", [row["id"] for row in service.connection.execute("SELECT id FROM key")])
-    service.connection.execute("ANALYZE key, told_key, told_account, account")
+    service_keys.add(service.connection, "", [row["id"] for row in service.connection.execute("SELECT id FROM key")])
+    service.connection.execute("ANALYZE key, service_key, service_account, account")
     return account
 
 

@@ -12,7 +12,7 @@ from ports import free_port
 from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.pricing.cost import Cost
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 ACCOUNT_KEYS = {"acme": ("acme-live", "acme-test"), "beta": ("beta-live",)}
 NOON = datetime(2026, 5, 20, 12, 0, tzinfo=UTC)
@@ -26,7 +26,7 @@ def metered(connection):
         connection.execute("INSERT INTO account (id, name, plan_id) VALUES (%s, %s, 'ledger')", (account, account))
         for key in keys:
             connection.execute("INSERT INTO key (id, account_id, name) VALUES (%s, %s, %s)", (key, account, key))
-        told_keys.tell(connection, "", keys)
+        service_keys.add(connection, "", keys)
     return ACCOUNT_KEYS
 
 

@@ -71,7 +71,7 @@ def test_every_growing_table_has_a_retention_period(connection):
             "pepper",
             "token",
         ),  # created by people
-        *("told_key", "told_account"),  # one row per service and key, or service and account
+        *("service_key", "service_account"),  # one row per service and key, or service and account
         "limit_replica",  # pruned when a replica starts
         *("rollup_recent", "rollup_packed", "usage_aggregate"),  # needed for invoices
         *("event", "key_change", "limit_state", "spent_form"),  # partitioned, bounded, one per limit, per session

@@ -185,14 +185,14 @@ CREATE TABLE key_secret (
 
 -- Which service looked up which key: a service can only report usage, spend limits and receive changes of these keys.
 -- A service is identified by the name of its tokens; the environment's token is the service without a name.
-CREATE TABLE told_key (
+CREATE TABLE service_key (
     service  text NOT NULL,
     key_id   text NOT NULL REFERENCES key ON DELETE CASCADE,
     PRIMARY KEY (key_id, service)
 );
 
 -- The accounts of these keys, as an account may have very many keys.
-CREATE TABLE told_account (
+CREATE TABLE service_account (
     service     text NOT NULL,
     account_id  text NOT NULL REFERENCES account ON DELETE CASCADE,
     PRIMARY KEY (account_id, service)

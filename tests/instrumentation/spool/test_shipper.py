@@ -65,7 +65,7 @@ def ship(at_once, service, tmp_path):
 def line(service):
     """One valid event of a new key."""
     key, _ = service.key()
-    service.tell(key)
+    service.look_up(key)
     counts = dict.fromkeys(("duration_us", "request_bytes", "response_bytes", "messages"), 0)
     texts = {"route": "/a", "method": "GET", "usage_status": "none", "outcome": "admitted"}
     told = {"time_us": time.time_ns() // 1_000, "account": key.account_id, "key": key.id, "status": 200}

@@ -5,7 +5,7 @@ import pytest
 from keygauge.cli import main
 from keygauge_keyservice.ledger import aside, backfill, ingest, partition
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 pytestmark = pytest.mark.usefixtures("metered")
 
@@ -31,7 +31,7 @@ def test_reconcile_prints_differences_and_fails(run, connection, make_event, cap
 
 
 def test_events_set_aside_are_listed_and_retaken(run, connection, make_line):
-    told_keys.tell(connection, "shop", ["acme-live"])
+    service_keys.add(connection, "shop", ["acme-live"])
     now = datetime.now(UTC)
     line = make_line(time_us=round(now.timestamp() * 1e6), output_tokens=30_000_000)
     ingest.take_batch(connection, "a1", 0, [line, b"nonsense"], PublicPrices(), service="shop", now=now)

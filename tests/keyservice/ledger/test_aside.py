@@ -10,7 +10,7 @@ from keygauge_keyservice.ledger import aside, ingest
 from keygauge_keyservice.ledger.event import LINE_BYTES_MAX, Refusal
 from keygauge_keyservice.ledger.plausible import Bounds
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 pytestmark = pytest.mark.usefixtures("metered")
 
@@ -29,20 +29,20 @@ def take(connection, noon):
 
 
 @pytest.fixture
-def tell(connection):
-    def tell(*keys, service="shop"):
-        told_keys.tell(connection, service, keys)
+def look_up(connection):
+    def look_up(*keys, service="shop"):
+        service_keys.add(connection, service, keys)
 
-    return tell
+    return look_up
 
 
 def events(connection):
     return connection.execute("SELECT count(*) AS events FROM event").fetchone()["events"]
 
 
-def test_usage_of_keys_that_the_service_never_looked_up_is_set_aside(connection, take, tell, make_line):
-    tell("acme-live")
-    tell("beta-live", service="search")
+def test_usage_of_keys_that_the_service_never_looked_up_is_set_aside(connection, take, look_up, make_line):
+    look_up("acme-live")
+    look_up("beta-live", service="search")
     lines = [make_line(), make_line(1, account="beta", key="beta-live"), make_line(2, key="acme-test")]
     receipt = take(lines)
     assert (receipt.next, receipt.accepted) == (3, 1)
@@ -53,8 +53,8 @@ def test_usage_of_keys_that_the_service_never_looked_up_is_set_aside(connection,
     assert len(aside.count(connection)) == 2
 
 
-def test_implausible_usage_is_set_aside(take, tell, make_line):
-    tell("acme-live")
+def test_implausible_usage_is_set_aside(take, look_up, make_line):
+    look_up("acme-live")
     bounds = Bounds(event=1_000)
     large = [make_line(output_tokens=901), make_line(1, details={"images": 1_001})]
     assert [reason for _, reason in take(large, bounds=bounds).refused] == [Refusal.IMPLAUSIBLE_EVENT] * 2
@@ -63,8 +63,8 @@ def test_implausible_usage_is_set_aside(take, tell, make_line):
     assert (receipt.accepted, {reason for _, reason in receipt.refused}) == (101, {Refusal.IMPLAUSIBLE_BATCH})
 
 
-def test_the_largest_contexts_of_models_are_plausible(take, tell, make_line):
-    tell("acme-live")
+def test_the_largest_contexts_of_models_are_plausible(take, look_up, make_line):
+    look_up("acme-live")
     assert take([make_line(number, input_tokens=10_000_000) for number in range(100)]).accepted == 100
 
 
@@ -87,10 +87,10 @@ def test_the_number_of_events_set_aside_is_bounded_and_logged(connection, take, 
     assert "2 refused events were not kept" in caplog.text
 
 
-def test_events_set_aside_are_ingested_once_the_service_looks_up_their_key(connection, take, tell, make_line):
+def test_events_set_aside_are_ingested_once_the_service_looks_up_their_key(connection, take, look_up, make_line):
     take([make_line(number) for number in range(3)])
     assert (events(connection), aside.find_now_known(connection)) == (0, [])
-    tell("acme-live")
+    look_up("acme-live")
     todo = [job for job in jobs.maintenance_jobs(retention_days=400) if job.name == "retake"]
     assert jobs.do_due(connection, todo) == ["retake"]
     assert (events(connection), aside.count(connection)) == (3, [])

@@ -8,7 +8,7 @@ from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.grant import Grant
 from keygauge_keyservice.limits.leases import LeaseRequest
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 LIMITS = [
     plans.Limit(name="daily", unit="request", amount=10, period="day"),
@@ -74,15 +74,15 @@ def test_limits_of_keys_cost_the_same_however_many_keys_an_account_has(connectio
         "INSERT INTO key (id, account_id, name) SELECT 'k' || n, %s, 'key' FROM generate_series(1, 3000) AS n",
         (account,),
     )
-    told_keys.tell(connection, "s", [f"k{number}" for number in range(1, 3001)])
-    connection.execute("ANALYZE key, told_key")
+    service_keys.add(connection, "s", [f"k{number}" for number in range(1, 3001)])
+    connection.execute("ANALYZE key, service_key")
     (limit,) = plans.require(connection, "p").limits
     wanted = [Acquisition(f"{limit.id}:k{number}", 1) for number in range(2900, 3000)]
     with connection.transaction():
         (told,) = leases.exchange(connection, [LeaseRequest(service="s", replica="r1", acquisitions=wanted)], alive=1)
         read = connection.execute(
             "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) AS rows FROM pg_stat_xact_user_tables "
-            "WHERE relname IN ('key', 'told_key')"
+            "WHERE relname IN ('key', 'service_key')"
         ).fetchone()["rows"]
     assert [one.grant.units for one in told.granted] == [1] * 100
     assert read < 10_000  # all keys once, not once for each limit

@@ -10,7 +10,7 @@ from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.limits import leases, tag_counters
 from keygauge_keyservice.secret import Peppers
-from keygauge_keyservice.sync import heartbeat, told_keys
+from keygauge_keyservice.sync import heartbeat, service_keys
 from keygauge_keyservice.usage import live_rates
 from keygauge_keyservice.usage.quota import find_near, find_quotas
 
@@ -91,7 +91,7 @@ def test_a_limit_of_all_calls_together_has_no_tags(connection, limits):
 
 def test_a_service_spends_tags_of_keys_that_it_was_told_of_only(connection, limits, key):
     assert ask(connection, limits["daily"], "ada", service="api") == [None]
-    told_keys.tell(connection, "api", [key.id])
+    service_keys.add(connection, "api", [key.id])
     assert ask(connection, limits["daily"], "ada", service="api") == [1]
     assert ask(connection, limits["trial"], "ada", service="api") == [1]
 

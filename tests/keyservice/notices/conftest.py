@@ -141,11 +141,11 @@ def webhook(connection, account, receiver):
 
 
 @pytest.fixture
-def tell(connection, account):
-    """`tell()` queues a notice for the account, or for another one."""
+def notify(connection, account):
+    """`notify()` queues a notice for the account, or for another one."""
 
-    def tell(account=account, name="quota:monthly::2026-12-01T00:80", **fields):
+    def notify(account=account, name="quota:monthly::2026-12-01T00:80", **fields):
         given = {"kind": "quota", "subject": "80% used", "text": "Resets soon."} | fields
         return outbox.add(connection, account_id=account.id, name=name, **given)
 
-    return tell
+    return notify

@@ -5,17 +5,17 @@ from keygauge_keyservice.notices import outbox
 from keygauge_keyservice.notices.worker import Worker
 
 
-def test_each_notice_is_queued_once_for_channels_of_its_kind(connection, account, webhook, tell):
+def test_each_notice_is_queued_once_for_channels_of_its_kind(connection, account, webhook, notify):
     webhook()
     webhook(kinds=["invoice"])
-    assert [tell(), tell()] == [True, False]
-    assert tell(name="quota:monthly::2027-01-01T00:80")
+    assert [notify(), notify()] == [True, False]
+    assert notify(name="quota:monthly::2027-01-01T00:80")
     assert len(outbox.list_deliveries(connection, account.id)) == 2
 
 
-def test_delivery_is_retried_with_the_same_id_until_it_arrives(connection, receiver, sender, webhook, tell):
+def test_delivery_is_retried_with_the_same_id_until_it_arrives(connection, receiver, sender, webhook, notify):
     webhook()
-    tell()
+    notify()
     worker, now = Worker(webhooks=sender), datetime.now(UTC)
     receiver.answers += [500, 302]
     assert worker.deliver(connection, now=now) == 0
@@ -26,9 +26,9 @@ def test_delivery_is_retried_with_the_same_id_until_it_arrives(connection, recei
     assert [path for path, _, _ in receiver.taken] == ["/hook?x=1"] * 3  # no redirect is followed
 
 
-def test_delivery_that_always_fails_is_given_up_with_its_error(connection, account, receiver, sender, webhook, tell):
+def test_delivery_that_always_fails_is_given_up_with_its_error(connection, account, receiver, sender, webhook, notify):
     webhook()
-    tell()
+    notify()
     worker, now = Worker(webhooks=sender), datetime.now(UTC)
     receiver.answers += [503] * 20
     for wait in (timedelta(0), *outbox.RETRIES, timedelta(days=30)):
@@ -39,9 +39,9 @@ def test_delivery_that_always_fails_is_given_up_with_its_error(connection, accou
     assert delivery.error == "receiver.test answered 503"
 
 
-def test_claim_of_a_dead_process_is_taken_over(connection, receiver, sender, webhook, tell):
+def test_claim_of_a_dead_process_is_taken_over(connection, receiver, sender, webhook, notify):
     webhook()
-    tell()
+    notify()
     now = datetime.now(UTC)
     assert len(outbox.claim(connection, now=now)) == 1  # by a process that dies
     worker = Worker(webhooks=sender)
@@ -50,13 +50,13 @@ def test_claim_of_a_dead_process_is_taken_over(connection, receiver, sender, web
     assert len(receiver.taken) == 1
 
 
-def test_account_with_many_notices_does_not_delay_others(connection, webhook, tell):
+def test_account_with_many_notices_does_not_delay_others(connection, webhook, notify):
     other = accounts.create(connection, name="Other", plan_id="pro", actor="test")
     webhook()
     for number in range(50):
-        assert tell(name=str(number))
+        assert notify(name=str(number))
     webhook(other)
-    assert tell(other)
+    assert notify(other)
     now = datetime.now(UTC) + timedelta(seconds=1)
     assert other.id in {claimed.message.account_id for claimed in outbox.claim(connection, now=now)}
     assert {len(outbox.claim(connection, now=now)) for _ in range(6)} == {10, 1, 0}

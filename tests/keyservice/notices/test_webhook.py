@@ -25,9 +25,9 @@ def message(**fields):
     return Message(**given | {"subject": "80% used", "text": "Resets soon."} | fields)
 
 
-def test_webhook_is_signed_as_standard_webhooks_specifies(connection, account, receiver, sender, webhook, tell):
+def test_webhook_is_signed_as_standard_webhooks_specifies(connection, account, receiver, sender, webhook, notify):
     channel = webhook()
-    assert tell()
+    assert notify()
     now = datetime.now(UTC)
     assert Worker(webhooks=sender).deliver(connection, now=now) == 1
     [(path, headers, body)] = receiver.taken
@@ -43,13 +43,13 @@ def test_webhook_is_signed_as_standard_webhooks_specifies(connection, account, r
     assert (delivery.attempts, delivery.next_at, delivery.delivered_at) == (1, None, now)
 
 
-def test_both_secrets_sign_for_a_day_after_a_rotation(connection, account, receiver, sender, webhook, tell):
+def test_both_secrets_sign_for_a_day_after_a_rotation(connection, account, receiver, sender, webhook, notify):
     channel = webhook()
     rotated = channels.rotate_secret(connection, account.id, channel.id, actor=OWNER)
     assert rotated.secret != channel.secret
     worker, now = Worker(webhooks=sender), datetime.now(UTC)
     for number, at in enumerate([now + timedelta(hours=23), now + timedelta(hours=25)]):
-        assert tell(name=f"quota:monthly::2026-12-0{number + 1}T00:80")
+        assert notify(name=f"quota:monthly::2026-12-0{number + 1}T00:80")
         assert worker.deliver(connection, now=at) == 1
     signatures = [
         [sign(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body) for secret in secrets]

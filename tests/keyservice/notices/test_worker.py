@@ -11,9 +11,9 @@ from keygauge_keyservice.notices.worker import Worker
 OWNER = "owner@acme.example"
 
 
-def test_mail_goes_to_a_member_with_a_stable_message_id(connection, account, mailbox, tell):
+def test_mail_goes_to_a_member_with_a_stable_message_id(connection, account, mailbox, notify):
     channels.create(connection, account_id=account.id, form="email", target=OWNER, kinds=["quota"], actor=OWNER)
-    tell()
+    notify()
     mail = MailServer.parse(f"smtp://127.0.0.1:{mailbox.server_address[1]}", "KeyGauge <notices@example.com>")
     assert Worker(mail).deliver(connection, now=datetime.now(UTC)) == 1
     [taken] = mailbox.taken
@@ -22,19 +22,19 @@ def test_mail_goes_to_a_member_with_a_stable_message_id(connection, account, mai
     assert taken["Message-ID"] == f"<{delivery.id}@example.com>"
 
 
-def test_delivery_without_a_mail_server_has_an_error(connection, account, tell):
+def test_delivery_without_a_mail_server_has_an_error(connection, account, notify):
     channels.create(connection, account_id=account.id, form="email", target=OWNER, kinds=["quota"], actor=OWNER)
-    tell()
+    notify()
     Worker().deliver(connection, now=datetime.now(UTC))
     assert outbox.list_deliveries(connection, account.id)[0].error == "no mail server is configured"
 
 
-def test_unexpected_failure_of_one_delivery_does_not_stop_others(connection, account, mailbox, tell):
+def test_unexpected_failure_of_one_delivery_does_not_stop_others(connection, account, mailbox, notify):
     person = {"email": "a@[", "password": "correct horse battery", "role": "viewer"}
     members.create(connection, account_id=account.id, actor=OWNER, **person)
     for target in ("a@[", OWNER):  # the first is not valid in a mail header
         channels.create(connection, account_id=account.id, form="email", target=target, kinds=["quota"], actor=OWNER)
-    tell()
+    notify()
     mail = MailServer.parse(f"smtp://127.0.0.1:{mailbox.server_address[1]}", "KeyGauge <notices@example.com>")
     assert Worker(mail).deliver(connection, now=datetime.now(UTC)) == 1
     assert [taken["To"] for taken in mailbox.taken] == [OWNER]
@@ -73,10 +73,10 @@ def test_worker_reports_each_change_once(connection, account, settings, receiver
     assert "“prod” was disabled" in json.loads(receiver.taken[0][2])["data"]["subject"]
 
 
-def test_one_job_delivers_everything_due(connection, account, receiver, sender, webhook, tell):
+def test_one_job_delivers_everything_due(connection, account, receiver, sender, webhook, notify):
     webhook()
     for number in range(25):
-        tell(name=str(number))
+        notify(name=str(number))
     _, deliver = jobs.notice_jobs(Worker(webhooks=sender))
     deliver.do(connection)
     assert len(receiver.taken) == 25

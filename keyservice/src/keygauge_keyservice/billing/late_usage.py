@@ -37,10 +37,10 @@ class LateUsage:
 
 def find(connection: Connection, account_ids: Sequence[str], *, before: datetime) -> dict[str, list[LateUsage]]:
     """Return the late usage of accounts in the months before a time, oldest first."""
-    wanted = {"account_ids": list(account_ids), "first": (before - _LONGEST).replace(day=1), "end": before}
-    used = {(row["account_id"], row["period"]): row["cost"] for row in connection.execute(_USED, wanted)}
+    params = {"account_ids": list(account_ids), "first": (before - _LONGEST).replace(day=1), "end": before}
+    used = {(row["account_id"], row["period"]): row["cost"] for row in connection.execute(_USED, params)}
     late: dict[str, list[LateUsage]] = {}
-    for row in connection.execute(_BILLED + " ORDER BY period", wanted):
+    for row in connection.execute(_BILLED + " ORDER BY period", params):
         if difference := used.get((row["account_id"], row["period"]), 0) - row["cost"]:
             late.setdefault(row["account_id"], []).append(LateUsage(row["period"], difference))
     return late

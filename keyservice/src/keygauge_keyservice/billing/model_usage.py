@@ -34,12 +34,12 @@ GROUP BY account_id, model, kind"""
 
 def find(connection: Connection, account_ids: Sequence[str], first: datetime, last: datetime) -> dict[str, ByModel]:
     """Return the usage in a range of whole UTC days per account; accounts without usage are left out."""
-    wanted = {"account_ids": list(account_ids), "first": first, "last": last}
+    params = {"account_ids": list(account_ids), "first": first, "last": last}
     details: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for row in connection.execute(_KINDS, wanted):
+    for row in connection.execute(_KINDS, params):
         details[row["account_id"], row["model"]][row["kind"]] = row["count"]
     used: defaultdict[str, dict[str, DetailedSums]] = defaultdict(dict)
-    for row in connection.execute(_SUMS, wanted):
+    for row in connection.execute(_SUMS, params):
         account_id, model = row["account_id"], row["model"]
         row |= {name: int(row[name]) for name in NUMBERS}
         used[account_id][model] = DetailedSums.from_row(row, details=details[account_id, model])

@@ -264,13 +264,13 @@ def change(connection: Connection, key_id: str, *, actor: str, by_operator: bool
     """
     with connection.transaction():
         before = lock(connection, key_id)
-        wanted = replace(before, **terms)
-        existing, wished = _terms(before), _terms(wanted)
-        different = [name for name in wished if existing[name] != wished[name]]
-        locked = _locked(before, wanted, different, by_operator=by_operator)
+        after = replace(before, **terms)
+        existing, requested = _terms(before), _terms(after)
+        different = [name for name in requested if existing[name] != requested[name]]
+        locked = _locked(before, after, different, by_operator=by_operator)
         if not different and set(locked) == set(before.locked_terms):
             return before
-        connection.execute(_CHANGE, {**_values(wanted), "id": key_id, "locked_terms": locked})
+        connection.execute(_CHANGE, {**_values(after), "id": key_id, "locked_terms": locked})
         audit.append(
             connection,
             account_id=before.account_id,
@@ -278,7 +278,7 @@ def change(connection: Connection, key_id: str, *, actor: str, by_operator: bool
             action="key.rename" if different == ["name"] else "key.change",
             subject=key_id,
             before={name: existing[name] for name in different},
-            after={name: wished[name] for name in different},
+            after={name: requested[name] for name in different},
         )
         return changed(connection, key_id)
 
@@ -357,14 +357,14 @@ def _insert_secret(connection: Connection, key_id: str, peppers: Peppers, digest
     )
 
 
-def _locked(before: Key, wanted: Terms, different: Sequence[str], *, by_operator: bool) -> list[str]:
+def _locked(before: Key, after: Terms, different: Sequence[str], *, by_operator: bool) -> list[str]:
     """Return the terms locked by an operator after a change; when an operator empties a term, it is unlocked."""
     theirs = set(before.locked_terms)
     if not by_operator:
         if theirs & set(different):
             raise locked_by_operator()
         return list(before.locked_terms)
-    return [name for name in _RESTRICTIONS if getattr(wanted, name) and (name in theirs or name in different)]
+    return [name for name in _RESTRICTIONS if getattr(after, name) and (name in theirs or name in different)]
 
 
 def _values(terms: Terms) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def find(connection: Connection, *, service: str, reason: str) -> list[int]:
 def find_now_known(connection: Connection) -> list[int]:
     """Return the ids of events that were set aside because their service did not know the key, and now does."""
     rows = connection.execute(
-        "/* aside.find_now_known */ SELECT id FROM event_aside JOIN told_key USING (service, key_id) "
+        "/* aside.find_now_known */ SELECT id FROM event_aside JOIN service_key USING (service, key_id) "
         "WHERE reason = %s ORDER BY id LIMIT %s",
         (Refusal.KEY_NOT_LOOKED_UP, RETAKEN_MAX),
     )

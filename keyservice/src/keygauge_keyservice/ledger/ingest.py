@@ -37,8 +37,8 @@ FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[]) AS use (id, a
 WHERE key.id = use.id AND (key.last_used_at IS NULL OR key.last_used_at < use.at)"""
 
 _KEYS = """/* key.accounts */
-SELECT id, account_id, told_key.key_id IS NOT NULL AS told
-FROM key LEFT JOIN told_key ON told_key.key_id = key.id AND told_key.service = %s
+SELECT id, account_id, service_key.key_id IS NOT NULL AS is_known
+FROM key LEFT JOIN service_key ON service_key.key_id = key.id AND service_key.service = %s
 WHERE id = ANY(%s)"""
 
 _LOCK = """/* spool.lock */
@@ -234,7 +234,7 @@ def _prepare(
     if months - partition.months_of(present):
         partition.ensure(connection, months)
     rows = found.fetchall()
-    return {row["id"]: row["account_id"] for row in rows}, {row["id"] for row in rows if row["told"]}
+    return {row["id"]: row["account_id"] for row in rows}, {row["id"] for row in rows if row["is_known"]}
 
 
 def _write(connection: Connection, spool: str, fresh: Sequence[tuple[int, Event]], price: Price, *, end: int) -> None:

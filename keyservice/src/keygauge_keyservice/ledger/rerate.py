@@ -130,8 +130,8 @@ def _rerate_day(connection: Connection, day: datetime, price: Price, account_id:
     with connection.transaction():
         connection.execute("/* rerate.prepare */ SET LOCAL statement_timeout = 0")
         connection.execute("/* rerate.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        wanted = {"first": day, "last": day + _DAY, "account_id": account_id}
-        accounts = connection.execute(_ACCOUNTS, wanted).fetchall()
+        params = {"first": day, "last": day + _DAY, "account_id": account_id}
+        accounts = connection.execute(_ACCOUNTS, params).fetchall()
         return sum((_rerate_account(connection, row["account_id"], day, price) for row in accounts), Rerated())
 
 

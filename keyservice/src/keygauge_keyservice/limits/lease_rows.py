@@ -23,10 +23,10 @@ _KNOWN = (
     "JOIN account ON account.id = "
     "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
     "WHERE (account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id) "
-    # no EXISTS, for which PostgreSQL may read all that was ever told
+    # no EXISTS, for which PostgreSQL may read all keys ever looked up
     "AND CASE WHEN wanted.service IS NULL THEN true WHEN key.id IS NOT NULL THEN ("
-    "SELECT true FROM told_key WHERE told_key.key_id = key.id AND told_key.service = wanted.service) ELSE ("
-    "SELECT true FROM told_account AS told WHERE told.account_id = account.id AND told.service = wanted.service) END"
+    "SELECT true FROM service_key WHERE service_key.key_id = key.id AND service_key.service = wanted.service) ELSE ("
+    "SELECT true FROM service_account AS own WHERE own.account_id = account.id AND own.service = wanted.service) END"
 )
 
 
@@ -36,8 +36,8 @@ def take_back(connection: Connection, returned: Collection[tuple[str, int]]) -> 
         return []
     replicas, ids = zip(*returned, strict=True)
     return connection.execute(
-        "/* leases.take_back */ DELETE FROM lease USING unnest(%s::bigint[], %s::text[]) AS told (id, replica) "
-        "WHERE lease.id = told.id AND lease.replica = told.replica "
+        "/* leases.take_back */ DELETE FROM lease USING unnest(%s::bigint[], %s::text[]) AS returned (id, replica) "
+        "WHERE lease.id = returned.id AND lease.replica = returned.replica "
         "RETURNING lease.id, lease.replica, state_id, bucket, units",
         (list(ids), list(replicas)),
     ).fetchall()
@@ -63,13 +63,13 @@ def shrink(connection: Connection, used: Mapping[tuple[str, int], int]) -> list[
         return []
     replicas, ids = zip(*used, strict=True)
     return connection.execute(
-        "/* leases.shrink */ WITH told AS (SELECT lease.id, lease.replica, units, used FROM lease "
-        "JOIN unnest(%s::bigint[], %s::text[], %s::bigint[]) AS told (id, replica, used) "
-        "ON told.id = lease.id AND told.replica = lease.replica WHERE bucket >= 0 FOR UPDATE OF lease) "
+        "/* leases.shrink */ WITH reported AS (SELECT lease.id, lease.replica, units, used FROM lease "
+        "JOIN unnest(%s::bigint[], %s::text[], %s::bigint[]) AS reported (id, replica, used) "
+        "ON reported.id = lease.id AND reported.replica = lease.replica WHERE bucket >= 0 FOR UPDATE OF lease) "
         "UPDATE lease SET closed = true, units = least(lease.units, used), "
         "ends_at = clock_timestamp() + %s * interval '1 second' "
-        "FROM told WHERE lease.id = told.id "
-        "RETURNING state_id, lease.replica, bucket, greatest(told.units - used, 0) AS unspent",
+        "FROM reported WHERE lease.id = reported.id "
+        "RETURNING state_id, lease.replica, bucket, greatest(reported.units - used, 0) AS unspent",
         (list(ids), list(replicas), list(used.values()), _CALL_S),
     ).fetchall()
 
@@ -80,10 +80,10 @@ def note_progress(connection: Connection, progress: Mapping[tuple[str, int], tup
         replicas, ids = zip(*progress, strict=True)
         spent, reserved = zip(*progress.values(), strict=True)
         connection.execute(
-            "/* leases.note_progress */ UPDATE lease SET spent = least(lease.units, told.spent), "
-            "reserved = told.reserved "
-            "FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[]) AS told (id, replica, spent, reserved) "
-            "WHERE lease.id = told.id AND lease.replica = told.replica AND NOT closed",
+            "/* leases.note_progress */ UPDATE lease SET spent = least(lease.units, reported.spent), "
+            "reserved = reported.reserved FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[]) "
+            "AS reported (id, replica, spent, reserved) "
+            "WHERE lease.id = reported.id AND lease.replica = reported.replica AND NOT closed",
             (list(ids), list(replicas), list(spent), list(reserved)),
         )
 
@@ -226,7 +226,7 @@ def call_back(connection: Connection, short: Mapping[ReplicaLimit, int]) -> set[
         "new AS (SELECT id FROM lease WHERE id IN (SELECT live.id FROM live JOIN soon "
         "ON soon.state_id = live.state_id AND soon.replica <> live.replica "
         "WHERE live.wanted_at IS NULL AND NOT live.closed) FOR UPDATE SKIP LOCKED), "
-        "told AS (UPDATE lease SET wanted_at = clock_timestamp() FROM new WHERE lease.id = new.id) "
+        "marked AS (UPDATE lease SET wanted_at = clock_timestamp() FROM new WHERE lease.id = new.id) "
         "SELECT * FROM soon",
         (list(replicas), list(limits), list(short.values()), sorted(set(limits))),
     )

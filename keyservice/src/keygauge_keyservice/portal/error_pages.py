@@ -71,8 +71,8 @@ def _of_http(error: HTTPException) -> tuple[str, int] | Response:
 
 def _of_unmatched(error: HTTPException) -> Response:
     """Return the error for an unknown address: a page for browsers, problem+json for programs."""
-    wanted = request.accept_mimetypes
-    if request.path.startswith("/v1/") or wanted["text/html"] <= wanted["application/json"]:
+    accepted = request.accept_mimetypes
+    if request.path.startswith("/v1/") or accepted["text/html"] <= accepted["application/json"]:
         return of_http(error)
     with suppress(*UNAVAILABLE):  # without the database, omit the navigation for signed-in members
         g.session = auth.find_session()

@@ -23,7 +23,7 @@ from keygauge_keyservice.limits.replicas import T_MAX_MS
 from keygauge_keyservice.pricing import price_steps
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.secret import Peppers
-from keygauge_keyservice.sync import key_entries, told_keys
+from keygauge_keyservice.sync import key_entries, service_keys
 
 _MS_US = 1_000
 _SOON_MS = 1_000
@@ -93,7 +93,7 @@ def _own(connection: Connection, received: Sequence[Received]) -> list[Received]
     for one in received:
         if one.service and one.message.streams:
             streamed.setdefault(one.service, set()).update(stream.key for stream in one.message.streams)
-    known = {service: set(told_keys.of(connection, service, sorted(keys))) for service, keys in streamed.items()}
+    known = {service: set(service_keys.of(connection, service, sorted(keys))) for service, keys in streamed.items()}
     return [_own_one(one, known.get(one.service, set())) if one.service else one for one in received]
 
 
@@ -133,8 +133,8 @@ def _known(
         changed.setdefault(one.service, set()).update(change.key_ids)
     for service in sorted(shown, key=str):  # one order of locks
         if shown[service]:
-            told_keys.tell(connection, service, shown[service])
-    known = {service: set(told_keys.of(connection, service, list(ids))) for service, ids in changed.items() if ids}
+            service_keys.add(connection, service, shown[service])
+    known = {service: set(service_keys.of(connection, service, list(ids))) for service, ids in changed.items() if ids}
     return [
         {item.key for item in items} | (known[one.service].intersection(change.key_ids) if change.key_ids else set())
         for one, change, items in zip(received, changes, found, strict=True)
@@ -151,7 +151,7 @@ def _changes(connection: Connection, received: Sequence[Received]) -> list[Chang
 
 
 def _by_key(connection: Connection, service: str | None, change: Changes) -> Changes:
-    key_ids = told_keys.of_plans(connection, service, change.plan_ids, most=_PLAN_KEYS_MAX + 1)
+    key_ids = service_keys.of_plans(connection, service, change.plan_ids, most=_PLAN_KEYS_MAX + 1)
     if len(key_ids) > _PLAN_KEYS_MAX:
         return dataclasses.replace(change, key_ids=[], plan_ids=[], afresh=True)
     return dataclasses.replace(change, key_ids=list({*change.key_ids, *key_ids}), plan_ids=[])
@@ -164,7 +164,7 @@ def _plans(
     changed: dict[str | None, set[str]] = {}
     for one, change in zip(received, changes, strict=True):
         changed.setdefault(one.service, set()).update(change.plan_ids)
-    known = {service: told_keys.plans_of(connection, service, ids) for service, ids in changed.items()}
+    known = {service: service_keys.plans_of(connection, service, ids) for service, ids in changed.items()}
     entries = key_entries.load_plans(connection, sorted(set().union(*known.values())))
     return [
         [entries[plan_id] for plan_id in change.plan_ids if plan_id in known[one.service] and plan_id in entries]
@@ -200,7 +200,7 @@ def _rates(
         return None
     state = book.state  # before the rates, so that those are at least as new
     tariffs = {name.tariff for name in wanted.want if name.tariff is not None}
-    own = told_keys.accounts_of(connection, service, tariffs) if tariffs else set()
+    own = service_keys.accounts_of(connection, service, tariffs) if tariffs else set()
     want = [name if name.tariff in own else replace(name, tariff=None) for name in wanted.want]
     return protocol.Prices(state, price_steps.answer(book, want))
 

@@ -50,10 +50,10 @@ def save_preferences() -> Response | tuple[str, int]:
 @blueprint.post("/account")
 def switch_account() -> Response:
     """Switch to another account in which the person is a member."""
-    session, wanted = auth.current_session(), request.form.get("member", "")
+    session, given = auth.current_session(), request.form.get("member", "")
     with services().connection() as connection:
         reachable = memberships.list_reachable(connection, session.member)
-        member_id = next((one.member_id for one in reachable if str(one.member_id) == wanted), None)
+        member_id = next((one.member_id for one in reachable if str(one.member_id) == given), None)
         if member_id is None:
             raise Problem(404, "member_not_found", gettext("You can't switch to this account. Sign in to it instead."))
         sessions.end(connection, session)

@@ -8,7 +8,7 @@ from keygauge_keyservice.accounts import accounts, plans, tokens
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.limits import lease_rows
 from keygauge_keyservice.secret import Peppers
-from keygauge_keyservice.sync import told_keys
+from keygauge_keyservice.sync import service_keys
 
 PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
 RPM = plans.Limit(name="rpm", unit="request", amount=60, window_s=3600)
@@ -110,10 +110,10 @@ def fifty_thousand(connection, make_key):
         "INSERT INTO key (id, account_id, name) SELECT 'k' || n, %s, 'key' FROM generate_series(1, 50000) AS n",
         (key.account_id,),
     )
-    told_keys.tell(connection, "few", [key.id])
-    told_keys.tell(connection, "none", [other.id])
-    told_keys.tell(connection, "many", [row["id"] for row in connection.execute("SELECT id FROM key")])
-    connection.execute("VACUUM ANALYZE key, told_key, told_account, account")
+    service_keys.add(connection, "few", [key.id])
+    service_keys.add(connection, "none", [other.id])
+    service_keys.add(connection, "many", [row["id"] for row in connection.execute("SELECT id FROM key")])
+    connection.execute("VACUUM ANALYZE key, service_key, service_account, account")
     return key
 
 
@@ -125,7 +125,7 @@ def test_what_a_service_may_spend_is_found_without_a_look_at_all_keys(connection
     with count_rows(connection) as rows:
         found = lease_rows.open_limits(connection, [(service, of_account), (service, of_key), *others], heartbeats=1)
         assert ((service, of_account) in found, (service, of_key) in found) == (service != "none",) * 2
-        told_keys.accounts_of(connection, service, [key.account_id, *map(str, range(100))])
-        told_keys.plans_of(connection, service, ["free"])
-        told_keys.of_plans(connection, service, ["free"], most=10)
+        service_keys.accounts_of(connection, service, [key.account_id, *map(str, range(100))])
+        service_keys.plans_of(connection, service, ["free"])
+        service_keys.of_plans(connection, service, ["free"], most=10)
     assert max(rows.values()) < 1_000, rows
