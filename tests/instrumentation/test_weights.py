@@ -18,8 +18,8 @@ weights = st.builds(
 
 @st.composite
 def usages(draw):
-    read, written, fresh, thought, said = (draw(st.integers(0, 10**6)) for _ in range(5))
-    return dict(zip(TOKEN_COUNTS, (read + written + fresh, thought + said, read, written, thought), strict=True))
+    read, written, fresh, thought, generated = (draw(st.integers(0, 10**6)) for _ in range(5))
+    return dict(zip(TOKEN_COUNTS, (read + written + fresh, thought + generated, read, written, thought), strict=True))
 
 
 def by_kind(weights, requests, usage):

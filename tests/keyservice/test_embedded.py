@@ -117,14 +117,14 @@ def test_killed_postgresql_is_restarted(directory):
     server = embedded.start(directory)
     try:
         watch, before = embedded.Watch(directory), server.get_pid()
-        watch.look()
+        watch.check()
         assert server.get_pid() == before
         os.kill(before, signal.SIGKILL)
         until = time.monotonic() + 60
         while server.get_pid() == before:
             assert time.monotonic() < until
             time.sleep(0.05)
-            watch.look()  # its children may outlive it briefly and keep a new server from starting
+            watch.check()  # its children may outlive it briefly and keep a new server from starting
         with psycopg.connect(server.get_uri()) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     finally:

@@ -35,8 +35,8 @@ class Weights(Struct, frozen=True, omit_defaults=True):
     def __str__(self) -> str:
         """Format the weights as a sum, as on the command line: input+4*output."""
         parts = {name: getattr(self, name) for name in self.__struct_fields__}
-        said = {name: weight for name, weight in parts.items() if weight or (weight == 0 and name in _PARTS)}
-        return "+".join(name if weight == 1 else f"{weight}*{name}" for name, weight in said.items())
+        nonzero = {name: weight for name, weight in parts.items() if weight or (weight == 0 and name in _PARTS)}
+        return "+".join(name if weight == 1 else f"{weight}*{name}" for name, weight in nonzero.items())
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Weights:

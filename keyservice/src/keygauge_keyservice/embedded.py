@@ -58,7 +58,7 @@ class Watch:
     def __init__(self, directory: Path) -> None:
         self._server = start(directory)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Restart it if it does not run; on failure, log the error, and the next call tries again."""
         import psutil  # noqa: PLC0415 - of the extra
 

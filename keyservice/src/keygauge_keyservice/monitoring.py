@@ -127,9 +127,9 @@ def _drift_families(check: replica_check.Check) -> Iterator[GaugeMetricFamily]:
 
 
 def _add_timestamp(family: GaugeMetricFamily, row: dict[str, Any], column: str) -> None:
-    moment: datetime | None = row[column]
-    if moment is not None:
-        family.add_metric([row["id"], row["account"]], moment.timestamp())
+    instant: datetime | None = row[column]
+    if instant is not None:
+        family.add_metric([row["id"], row["account"]], instant.timestamp())
 
 
 def _family(metric: Metric) -> GaugeMetricFamily:

@@ -14,8 +14,8 @@ async def test_chat_stream_has_the_same_content_as_the_whole_answer(openai_clien
         model="gpt-5.4-mini", messages=ASK, stream=True, stream_options={"include_usage": True}
     )
     chunks = [chunk async for chunk in stream]
-    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    assert said == whole.choices[0].message.content
+    streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert streamed == whole.choices[0].message.content
     assert chunks[-1].usage == whole.usage
     assert whole.usage.completion_tokens_details.reasoning_tokens > 0
 

@@ -100,7 +100,7 @@ def test_prices_are_refreshed_before_they_expire():
     service.rates["gpt"] = 7
     costs(prices, GPT, GPT._replace(model="made-up"))
     heartbeat(prices, service)
-    clock.ns += module._KEPT_NS + 1
+    clock.ns += module._CACHE_NS + 1
     service.rates |= {"gpt": 8, "made-up": 3}
     told = costs(prices, GPT, GPT._replace(model="made-up"))
     assert told == [7]
@@ -121,14 +121,14 @@ def test_flood_of_names_uses_bounded_memory_and_evicts_no_price():
     assert service.asked - asked == module._MOST_NEW
     while len(told) < module._MOST_WAITING:
         heartbeat(prices, service)
-    assert len(prices._unpriced) == module._MOST_KEPT
+    assert len(prices._unpriced) == module._CACHED_MAX
     assert not prices._waiting
     assert costs(prices, GPT) == [7]
     assert [prices.want(GPT._replace(model=f"more-{number}")) for number in range(200)].count(True) == module._MOST_NEW
 
 
 def test_least_recently_used_price_is_evicted_first(monkeypatch):
-    monkeypatch.setattr(module, "_MOST_KEPT", 3)
+    monkeypatch.setattr(module, "_CACHED_MAX", 3)
     prices, service, _, _ = make()
     names = [GPT._replace(model=f"m{number}") for number in range(4)]
     service.rates |= {name.model: 1 for name in names}

@@ -34,13 +34,13 @@ def named(connection):
 )
 @pytest.mark.usefixtures("named")
 def test_keys_match_by_prefix_of_name_or_app_and_the_newest_by_any_part(connection, monkeypatch, query, found):
-    monkeypatch.setattr(directory, "LOOKED_AT_MAX", 1)
+    monkeypatch.setattr(directory, "SCANNED_MAX", 1)
     assert [key.id for key in directory.find_keys(connection, query, limit=9)] == found
 
 
 @pytest.mark.usefixtures("named")
 def test_a_search_among_very_many_keys_reads_few_rows(connection, monkeypatch):
-    monkeypatch.setattr(directory, "LOOKED_AT_MAX", 100)
+    monkeypatch.setattr(directory, "SCANNED_MAX", 100)
     connection.execute(
         "INSERT INTO key (id, account_id, name) "
         "SELECT 'm' || n, (SELECT min(id) FROM account), 'many ' || n FROM generate_series(1, 20000) AS n"

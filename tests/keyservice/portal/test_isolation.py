@@ -133,8 +133,8 @@ def marked(connection, make_customer, record):
 
 
 def test_every_route_is_listed(app):
-    said = sorted(endpoint for endpoints in WHO.values() for endpoint in endpoints)
-    assert said == sorted({rule.endpoint for rule in app.url_map.iter_rules()})
+    listed = sorted(endpoint for endpoints in WHO.values() for endpoint in endpoints)
+    assert listed == sorted({rule.endpoint for rule in app.url_map.iter_rules()})
 
 
 def test_documented_security_matches_the_list(app):

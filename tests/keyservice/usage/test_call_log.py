@@ -65,8 +65,8 @@ def test_filters_select_calls(connection, logged, chosen, count):
 )
 def test_a_page_scans_a_bounded_number_of_calls_and_the_next_continues(connection, logged, monkeypatch, chosen):
     whole = call_log.find_page(connection, limit=500, **logged, **chosen).calls
-    monkeypatch.setattr(call_log, "_LOOKED_AT_MAX", 7)
-    monkeypatch.setattr(call_log, "_LOOKED_AT_OF_KEY_MAX", 7)
+    monkeypatch.setattr(call_log, "_SCANNED_MAX", 7)
+    monkeypatch.setattr(call_log, "_SCANNED_OF_KEY_MAX", 7)
     found, after, pages = [], None, 0
     while pages == 0 or after:
         page = call_log.find_page(connection, limit=2, after=after, **logged, **chosen)

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from keygauge.clock import SECOND, now_ns
 from keygauge.pricing.rates import Counts, Rates, cost_nanousd
 
-_MOST_KEPT = 4096  # names with a price, and as many without
+_CACHED_MAX = 4096  # names with a price, and as many without
 _MOST_NEW = 100  # new names per heartbeat: each is a search in the key service
-_MOST_ASKED = 500  # names per heartbeat, see docs/reference/protocol.md
+_REQUESTED_MAX = 500  # names per heartbeat, see docs/reference/protocol.md
 _MOST_WAITING = 10_000  # calls waiting for a price
-_KEPT_NS = 6 * 3600 * SECOND  # the key service sends prices for a day ahead
+_CACHE_NS = 6 * 3600 * SECOND  # the key service sends prices for a day ahead
 
 
 class Name(NamedTuple):
@@ -111,7 +111,7 @@ class PriceCache:
         """Return the `prices` part of a heartbeat, and the names it requests."""
         with self._lock:
             names = list(dict.fromkeys(islice(chain(self._urgent, self._waiting), _MOST_NEW)))
-            names += [name for name in islice(self._old, _MOST_ASKED - len(names)) if name not in names]
+            names += [name for name in islice(self._old, _REQUESTED_MAX - len(names)) if name not in names]
             return {"state": self._state, "want": [name._asdict() for name in names]}, names
 
     def take(self, part: dict[str, Any] | None, names: Sequence[Name]) -> None:
@@ -138,12 +138,12 @@ class PriceCache:
         price = self._priced.get(name)
         if price is None:
             price = self._unpriced.get(name)
-            if price is not None and self._clock() - price.taken_ns > _KEPT_NS:
+            if price is not None and self._clock() - price.taken_ns > _CACHE_NS:
                 del self._unpriced[name]
                 return None
             return price
         self._priced.move_to_end(name)
-        if self._clock() - price.taken_ns > _KEPT_NS:
+        if self._clock() - price.taken_ns > _CACHE_NS:
             self._old[name] = None
         return price
 
@@ -151,6 +151,6 @@ class PriceCache:
         kept, other = (self._priced, self._unpriced) if is_priced else (self._unpriced, self._priced)
         other.pop(name, None)
         kept[name] = price
-        if len(kept) > _MOST_KEPT:
+        if len(kept) > _CACHED_MAX:
             gone, _ = kept.popitem(last=False)
             self._old.pop(gone, None)

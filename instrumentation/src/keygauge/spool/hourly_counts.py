@@ -12,7 +12,7 @@ _HOUR_S = 3_600
 _HOUR_NS = _HOUR_S * 1_000_000_000
 _MOST_HOURS = 1_000  # six weeks: no stream stays open longer
 _MOST_WAITING = 4_096  # calls not yet counted, a few seconds of one busy process; each keeps its call in memory
-_MOST_TOLD = 500  # hours per report, see docs/reference/protocol.md
+_REPORTED_MAX = 500  # hours per report, see docs/reference/protocol.md
 
 Sums: TypeAlias = tuple[int, int, int]
 """Calls, input tokens, output tokens."""
@@ -51,7 +51,7 @@ class HourlyCounts:
         self.count_waiting()
         with self._lock:
             changed = sorted(hour for hour, sums in self._hours.items() if self._reported.get(hour) != sums)
-            return {hour: self._hours[hour] for hour in changed[:_MOST_TOLD]}
+            return {hour: self._hours[hour] for hour in changed[:_REPORTED_MAX]}
 
     def mark_reported(self, hours: dict[int, Sums]) -> None:
         """Record that the key service has these sums."""

@@ -159,9 +159,9 @@ def _usage_answer(connection: Connection, key: Key, given: UsageRange) -> Respon
 def _counted(connection: Connection, key: Key, now: datetime) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the used and remaining amounts of the limits that count the key, by subject and limit name."""
     counted: dict[tuple[str, str], dict[str, Any]] = {}
-    for whose, key_id in (("account", None), ("key", key.id)):
+    for subject, key_id in (("account", None), ("key", key.id)):
         for rate in find_live_rates(connection, key.account_id, key_id=key_id, now=now).rates:
-            counted[whose, rate.name] = {"used": rate.used, "remaining": max(0, rate.amount - rate.used)}
+            counted[subject, rate.name] = {"used": rate.used, "remaining": max(0, rate.amount - rate.used)}
     quotas = find_of_account(connection, key.account_id, now=now)
     for quota in (*quotas, *find_of_key(connection, key.account_id, key.id, now=now)):
         counted["key" if quota.key_id else "account", quota.name] = {

@@ -35,7 +35,11 @@ def find_rows(
     """Yield the rows for a UTC month, or for the part of it that has passed."""
     points = usage.series(connection, account_id=account.id, start=start, end=end, bucket="day", group_by="model")
     period = {"BillingPeriodStart": _time(start), "BillingPeriodEnd": _time(end)}
-    whose = {"BillingAccountId": account.id, "BillingAccountName": account.name, "BillingAccountType": "Account"}
+    of_account = {
+        "BillingAccountId": account.id,
+        "BillingAccountName": account.name,
+        "BillingAccountType": "Account",
+    }
     plan = _cost(plan_nanousd) | {
         "ChargeCategory": "Purchase",
         "ChargeDescription": f"{plan_name} plan",
@@ -46,10 +50,10 @@ def find_rows(
         "PricingUnit": "Months",
         "ServiceName": plan_name,
     }
-    yield _row(period | whose | plan)
+    yield _row(period | of_account | plan)
     for point in points:
         for kind, use in point.kinds.items():
-            yield _row(period | whose | _usage(point.group or "", kind, use, point.start))
+            yield _row(period | of_account | _usage(point.group or "", kind, use, point.start))
 
 
 def _usage(model: str, kind: str, use: KindUse, day: datetime) -> dict[str, Any]:
@@ -92,5 +96,5 @@ def _row(values: dict[str, Any]) -> list[Any]:
     return [{**fixed, **values}.get(name) for name in COLUMNS]
 
 
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+def _time(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"

@@ -47,7 +47,7 @@ def find_forecast(
     )
 
 
-def month_of(moment: datetime) -> tuple[datetime, datetime]:
+def month_of(instant: datetime) -> tuple[datetime, datetime]:
     """Return the start and end of the UTC month that contains a time."""
-    start = moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    start = instant.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return start, (start + timedelta(days=32)).replace(day=1)

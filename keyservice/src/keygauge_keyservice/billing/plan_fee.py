@@ -23,9 +23,9 @@ class History(Generic[_Value]):
     until: list[datetime] = field(default_factory=list)
     before: list[_Value] = field(default_factory=list)
 
-    def just_before(self, moment: datetime) -> _Value:
+    def just_before(self, instant: datetime) -> _Value:
         """Return the value in force just before an instant."""
-        place = bisect_left(self.until, moment)
+        place = bisect_left(self.until, instant)
         return self.before[place] if place < len(self.before) else self.now
 
 
@@ -53,9 +53,9 @@ class Terms:
     plans: dict[str, History[str]]  # by account
     prices: dict[str, History[Price]]  # by plan
 
-    def plan(self, account_id: str, moment: datetime) -> str:
+    def plan(self, account_id: str, instant: datetime) -> str:
         """Return the plan that an account had just before an instant."""
-        return self.plans[account_id].just_before(moment)
+        return self.plans[account_id].just_before(instant)
 
     def fees(self, account_id: str, *, start: datetime, end: datetime, since: datetime) -> list[Fee]:
         """Return an account's plan fees for a UTC month; `since` is when the account was created.
@@ -69,9 +69,9 @@ class Terms:
         days = [start + number * _DAY for number in range((end - start) // _DAY)]
         return prorate([self._at(account_id, day + _DAY) for day in days if day + _DAY > since], days=len(days))
 
-    def _at(self, account_id: str, moment: datetime) -> tuple[str, Price]:
-        plan_id = self.plan(account_id, moment)
-        return plan_id, self.prices[plan_id].just_before(moment)
+    def _at(self, account_id: str, instant: datetime) -> tuple[str, Price]:
+        plan_id = self.plan(account_id, instant)
+        return plan_id, self.prices[plan_id].just_before(instant)
 
 
 def prorate(charged: Sequence[tuple[str, Price]], *, days: int) -> list[Fee]:

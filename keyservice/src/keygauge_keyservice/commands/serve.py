@@ -170,7 +170,7 @@ def _database_watch() -> Callable[[], None]:
     """Return a function that restarts the embedded PostgreSQL if it was killed; no-op for an external database."""
     if os.environ.get("KEYGAUGE_DATABASE_URL"):
         return lambda: None
-    return embedded.Watch(config.embedded_directory()).look
+    return embedded.Watch(config.embedded_directory()).check
 
 
 def _inherited() -> socket.socket | None:

@@ -120,8 +120,8 @@ def _show_quotas(output: Output, quotas: Sequence[Document]) -> None:
 
 def _resets(quota: Document) -> str:
     """Format a quota's reset time in UTC: a date, and the time unless it is midnight."""
-    moment = (quota["resets_at"] or "never")[:16].replace("T", " ")
-    return moment.removesuffix(" 00:00")
+    instant = (quota["resets_at"] or "never")[:16].replace("T", " ")
+    return instant.removesuffix(" 00:00")
 
 
 def _name(quota: Document) -> str:

@@ -46,7 +46,7 @@ ACCOUNT_SORTS: dict[AccountSort, str] = {
 }
 _DAY_S = 86_400
 _ID_LENGTH = 12
-LOOKED_AT_MAX = 10_000  # newest keys searched for a part of a name, for which there is no index
+SCANNED_MAX = 10_000  # newest keys searched for a part of a name, for which there is no index
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ _BY_TEXT = """key.id IN (
         AND lower(app) COLLATE "C" < lower(%(query)s) || chr(1114111)
         ORDER BY lower(app) COLLATE "C", id LIMIT %(limit)s)
     UNION ALL
-    SELECT id FROM (SELECT id, name, app FROM key ORDER BY created_at DESC, id LIMIT %(looked_at_max)s) AS newest
+    SELECT id FROM (SELECT id, name, app FROM key ORDER BY created_at DESC, id LIMIT %(scanned_max)s) AS newest
     WHERE position(lower(%(query)s) IN lower(name)) > 0 OR position(lower(%(query)s) IN lower(app)) > 0
     OR position(%(query)s IN id) > 0)"""
 
@@ -183,7 +183,7 @@ def find_keys(connection: Connection, query: str, *, limit: int) -> list[FoundKe
     with connection.cursor(row_factory=class_row(FoundKey)) as cursor:
         return cursor.execute(
             sql.SQL(_KEYS).format(chosen=chosen, order=sql.SQL(_BY_NAME if query else _NEWEST)),
-            {"query": query, "key_id": key_id, "limit": limit, "looked_at_max": LOOKED_AT_MAX},
+            {"query": query, "key_id": key_id, "limit": limit, "scanned_max": SCANNED_MAX},
         ).fetchall()
 
 

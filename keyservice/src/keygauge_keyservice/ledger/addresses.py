@@ -24,13 +24,13 @@ SELECT key.id AS key_id, key.name AS key_name, fresh.ips, fresh.ip
 FROM (
     SELECT key_id, count(*) AS ips, min(ip) AS ip FROM (
         SELECT key_id, ip FROM key_address WHERE account_id = %(account_id)s AND first_at > %(since)s
-        ORDER BY first_at DESC LIMIT %(looked_at_max)s
+        ORDER BY first_at DESC LIMIT %(scanned_max)s
     ) AS newest GROUP BY key_id
 ) AS fresh JOIN key ON key.id = fresh.key_id
 WHERE key.account_id = %(account_id)s AND key.status <> 'deleted'
 AND EXISTS (SELECT FROM key_address WHERE key_id = key.id AND first_at <= %(since)s)
 ORDER BY key.name, key.id LIMIT 20"""
-_LOOKED_AT_MAX = 1_000  # new addresses read per account, newest first
+_SCANNED_MAX = 1_000  # new addresses read per account, newest first
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def note(connection: Connection, events: Iterable[Event]) -> None:
 def find_new(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[NewAddresses]:
     """Return keys used from new addresses in the last 24 hours; keys first used in that time are left out."""
     since = (now or datetime.now(UTC)) - _NEW
-    rows = connection.execute(_FIND, {"account_id": account_id, "since": since, "looked_at_max": _LOOKED_AT_MAX})
+    rows = connection.execute(_FIND, {"account_id": account_id, "since": since, "scanned_max": _SCANNED_MAX})
     return [NewAddresses(**row) for row in rows]
 
 

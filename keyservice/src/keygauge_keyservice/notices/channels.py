@@ -188,10 +188,10 @@ def _errors(connection: Connection, account_id: str, form: str, target: str, kin
                 FieldError("target", "bad_email", gettext("must be the e-mail address of a member of this account"))
             )
     elif not _is_web_address(target, host=_HOSTS.get(form)):
-        whose = f"https://{_HOSTS[form]}/" if form in _HOSTS else "https://"
+        start = f"https://{_HOSTS[form]}/" if form in _HOSTS else "https://"
         errors.append(
             FieldError(
-                "target", "wrong_text", gettext("must be an address that starts with %(beginning)s", beginning=whose)
+                "target", "wrong_text", gettext("must be an address that starts with %(beginning)s", beginning=start)
             )
         )
     return errors

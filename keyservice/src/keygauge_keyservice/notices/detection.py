@@ -80,7 +80,7 @@ def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
         return
     percent = 100 * one.used / one.amount
     unit = "budget" if one.unit == "nanousd" else f"{(one.unit_name or one.unit).replace('_', ' ')} quota"
-    whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
+    of_key = f" of “{names[one.key_id]}”" if one.key_id in names else ""
     if one.resets_at is None:
         end, resets = "lifetime", f"The {unit} does not reset."
     else:
@@ -92,7 +92,7 @@ def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
         yield Found(
             "quota",
             f"quota:{one.name}:{one.key_id or ''}:{end}:{threshold}",
-            f"{threshold}% of the {unit} “{one.name}”{whose} used {one.when}",
+            f"{threshold}% of the {unit} “{one.name}”{of_key} used {one.when}",
             f"{text} {resets}",
             is_silent=threshold != passed[0],
         )

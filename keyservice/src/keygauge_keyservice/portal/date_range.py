@@ -61,22 +61,22 @@ class DateRange:
         return self.start.astimezone(self.zone).date()
 
     @property
-    def last_moment(self) -> datetime:
+    def last_instant(self) -> datetime:
         """Return the last instant that is shown."""
         return self.end - timedelta(microseconds=1)
 
     @property
     def last_day(self) -> date:
         """Return the last day that is at least partly shown."""
-        return self.last_moment.astimezone(self.zone).date()
+        return self.last_instant.astimezone(self.zone).date()
 
     @property
     def query(self) -> dict[str, str]:
         """Return the range as URL parameters."""
         if self.preset:
             return {"range": self.preset}
-        ends = [moment.astimezone(self.zone) for moment in (self.start, self.end)]
-        if any(moment.time() != time() for moment in ends):
+        ends = [instant.astimezone(self.zone) for instant in (self.start, self.end)]
+        if any(instant.time() != time() for instant in ends):
             return {"from": f"{ends[0]:{_MINUTE}}", "to": f"{ends[1]:{_MINUTE}}"}
         return {"from": self.first_day.isoformat(), "to": self.last_day.isoformat()}
 

@@ -216,43 +216,43 @@ def change(now: float, before: float) -> str:
     return f"{percent:+,}%" if percent else gettext("no change")
 
 
-def zone_name(moment: datetime, zone: ZoneInfo | None = None) -> str:
+def zone_name(instant: datetime, zone: ZoneInfo | None = None) -> str:
     """Return the zone's name at a time: UTC, CET, UTC+05:45."""
-    local = moment.astimezone(zone or reader.zone())
+    local = instant.astimezone(zone or reader.zone())
     name = local.strftime("%Z")
     return name if name.isalpha() else f"UTC{local.isoformat()[-6:]}"
 
 
-def time_label(moment: datetime, pattern: str, zone: ZoneInfo | None = None) -> str:
+def time_label(instant: datetime, pattern: str, zone: ZoneInfo | None = None) -> str:
     """Format a time by a Unicode (CLDR) pattern: EEE d MMM yyyy, HH:mm."""
-    local = moment.astimezone(zone or reader.zone())
+    local = instant.astimezone(zone or reader.zone())
     if reader.is_english():
         return _strftime(local, _STRFTIME[pattern])
     days, _, times = pattern.partition("HH")
     if not times:
         return format_skeleton(_SKELETONS[days.strip(" ,")], local, tzinfo=local.tzinfo, locale=reader.locale())
     time = _time(local, times)
-    return f"{time_label(moment, days.strip(' ,'), zone)}, {time}" if days else time
+    return f"{time_label(instant, days.strip(' ,'), zone)}, {time}" if days else time
 
 
-def day(moment: datetime) -> str:
+def day(instant: datetime) -> str:
     """Format a day: 21 Nov 2026."""
-    local = moment.astimezone(reader.zone())
+    local = instant.astimezone(reader.zone())
     return f"{local:%-d %b %Y}" if reader.is_english() else format_date(local, "medium", reader.locale())
 
 
-def utc_day(moment: datetime) -> str:
+def utc_day(instant: datetime) -> str:
     """Format a day of a billing period, which is in UTC: 21 Nov 2026."""
-    utc = moment.astimezone(UTC)
+    utc = instant.astimezone(UTC)
     return f"{utc:%-d %b %Y}" if reader.is_english() else format_date(utc, "medium", reader.locale())
 
 
-def clock(moment: datetime) -> str:
+def clock(instant: datetime) -> str:
     """Format a time with its zone: 21 Nov 2026, 02:35 UTC."""
-    local = moment.astimezone(reader.zone())
+    local = instant.astimezone(reader.zone())
     if reader.is_english():
-        return f"{_strftime(local, '%-d %b %Y, %H:%M')} {zone_name(moment)}"
-    return f"{day(moment)}, {_time(local, ':mm')} {zone_name(moment)}"
+        return f"{_strftime(local, '%-d %b %Y, %H:%M')} {zone_name(instant)}"
+    return f"{day(instant)}, {_time(local, ':mm')} {zone_name(instant)}"
 
 
 def _time(local: datetime, minutes: str) -> str:
@@ -273,9 +273,9 @@ def month(first: date) -> str:
     return f"{first:%B %Y}" if reader.is_english() else format_skeleton("yMMMM", first, locale=reader.locale())
 
 
-def ago(moment: datetime, now: datetime | None = None) -> str:
+def ago(instant: datetime, now: datetime | None = None) -> str:
     """Format how long ago a time was: 3 minutes ago."""
-    seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
+    seconds = int(((now or datetime.now(UTC)) - instant).total_seconds())
     if seconds >= _DAY_S:
         return ngettext("%(num)s day ago", "%(num)s days ago", seconds // _DAY_S)
     if seconds >= _HOUR_S:

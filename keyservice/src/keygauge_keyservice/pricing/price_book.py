@@ -57,8 +57,8 @@ class PriceBook:
 
     def find_own(self, account_id: str | None, provider: str | None, model: str, time_us: int) -> OwnPrice | None:
         """Return the own price that applies to a call, or None."""
-        moment = _EPOCH + timedelta(microseconds=time_us)
-        return next((price for price in self._own_of(account_id, provider, model) if price.valid_from <= moment), None)
+        instant = _EPOCH + timedelta(microseconds=time_us)
+        return next((price for price in self._own_of(account_id, provider, model) if price.valid_from <= instant), None)
 
     def find_tiers(
         self, account_id: str | None, provider: str | None, model: str, time_us: int

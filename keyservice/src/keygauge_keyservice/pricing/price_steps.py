@@ -27,8 +27,8 @@ def price_steps(book: PriceBook, name: PriceName, *, now: datetime | None = None
     days = [first.date() + timedelta(days=number) for number in range((last.date() - first.date()).days + 1)]
     moments = book.changes(name.tariff, name.provider, name.model, days)
     steps: list[list[Any]] = []
-    for moment in sorted({first, *(moment for moment in moments if first < moment < last)}):
-        from_us = (moment - _EPOCH) // _MICROSECOND
+    for instant in sorted({first, *(instant for instant in moments if first < instant < last)}):
+        from_us = (instant - _EPOCH) // _MICROSECOND
         found = book.find_tiers(name.tariff, name.provider, name.model, from_us)
         version, tiers = found or (None, ())
         step = [from_us, version, [list(astuple(rates)) for rates in tiers]]

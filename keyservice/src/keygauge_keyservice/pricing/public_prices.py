@@ -59,9 +59,9 @@ class PublicPrices:
         schedule = self._find(provider, model)
         if len(schedule) <= 1:
             return schedule[0][1] if schedule else ()
-        moment = datetime.fromtimestamp(time_us / _MILLION, UTC)
+        instant = datetime.fromtimestamp(time_us / _MILLION, UTC)
         return next(
-            (tiers for when, tiers in reversed(schedule) if when is None or when.active(moment)), schedule[0][1]
+            (tiers for when, tiers in reversed(schedule) if when is None or when.active(instant)), schedule[0][1]
         )
 
     def models_at(self, time_us: int) -> Iterator[tuple[str, str, Sequence[Rates]]]:

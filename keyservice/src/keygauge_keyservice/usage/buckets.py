@@ -20,11 +20,11 @@ def starts(start: datetime, end: datetime, bucket: Bucket, zone: tzinfo) -> list
 
 
 def _hours(start: datetime, end: datetime, zone: tzinfo) -> Iterator[datetime]:
-    moment = start
-    while moment < end:
-        local = moment.astimezone(zone)
-        yield moment - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-        moment += _QUARTER
+    instant = start
+    while instant < end:
+        local = instant.astimezone(zone)
+        yield instant - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        instant += _QUARTER
 
 
 def _dates(start: datetime, end: datetime, bucket: Bucket, zone: tzinfo) -> Iterator[datetime]:

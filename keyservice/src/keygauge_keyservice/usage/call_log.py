@@ -16,8 +16,8 @@ from keygauge_keyservice.usage.usage import UsageError
 
 PAGE_MAX = 500
 _STREAM_PAGE = 2_000
-_LOOKED_AT_MAX = 100_000  # calls scanned per page, since matches of a filter may be rare among millions
-_LOOKED_AT_OF_KEY_MAX = 20_000  # fewer per page for one key, whose calls are scattered on disk
+_SCANNED_MAX = 100_000  # calls scanned per page, since matches of a filter may be rare among millions
+_SCANNED_OF_KEY_MAX = 20_000  # fewer per page for one key, whose calls are scattered on disk
 _INSTANT = timedelta(microseconds=1)
 _RARE = ("route", "status", "model", "ip", "tag")  # filters without an index
 
@@ -137,7 +137,7 @@ SELECT time, id FROM event
 WHERE account_id = %(account_id)s AND time >= %(start)s AND time < %(end)s
 AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
 AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
-ORDER BY time DESC, id DESC OFFSET %(looked_at_max)s LIMIT 1"""
+ORDER BY time DESC, id DESC OFFSET %(scanned_max)s LIMIT 1"""
 _FIND = f"/* calls.find */ SELECT {_COLUMNS} FROM event WHERE account_id = %s AND time = %s AND id = %s"  # noqa: S608 - as above
 
 
@@ -168,8 +168,8 @@ def find_page(
 
 def _find_edge(connection: Connection, values: dict[str, Any]) -> Place | None:
     """Return the position of the last call that a page may scan; None if it can scan the whole range."""
-    most = _LOOKED_AT_OF_KEY_MAX if values["key_id"] else _LOOKED_AT_MAX
-    row = connection.execute(_EDGE, values | {"looked_at_max": most - 1}, prepare=False).fetchone()
+    most = _SCANNED_OF_KEY_MAX if values["key_id"] else _SCANNED_MAX
+    row = connection.execute(_EDGE, values | {"scanned_max": most - 1}, prepare=False).fetchone()
     return Place(row["time"], row["id"]) if row else None
 
 

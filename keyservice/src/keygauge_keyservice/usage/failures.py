@@ -9,13 +9,13 @@ from keygauge_keyservice.database import Connection
 
 SPAN = timedelta(hours=1)
 _CALLS_MIN, _SHOWN_MAX = 3, 5
-_LOOKED_AT_MAX = 20_000  # newest calls scanned
+_SCANNED_MAX = 20_000  # newest calls scanned
 
 _FIND = """/* calls.failures */
 SELECT status, error, ip, key_id, count(*) AS calls FROM (
     SELECT status, error, ip, key_id FROM event
     WHERE account_id = %(account_id)s AND time >= %(since)s AND time <= %(now)s
-    ORDER BY time DESC, id DESC LIMIT %(looked_at_max)s
+    ORDER BY time DESC, id DESC LIMIT %(scanned_max)s
 ) AS newest
 WHERE status >= 400 GROUP BY status, error, ip, key_id HAVING count(*) >= %(least)s
 ORDER BY calls DESC, status, ip, key_id LIMIT %(most)s"""
@@ -39,7 +39,7 @@ def find_failures(connection: Connection, account_id: str, *, now: datetime | No
         "account_id": account_id,
         "since": now - SPAN,
         "now": now,
-        "looked_at_max": _LOOKED_AT_MAX,
+        "scanned_max": _SCANNED_MAX,
         "least": _CALLS_MIN,
         "most": _SHOWN_MAX,
     }

@@ -64,8 +64,8 @@ def _between(start: int, end: int, lengths: Sequence[int]) -> list[TimeCover]:
     return [replace(time_cover, sign=-time_cover.sign) for time_cover in _cut(end, start, lengths)]
 
 
-def _nearest(moment: int, length: int) -> int:
-    return (moment + length // 2) // length * length
+def _nearest(instant: int, length: int) -> int:
+    return (instant + length // 2) // length * length
 
 
 def _count(time_covers: Sequence[TimeCover]) -> int:

@@ -36,8 +36,8 @@ def idempotent(view: Callable[_P, Response]) -> Callable[_P, Response]:
             raise invalid(
                 FieldError("Idempotency-Key", "wrong_text", f"must be 1 to {_LENGTH_MAX} printable characters")
             )
-        whose = own_account(None) or ""  # each account has its own keys
-        name = hashlib.sha256(f"{whose}{request.method} {request.path}\n{key}".encode()).digest()
+        account_id = own_account(None) or ""  # each account has its own keys
+        name = hashlib.sha256(f"{account_id}{request.method} {request.path}\n{key}".encode()).digest()
         with services().connection() as connection:  # committed before the write, so that two cannot both start
             earlier = _claim(connection, name, hashlib.sha256(request.get_data()).digest())
         if earlier is not None:

@@ -28,7 +28,7 @@ def require_key(connection: Connection) -> Key:
     """
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")
-    return require_shown(connection, _wanted(token), request.remote_addr)
+    return require_shown(connection, _candidates(token), request.remote_addr)
 
 
 def require_shown(connection: Connection, shown: list[LookUp], ip: str | None) -> Key:
@@ -49,7 +49,7 @@ def require_shown(connection: Connection, shown: list[LookUp], ip: str | None) -
     return key
 
 
-def _wanted(token: str) -> list[LookUp]:
+def _candidates(token: str) -> list[LookUp]:
     if not token or not token.isascii():
         return []
     digest = key_format.digest(token)

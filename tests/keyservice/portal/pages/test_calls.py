@@ -65,7 +65,7 @@ def test_pages_contain_every_call_once(signed_in, customer, record, noon):
 
 
 def test_rare_calls_are_searched_for_in_steps(signed_in, customer, record, noon, monkeypatch):
-    monkeypatch.setattr(call_log, "_LOOKED_AT_MAX", 20)
+    monkeypatch.setattr(call_log, "_SCANNED_MAX", 20)
     start_us = int(noon.timestamp() * 1_000_000)
     record(customer, *({"time_us": start_us + number * 1_000_000} for number in range(1, 60)))
     record(customer, {"time_us": start_us, "ip": "192.0.2.9"})

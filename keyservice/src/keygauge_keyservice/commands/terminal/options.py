@@ -62,9 +62,14 @@ def account_option(*, required: bool = True, text: str = "The account.") -> Call
 
 def most_option(default: int | None = None) -> Callable[[_Function], _Function]:
     """Add the `--limit` option of a list."""
-    whose = f"(default: {default})" if default else "(default: all)"
+    note = f"(default: {default})" if default else "(default: all)"
     return click.option(
-        "--limit", "most", type=click.IntRange(1), default=default, metavar="N", help=f"How many at most {whose}."
+        "--limit",
+        "most",
+        type=click.IntRange(1),
+        default=default,
+        metavar="N",
+        help=f"How many at most {note}.",
     )
 
 

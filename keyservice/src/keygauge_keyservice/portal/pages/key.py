@@ -130,7 +130,7 @@ def _page(
         limits=limits,
         describe=limit_text.describe,
         gauges=[overview.gauge(one) for one in quotas],
-        rows=[*(limit_form.rows_of(limits) if rows is None else rows), *limit_form.SPARE_ROWS],
+        rows=[*(limit_form.rows_of(limits) if rows is None else rows), *limit_form.EMPTY_ROWS],
         wrong_limits=wrong_limits,
         units=limit_form.units,
         pers=limit_form.pers,

@@ -135,7 +135,7 @@ def _form(
         "portal/key_new.html",
         given=request.form,
         errors=errors or {},
-        rows=[*rows, *limit_form.SPARE_ROWS],
+        rows=[*rows, *limit_form.EMPTY_ROWS],
         wrong_limits=wrong_limits,
         is_wrong=is_wrong,
         units=limit_form.units,

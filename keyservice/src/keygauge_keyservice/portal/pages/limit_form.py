@@ -59,7 +59,7 @@ class Row:
     per_tag: str = ""  # "on" if checked
 
 
-SPARE_ROWS = (Row(), Row())
+EMPTY_ROWS = (Row(), Row())
 
 
 def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], dict[str, Any]]:
@@ -95,7 +95,7 @@ def pers(row: Row) -> dict[str, str]:
 
 
 def _given(form: Mapping[str, str]) -> Iterator[Row]:
-    for number in range(LIMITS_MAX + len(SPARE_ROWS)):
+    for number in range(LIMITS_MAX + len(EMPTY_ROWS)):
         fields = {name: form.get(f"{name}-{number}", "").strip() for name in Row.__dataclass_fields__}
         yield Row(**fields)
 
