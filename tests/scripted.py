@@ -30,11 +30,11 @@ def scripted(*answers):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
             status, document = script.answer(self.path, body)
-            told = json.dumps(document).encode()
+            body_bytes = json.dumps(document).encode()
             self.send_response(status)
-            self.send_header("content-length", str(len(told)))
+            self.send_header("content-length", str(len(body_bytes)))
             self.end_headers()
-            self.wfile.write(told)
+            self.wfile.write(body_bytes)
 
         def log_message(self, *_):
             pass

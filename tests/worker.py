@@ -17,13 +17,13 @@ PATIENCE_S = 100
 class SlowExporter(MetricExporter):
     """An exporter that signals the start of an export, and ends it on a signal."""
 
-    def __init__(self, path, began, told):
+    def __init__(self, path, began, released):
         super().__init__()
-        self.path, self.began, self.told = path, began, told
+        self.path, self.began, self.released = path, began, released
 
     def export(self, metrics_data, timeout_millis=0, **_):
         self.began.set()
-        self.told.wait(PATIENCE_S)
+        self.released.wait(PATIENCE_S)
         self.path.write_text(metrics_data.to_json())
         return MetricExportResult.SUCCESS
 
@@ -34,9 +34,9 @@ class SlowExporter(MetricExporter):
         pass
 
 
-def serve(options, token, path, began, told):
+def serve(options, token, path, began, released):
     """Answer one call, then receive SIGTERM."""
-    exporter = SlowExporter(path, began, told)
+    exporter = SlowExporter(path, began, released)
     set_meter_provider(MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)]))
 
     def app(_, start_response):

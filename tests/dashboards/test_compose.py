@@ -151,9 +151,9 @@ def test_everything_listens_on_loopback_only(services):
 
 
 def test_there_are_no_default_secrets(text, env):
-    asked = re.findall(r"\$\{(\w+)([^}]*)\}", text)
-    assert {name for name, _ in asked} == set(env)
-    assert all(rest.startswith(":?") and "make env" in rest for _, rest in asked)
+    references = re.findall(r"\$\{(\w+)([^}]*)\}", text)
+    assert {name for name, _ in references} == set(env)
+    assert all(rest.startswith(":?") and "make env" in rest for _, rest in references)
 
 
 def test_new_secrets_are_long_and_different(env, root):

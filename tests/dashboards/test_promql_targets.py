@@ -85,9 +85,9 @@ def prometheus(program, tmp_path_factory):
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, stderr=log)
     try:
-        ask = _asker(f"http://127.0.0.1:{port}", now)
+        query_prometheus = _asker(f"http://127.0.0.1:{port}", now)
         _await(server, f"http://127.0.0.1:{port}/-/ready", folder / "log")
-        yield ask
+        yield query_prometheus
     finally:
         server.terminate()
         server.wait(150)
@@ -254,7 +254,7 @@ def _choices(prometheus, name, variables):
 
 
 def _asker(url, now):
-    def ask(expression, *, instant):
+    def query_prometheus(expression, *, instant):
         span = {"time": now} if instant else {"start": now - 1800, "end": now, "step": 60}
         body = urllib.parse.urlencode({"query": expression, **span}).encode()
         address = f"{url}/api/v1/query{'' if instant else '_range'}"
@@ -269,7 +269,7 @@ def _asker(url, now):
             for one in result
         ]
 
-    return ask
+    return query_prometheus
 
 
 def _await(server, address, log):

@@ -17,8 +17,8 @@ def groups():
 
 def test_every_alert_and_record_is_exactly_one_rule(groups):
     thresholds = Thresholds()
-    told = [rule["alert"] for rule in groups["keygauge-alerts"]["rules"]]
-    assert told == [alert.name for alert in alerts(thresholds)]
+    names = [rule["alert"] for rule in groups["keygauge-alerts"]["rules"]]
+    assert names == [alert.name for alert in alerts(thresholds)]
     recorded = [rule["record"] for name in ("records", "slow-records") for rule in groups[f"keygauge-{name}"]["rules"]]
     assert sorted(recorded) == sorted(record.name for record in records(thresholds))
 

@@ -28,11 +28,11 @@ def drive():
 
 
 async def test_traffic_ends_after_its_time_or_on_interrupt(drive):
-    told = Event()
-    told.set()
+    stopped = Event()
+    stopped.set()
     async with asyncio.timeout(100):
         await drive(seconds=0.01)
-        assert await drive(interrupted=told) == 0
+        assert await drive(interrupted=stopped) == 0
 
 
 async def test_a_process_that_ends_early_ends_the_demo(drive, tmp_path):

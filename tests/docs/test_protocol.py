@@ -35,5 +35,5 @@ def fields_of(kind):
 
 @pytest.mark.parametrize(("block", "kinds"), list(zip(BLOCKS, MESSAGES.values(), strict=True)), ids=MESSAGES)
 def test_the_page_has_the_fields_of_the_message(block, kinds):
-    told = set(re.findall(r'"(\w+)":', re.sub(r"//.*", "", block)))
-    assert told == set().union(*(fields_of(kind) for kind in kinds))
+    documented = set(re.findall(r'"(\w+)":', re.sub(r"//.*", "", block)))
+    assert documented == set().union(*(fields_of(kind) for kind in kinds))

@@ -84,9 +84,9 @@ def test_limit_metrics_show_the_current_state(samples, account, key, connection)
 def test_key_budget_is_exported(samples, account, key, connection):
     own = plans.Limit(name="own", unit="nanousd", amount=5 * 10**9, period="month", subject="key")
     (limit,) = key_limits.replace(connection, key.id, [own], actor="test")
-    wanted = [Acquisition(f"{limit.id}:{key.id}", 10**9)]
+    too_many = [Acquisition(f"{limit.id}:{key.id}", 10**9)]
     with connection.transaction():
-        leases.exchange(connection, [LeaseRequest(service=None, replica="r", acquisitions=wanted)], alive=1)
+        leases.exchange(connection, [LeaseRequest(service=None, replica="r", acquisitions=too_many)], alive=1)
     connection.execute("UPDATE lease SET spent = units / 4")
     labels = {"limit": "own", "account": account.id, "key": key.id, "unit": "nanousd", "period": "month"}
     assert pick(samples(), "keygauge_limit_used", **labels) == [10**9 // 4]

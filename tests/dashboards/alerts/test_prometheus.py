@@ -500,11 +500,11 @@ def test_messages_only_use_labels_of_the_alert():
 def test_every_alert_states_its_impact_and_links_to_its_subject(root):
     known = {page.uid: {item["name"] for item in page.variables} for page in pages(Thresholds())}
     for rule in _committed(root):
-        told = rule["annotations"]
-        assert told["impact"].endswith(".")
+        texts = rule["annotations"]
+        assert texts["impact"].endswith(".")
         assert rule["labels"]["owner"] == "api"
-        assert told["runbook_url"].startswith("http://127.0.0.1:3000/")
-        grafana, uid, query = re.fullmatch(r"(http://[^/]+)/d/([\w-]+)\?(.+)", told["dashboard_url"]).groups()
+        assert texts["runbook_url"].startswith("http://127.0.0.1:3000/")
+        grafana, uid, query = re.fullmatch(r"(http://[^/]+)/d/([\w-]+)\?(.+)", texts["dashboard_url"]).groups()
         assert grafana == "http://127.0.0.1:3000"
         assert set(re.findall(r"var-(\w+)=", query)) <= known[uid]
 
@@ -513,12 +513,12 @@ def test_alert_links_work_for_subjects_with_any_name(run, tmp_path, root):
     """Names of models and keys are percent-encoded."""
     series = requests("200", "0+90x30", key="k&1 %") | requests("429", "0+10x30", key="k&1 %")
     rule = next(rule for rule in _committed(root) if rule["alert"] == "KeyRateLimited")
-    told = rule["annotations"]
-    page = told["dashboard_url"].replace("{{ $labels.keygauge_key_id | urlquery }}", "k%261+%25")
+    texts = rule["annotations"]
+    page = texts["dashboard_url"].replace("{{ $labels.keygauge_key_id | urlquery }}", "k%261+%25")
     expected = {
-        **told,
+        **texts,
         "summary": "Key k&1 % (k&1 %) is hitting its limits",
-        "description": told["description"]
+        "description": texts["description"]
         .replace("{{ $value | humanizePercentage }}", "10%")
         .replace("{{ $labels.job }}", "api"),
         "dashboard_url": page,

@@ -112,8 +112,8 @@ def test_data_sources_are_variables(dashboard, panels):
     types = {item["name"]: item["query"] for item in dashboard["templating"]["list"] if item["type"] == "datasource"}
     assert types == {"datasource": "prometheus", "postgresql": "grafana-postgresql-datasource"}
     known = [{"type": kind, "uid": f"${{{name}}}"} for name, kind in types.items()]
-    asked = [*dashboard["annotations"]["list"], *(target for panel in panels for target in panel["targets"])]
-    assert all(item["datasource"] in known for item in asked)
+    used = [*dashboard["annotations"]["list"], *(target for panel in panels for target in panel["targets"])]
+    assert all(item["datasource"] in known for item in used)
     for panel in panels:
         sources = [target["datasource"] for target in panel["targets"]]
         assert panel["datasource"] == (sources[0] if sources.count(sources[0]) == len(sources) else MIXED)
@@ -184,8 +184,8 @@ def test_queries_only_use_variables_of_their_page(dashboard):
     names = {item["name"] for item in dashboard["templating"]["list"]}
     for item in (*dashboard["panels"], *dashboard["annotations"]["list"], *dashboard["templating"]["list"]):
         text = json.dumps({part: value for part, value in item.items() if part != "title"})
-        asked = set(re.findall(r"\$\{?([a-z]\w*)", text)) - {"labels"}
-        assert asked <= names, item.get("title", item.get("name"))
+        used = set(re.findall(r"\$\{?([a-z]\w*)", text)) - {"labels"}
+        assert used <= names, item.get("title", item.get("name"))
 
 
 def test_variables_are_in_reading_order_with_data_sources_last(dashboard):

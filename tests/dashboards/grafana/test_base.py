@@ -19,11 +19,11 @@ def url(uid, view):
 
 
 def test_links_keep_variables_of_both_dashboards_without_duplicates():
-    told = url(OVERVIEW, base.drill(VIEW, "Open", KEY_PAGE, key=base.cell("id")))
-    assert told.startswith(f"/d/{KEY_PAGE}?${{__url_time_range}}")
-    kept = re.findall(r"\$\{(\w+):queryparam\}", told)
+    link = url(OVERVIEW, base.drill(VIEW, "Open", KEY_PAGE, key=base.cell("id")))
+    assert link.startswith(f"/d/{KEY_PAGE}?${{__url_time_range}}")
+    kept = re.findall(r"\$\{(\w+):queryparam\}", link)
     assert kept == ["endpoint", "model", "job", "env", "datasource", "postgresql"]
-    assert told.endswith("&var-key=${__data.fields.id:percentencode}")
+    assert link.endswith("&var-key=${__data.fields.id:percentencode}")
     other = url(HEALTH_PAGE, base.drill(VIEW, "Open", KEYS_PAGE))
     assert re.findall(r"\$\{(\w+):queryparam\}", other) == ["datasource", "postgresql"]
 

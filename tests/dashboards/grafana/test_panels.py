@@ -59,17 +59,17 @@ def test_panel_with_two_data_sources_is_mixed(targets, source):
 
 
 def test_targets_have_their_format_and_range():
-    told = panels(replace(VIEW, targets=[Prometheus("a", instant=True, table=True), Prometheus("b", heatmap=True)]))
-    instant, heatmap = told[0]["targets"]
+    built = panels(replace(VIEW, targets=[Prometheus("a", instant=True, table=True), Prometheus("b", heatmap=True)]))
+    instant, heatmap = built[0]["targets"]
     assert (instant["instant"], instant["range"], instant["format"]) == (True, False, "table")
     assert (heatmap["format"], heatmap["exemplar"]) == ("heatmap", True)
     assert [sql_target("SELECT 1", over_time=over)["format"] for over in (True, False)] == ["time_series", "table"]
 
 
 def test_empty_panels_explain_why_and_descriptions_name_alerts():
-    told = panels(replace(VIEW, empty_is_fine="no call failed", alerts=["ErrorRateHigh", "X"]))[0]
-    assert told["fieldConfig"]["defaults"]["noValue"] == "No call failed"
-    assert told["description"] == "How many? Watched by ErrorRateHigh, X."
+    built = panels(replace(VIEW, empty_is_fine="no call failed", alerts=["ErrorRateHigh", "X"]))[0]
+    assert built["fieldConfig"]["defaults"]["noValue"] == "No call failed"
+    assert built["description"] == "How many? Watched by ErrorRateHigh, X."
     assert "noValue" not in panels(VIEW)[0]["fieldConfig"]["defaults"]
 
 

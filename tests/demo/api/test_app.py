@@ -24,9 +24,9 @@ async def test_cap_cuts_the_answer(openai_client, anthropic_client):
 
 async def test_long_prompts_are_partly_cached(openai_client, anthropic_client):
     text = "The export is slow. " * 400
-    ask = [{"role": "user", "content": text}]
-    chat = await openai_client.chat.completions.create(model="gpt-4o-mini", messages=ask)
-    message = await anthropic_client.messages.create(model="claude-haiku-4-5", messages=ask, max_tokens=9)
+    conversation = [{"role": "user", "content": text}]
+    chat = await openai_client.chat.completions.create(model="gpt-4o-mini", messages=conversation)
+    message = await anthropic_client.messages.create(model="claude-haiku-4-5", messages=conversation, max_tokens=9)
     cached = chat.usage.prompt_tokens_details.cached_tokens
     assert 0 < cached < chat.usage.prompt_tokens
     assert message.usage.cache_read_input_tokens == cached
@@ -56,12 +56,12 @@ async def test_bad_request_names_the_field(openai_client, anthropic_client):
 
 
 async def test_some_requests_fail_with_a_server_error(openai_client, anthropic_client):
-    ask = [{"role": "user", "content": failing_text("gpt-4o-mini")}]
+    conversation = [{"role": "user", "content": failing_text("gpt-4o-mini")}]
     with pytest.raises(openai.InternalServerError):
-        await openai_client.chat.completions.create(model="gpt-4o-mini", messages=ask)
-    ask = [{"role": "user", "content": failing_text("claude-haiku-4-5")}]
+        await openai_client.chat.completions.create(model="gpt-4o-mini", messages=conversation)
+    conversation = [{"role": "user", "content": failing_text("claude-haiku-4-5")}]
     with pytest.raises(anthropic.OverloadedError):
-        await anthropic_client.messages.create(model="claude-haiku-4-5", messages=ask, max_tokens=9)
+        await anthropic_client.messages.create(model="claude-haiku-4-5", messages=conversation, max_tokens=9)
 
 
 def test_answers_are_deterministic():

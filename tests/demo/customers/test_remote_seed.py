@@ -52,11 +52,11 @@ def test_with_the_database_members_can_sign_in(load, connection):
 
 
 def test_refusing_or_unreachable_key_service_is_reported(url, tmp_path):
-    for operator, told in (
+    for operator, message in (
         (Operator(url, "wrong-token-0123456789"), "refused POST /v1/plans: 401"),
         (Operator(f"http://127.0.0.1:{free_port()}", "token"), "does not answer"),
     ):
-        with pytest.raises(DemoError, match=told):
+        with pytest.raises(DemoError, match=message):
             remote_seed.load_or_create(operator, None, file=tmp_path / "seed.json", now=NOW)
     assert list(tmp_path.iterdir()) == []
 

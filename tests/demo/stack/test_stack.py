@@ -37,7 +37,7 @@ def test_port_in_use_is_reported_with_the_fix_and_releases_the_state(settings):
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", settings.port_api))
         other.listen()
-        told = rf"port {settings.port_api} is taken .*DEMO_PORT_API={settings.port_api + 1} make demo"
-        with pytest.raises(DemoError, match=told):
+        message = rf"port {settings.port_api} is taken .*DEMO_PORT_API={settings.port_api + 1} make demo"
+        with pytest.raises(DemoError, match=message):
             enter(settings)
     enter(settings)

@@ -42,9 +42,9 @@ def test_unknown_plans_and_accounts_raise_404_and_change_nothing(connection, acc
         lambda: accounts.change_plan(connection, account.id, "none", actor="test"),
         lambda: accounts.rename(connection, "none", "Beta", actor="test"),
     ):
-        with pytest.raises(Problem) as told:
+        with pytest.raises(Problem) as raised:
             change()
-        assert told.value.status == 404
+        assert raised.value.status == 404
     assert accounts.list_accounts(connection) == [account]
 
 

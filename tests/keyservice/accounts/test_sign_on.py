@@ -69,7 +69,7 @@ def test_a_wrong_signature_is_rejected_and_new_keys_are_fetched(idp, sign_on):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"error": "access_denied"}, "was canceled"),
         ({"code": "another"}, "could not be verified"),
@@ -78,8 +78,8 @@ def test_a_wrong_signature_is_rejected_and_new_keys_are_fetched(idp, sign_on):
         ({"state": ""}, "in another browser"),
     ],
 )
-def test_a_canceled_or_invalid_response_is_rejected(sign_on, changes, told):
-    with refused(told):
+def test_a_canceled_or_invalid_response_is_rejected(sign_on, changes, message):
+    with refused(message):
         come_back(sign_on, **changes)
 
 

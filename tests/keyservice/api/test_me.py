@@ -33,7 +33,7 @@ def owned(connection, settings):
     return made
 
 
-def ask(client, token, **query):
+def get_me(client, token, **query):
     return client.get("/v1/me", headers={"Authorization": f"Bearer {token}"}, query_string=query)
 
 
@@ -44,10 +44,10 @@ def test_key_reads_its_permissions_limits_and_usage(client, connection, owned, m
     other = ours._replace(key="another-key1")
     connection.execute("INSERT INTO key (id, account_id, name) VALUES ('another-key1', %s, 'x')", (key.account_id,))
     ingest.take_events(connection, "ab" * 16, 0, [ours, other], PublicPrices())
-    told = ask(client, token, to=(datetime.now(UTC) + timedelta(minutes=15)).isoformat()).json
-    assert (told["key"]["id"], told["key"]["models"], told["plan"]["name"]) == (key.id, ["gpt-4o"], "Pro")
-    assert (told["usage"]["requests"], told["usage"]["input_tokens"]) == (1, 100)
-    limits = {limit["name"]: limit for limit in told["limits"]}
+    answer = get_me(client, token, to=(datetime.now(UTC) + timedelta(minutes=15)).isoformat()).json
+    assert (answer["key"]["id"], answer["key"]["models"], answer["plan"]["name"]) == (key.id, ["gpt-4o"], "Pro")
+    assert (answer["usage"]["requests"], answer["usage"]["input_tokens"]) == (1, 100)
+    limits = {limit["name"]: limit for limit in answer["limits"]}
     assert set(limits) == {"rpm", "monthly", "slots", "daily", "credits", "trial"}
     assert (limits["credits"]["credit_nanousd"], limits["daily"]["credit_nanousd"]) == (10**7, None)
     assert (limits["rpm"]["used"], limits["rpm"]["remaining"]) == (2, 598)
@@ -55,9 +55,9 @@ def test_key_reads_its_permissions_limits_and_usage(client, connection, owned, m
     assert (limits["trial"]["remaining"], limits["trial"]["resets_at"]) == (5, None)
     assert (limits["slots"]["used"], limits["daily"]["subject"]) == (None, "key")
     assert (limits["slots"]["dry_run"], limits["slots"]["model"]) == (False, None)
-    assert "another-key1" not in str(told)
+    assert "another-key1" not in str(answer)
 
 
 @pytest.mark.parametrize("query", [{"from": "x"}, {"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}])
 def test_invalid_range_is_rejected(client, owned, query):
-    assert ask(client, owned[1], **query).status_code == 422
+    assert get_me(client, owned[1], **query).status_code == 422

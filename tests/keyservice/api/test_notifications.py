@@ -37,16 +37,16 @@ def test_webhook_is_created_read_changed_and_deleted(call, connection):
     made = create(call, events=["quota", "invoice", "quota"])
     assert made.status_code == 201
     assert made.json["secret"].startswith("whsec_")
-    told = {name: value for name, value in made.json.items() if name != "secret"}
-    assert (told["target"], told["events"], told["created_by"]) == (
+    shown = {name: value for name, value in made.json.items() if name != "secret"}
+    assert (shown["target"], shown["events"], shown["created_by"]) == (
         "hooks.example.com",
         ["invoice", "quota"],
         "operator",
     )
-    path = f"/notifications/{told['id']}"
-    assert call("GET", path).json == told
-    assert call("GET", "/notifications").json == {"notifications": [told], "next": None}
-    assert call("PATCH", path, {"events": ["invoice"]}).json == told | {"events": ["invoice"]}
+    path = f"/notifications/{shown['id']}"
+    assert call("GET", path).json == shown
+    assert call("GET", "/notifications").json == {"notifications": [shown], "next": None}
+    assert call("PATCH", path, {"events": ["invoice"]}).json == shown | {"events": ["invoice"]}
     assert call("DELETE", path).status_code == 204
     assert call("GET", path).status_code == call("DELETE", path).status_code == 404
     actions = [row["action"] for row in connection.execute("SELECT action FROM audit ORDER BY id DESC LIMIT 3")]

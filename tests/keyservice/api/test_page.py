@@ -30,7 +30,7 @@ def lists():
         fields = answer.get("properties", {})
         if "next" in fields:
             parameters = {one["name"]: one for one in operation["parameters"]}
-            [name] = [field for field, told in fields.items() if told.get("type") == "array"]
+            [name] = [field for field, kind in fields.items() if kind.get("type") == "array"]
             yield path, name, parameters.get("sort", {"schema": {"enum": [None]}})["schema"]["enum"], parameters
 
 

@@ -10,10 +10,10 @@ def test_prices_in_force_are_listed_with_their_source(call, make_event):
         body = {"model": "gpt-4o-mini", "tiers": tiers, "valid_from": f"{since}T00:00:00Z"}
         call("POST", "/v1/prices", body, status=201)
 
-    def ask(query):
+    def find(query):
         return call("GET", f"/v1/prices/in-force?{query}")["prices"]
 
-    listed = ask("model=GPT-4o&limit=500")
+    listed = find("model=GPT-4o&limit=500")
     own = [entry for entry in listed if entry["source"] == "own"]
     assert [(entry["version"], entry["tiers"][0]["input"]) for entry in own] == [
         ("own 3", 9_000_000_000),
@@ -25,7 +25,7 @@ def test_prices_in_force_are_listed_with_their_source(call, make_event):
     assert (public["source"], public["version"]) == ("public", cost.price_version)
     assert public["tiers"][0]["input"] == cost.nanousd
     assert all("gpt-4o" in entry["model"] for entry in listed)
-    assert [len(ask(query)) for query in ("source=own&past=1", "source=own", "model=no%20such%20model")] == [3, 2, 0]
+    assert [len(find(query)) for query in ("source=own&past=1", "source=own", "model=no%20such%20model")] == [3, 2, 0]
     first, second = (call("GET", f"/v1/prices/in-force?limit=2&after={after}") for after in (0, 2))
     assert (first["next"], second["next"]) == ("2", "4")
     assert not {str(entry) for entry in first["prices"]} & {str(entry) for entry in second["prices"]}

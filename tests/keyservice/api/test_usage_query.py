@@ -5,15 +5,15 @@ QUESTION = {"account": "acme", "from": "2026-05-17T00:00:00Z", "groups": ["key"]
 
 @pytest.mark.usefixtures("get", "tagged")
 def test_one_request_groups_usage_in_several_ways(call):
-    def ask(**change):
+    def run_query(**change):
         return call("POST", "/v1/usage/query", QUESTION | change)
 
-    told = ask(groups=["tag", "key,tag", "model"])
-    assert [len(result["groups"]) for result in told["results"]] == [3, 4, 2]
-    for result in told["results"]:
-        assert sum(group["requests"] for group in result["groups"]) == told["totals"]["requests"] == 52
-    assert ask(tag="a,b")["results"][0]["groups"][0]["group"] == "acme-test"
-    assert ask(groups=[], to="2026-05-19T12:00:00Z")["totals"]["requests"] == 23
+    answer = run_query(groups=["tag", "key,tag", "model"])
+    assert [len(result["groups"]) for result in answer["results"]] == [3, 4, 2]
+    for result in answer["results"]:
+        assert sum(group["requests"] for group in result["groups"]) == answer["totals"]["requests"] == 52
+    assert run_query(tag="a,b")["results"][0]["groups"][0]["group"] == "acme-test"
+    assert run_query(groups=[], to="2026-05-19T12:00:00Z")["totals"]["requests"] == 23
 
 
 @pytest.mark.usefixtures("metered")

@@ -99,7 +99,9 @@ def _fee(period, plan, price, prorated):
     def at(moment):
         name = [value for since, value in plan.items() if since < moment or since == BORN][-1]
         return [
-            amount for since, (whose, amount) in price.items() if whose == name and (since < moment or since <= BORN)
+            amount
+            for since, (plan_of, amount) in price.items()
+            if plan_of == name and (since < moment or since <= BORN)
         ][-1:]
 
     if not [value for since, value in prorated.items() if since < end or since == BORN][-1]:

@@ -24,17 +24,17 @@ def test_init_creates_an_account_a_key_and_an_environment_file(run, connection, 
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "main.py").write_text("app = FastAPI()\n")
-    told = run(folder)
+    output = run(folder)
     (account,) = accounts.list_accounts(connection)
     (key,) = keys.list_keys(connection, account.id)
     assert (account.name, account.plan_id, key.environment) == ("shop", "starter", "test")
-    assert "app.add_middleware(KeyGaugeMiddleware)" in told
+    assert "app.add_middleware(KeyGaugeMiddleware)" in output
     file = folder / "keygauge.env"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     values = dict(line.removeprefix("export ").split("=", 1) for line in file.read_text().splitlines())
     assert values["KEYGAUGE_SERVICE_TOKEN"] == (tmp_path / "data/service_token").read_text()
     assert values["API_KEY"].startswith(f"kg_test_{key.id}_")
-    assert values["API_KEY"] not in told
+    assert values["API_KEY"] not in output
     assert (folder / "main.py").read_text() == "app = FastAPI()\n"
 
 

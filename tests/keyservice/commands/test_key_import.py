@@ -46,14 +46,14 @@ def take(run, tmp_path):
 def found(connection, token):
     """Look up a token by its digest, as a service does."""
     digest = key_format.digest(token)
-    wanted = [LookUp(key_format.imported_id(digest), digest.hex())]
-    return [keys.find(connection, item.key) for item in key_entries.look_up(connection, wanted, config.peppers())]
+    look_ups = [LookUp(key_format.imported_id(digest), digest.hex())]
+    return [keys.find(connection, item.key) for item in key_entries.look_up(connection, look_ups, config.peppers())]
 
 
 def test_list_of_keys_is_imported(take, connection):
-    told = take("keys.txt", "# old ones\n" + "\n".join(TOKENS) + "\n", "--account", "Acme")
-    assert "2 keys imported, 0 already existed, 1 accounts created" in told
-    assert "KEYGAUGE_IMPORTED_KEYS=1" in told
+    output = take("keys.txt", "# old ones\n" + "\n".join(TOKENS) + "\n", "--account", "Acme")
+    assert "2 keys imported, 0 already existed, 1 accounts created" in output
+    assert "KEYGAUGE_IMPORTED_KEYS=1" in output
     (account,) = accounts.list_accounts(connection)
     for token in TOKENS:
         (key,) = found(connection, token)
@@ -127,9 +127,9 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_invalid_input_is_reported_and_nothing_is_imported(take, connection, case):
-    name, text, told = WRONG[case]
+    name, text, message = WRONG[case]
     error = take(name, text, "--account", "Acme", code=1)
-    assert told in error
+    assert message in error
     assert TOKENS[0] not in error
     assert accounts.list_accounts(connection) == []
 

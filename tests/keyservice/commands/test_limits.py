@@ -29,7 +29,7 @@ def test_periods_are_shown_with_their_anchor_and_zone(run):
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"),
+    ("limit", "message"),
     [
         ("a=1:request:60s,anchor=2026-01-15", "the anchor only applies to the periods week, month, quarter, year"),
         ("a=1:request:day,zone=UTC+3", "the time zone must be an IANA time zone such as Europe/Berlin"),
@@ -44,9 +44,9 @@ def test_periods_are_shown_with_their_anchor_and_zone(run):
         ("RPM=5:request:60s", "the name must be 1 to 40 of a-z"),
     ],
 )
-def test_error_repeats_the_invalid_limit_as_given(run, limit, told):
+def test_error_repeats_the_invalid_limit_as_given(run, limit, message):
     complaint = run("plans", "create", "free", "--limit", limit, code=1)
-    assert complaint.startswith(f"keygauge: --limit {limit}: {told}")
+    assert complaint.startswith(f"keygauge: --limit {limit}: {message}")
     assert not any(word in complaint for word in ("nanousd", "window_s", "[0]"))
 
 

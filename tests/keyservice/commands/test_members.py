@@ -89,8 +89,8 @@ def test_failures_are_reported(run, account, arguments, stdin, message):
 
 def test_invitation_link_works(run, connection, account, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_PUBLIC_URL", "https://keys.example.com")
-    code, link, told = run("members", "invite", "Ada@Example.com", "--account", "Acme", "--role", "viewer")
-    assert (code, "ada@example.com may join as viewer" in told) == (0, True)
+    code, link, printed = run("members", "invite", "Ada@Example.com", "--account", "Acme", "--role", "viewer")
+    assert (code, "ada@example.com may join as viewer" in printed) == (0, True)
     secret = link.strip().removeprefix("https://keys.example.com/invitation/")
     assert "ada@example.com" in run("members", "list", "--account", "Acme", "--invited")[1]
     assert invitations.accept(connection, secret, PASSWORD).role == "viewer"
@@ -100,8 +100,8 @@ def test_member_role_is_changed_and_member_removed(run, account):
     for email in ("ada@example.com", "bob@example.com"):
         run("members", "create", email, "--account", "Acme", "--generate")
     assert "viewer" in run("members", "update", "ada@example.com", "--account", "Acme", "--role", "viewer")[1]
-    code, _, told = run("members", "remove", "bob@example.com", "--account", "Acme", "--yes")
-    assert (code, "An account needs an owner" in told) == (1, True)
+    code, _, printed = run("members", "remove", "bob@example.com", "--account", "Acme", "--yes")
+    assert (code, "An account needs an owner" in printed) == (1, True)
     assert run("members", "remove", "ada@example.com", "--account", "Acme", "--yes")[0] == 0
     assert "ada@example.com" not in run("members", "list", "--account", "Acme")[1]
 

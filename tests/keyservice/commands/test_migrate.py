@@ -11,6 +11,6 @@ def test_check_compares_the_database_with_this_version(run, connection, capsys):
     connection.execute("UPDATE migration SET name = '9999_of_tomorrow.sql' WHERE name = '0011_grafana.sql'")
     connection.commit()
     assert cli.main(["migrate", "--check"]) == 1
-    told = capsys.readouterr().out
-    assert "pending 0011_grafana.sql" in told
-    assert "newer 9999_of_tomorrow.sql" in told
+    output = capsys.readouterr().out
+    assert "pending 0011_grafana.sql" in output
+    assert "newer 9999_of_tomorrow.sql" in output

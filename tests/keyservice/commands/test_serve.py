@@ -95,7 +95,7 @@ def test_reload_on_sighup_fails_no_metered_call(serve, tmp_path, caplog):
     process.send_signal(signal.SIGHUP)
     wait_for_other_workers(process.pid, before)
     statuses = [caller.stop() for caller in callers]
-    assert all(len(told) > 5 and set(told) == {200} for told in statuses), statuses
+    assert all(len(seen) > 5 and set(seen) == {200} for seen in statuses), statuses
     away = [record.getMessage() for record in caplog.records if "is away" in record.getMessage()]
     assert not [message for message in away if "timed out" not in message]  # a busy machine may time out
 

@@ -16,9 +16,9 @@ def take_over(connection, settings):
     plans.create(connection, plan_id="p", name="P", limits=[], actor="test")
 
     def take_over(*rows, plan_id="p"):
-        told = [(f"line {number}", row) for number, row in enumerate(rows, 1)]
+        numbered = [(f"line {number}", row) for number, row in enumerate(rows, 1)]
         with connection.transaction():
-            return key_import.take_over(connection, told, peppers=settings.peppers, plan_id=plan_id, actor="op")
+            return key_import.take_over(connection, numbered, peppers=settings.peppers, plan_id=plan_id, actor="op")
 
     return take_over
 

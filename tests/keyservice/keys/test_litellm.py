@@ -95,5 +95,5 @@ def test_a_different_reset_time_is_noted(budget, zone, differs):
     midnight = datetime.now(kathmandu).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     limits, notes = budget("1d", midnight.astimezone(UTC).replace(tzinfo=None), zone=zone)
     assert len(limits) == 1
-    told = f"resets at {midnight.astimezone(UTC):%F} 18:15 UTC at LiteLLM"
-    assert any(told in note for note in notes) == bool(notes) == differs
+    note_text = f"resets at {midnight.astimezone(UTC):%F} 18:15 UTC at LiteLLM"
+    assert any(note_text in note for note in notes) == bool(notes) == differs

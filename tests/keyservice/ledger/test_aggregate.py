@@ -36,9 +36,9 @@ def test_aggregates_are_the_sums_of_the_roll_ups(connection, make_event, noon, b
         events = [make_event(**call) for call in batch]
         backfill.write_history(connection, events, PRICE, spool=f"test{number}")
         packing.pack(connection, noon + timedelta(days=days))
-    wanted = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
-    assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {wanted}").fetchall() == []
-    assert connection.execute(f"{wanted} EXCEPT SELECT * FROM usage_aggregate").fetchall() == []
+    expected = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+    assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {expected}").fetchall() == []
+    assert connection.execute(f"{expected} EXCEPT SELECT * FROM usage_aggregate").fetchall() == []
 
 
 def test_one_group_has_a_row_per_breakdown_and_length(make_event):

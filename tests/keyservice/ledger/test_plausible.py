@@ -4,12 +4,12 @@ from keygauge_keyservice.ledger.plausible import Bounds
 
 def test_the_largest_count_of_an_event_is_bounded(make_event):
     bounds = Bounds(event=100)
-    for told in (
+    for changes in (
         {"input_tokens": 60, "output_tokens": 41},
         {"input_tokens": 1, "output_tokens": 1, "cache_read_tokens": 101},
         {"input_tokens": 1, "output_tokens": 1, "details": {"images": 101}},
     ):
-        event = make_event(**{"cache_read_tokens": None, **told})
+        event = make_event(**{"cache_read_tokens": None, **changes})
         assert list(bounds.check([event])) == [Refusal.IMPLAUSIBLE_EVENT]
     fits = make_event(input_tokens=60, output_tokens=40, details={"images": 100})
     assert list(bounds.check([fits])) == [fits]

@@ -111,8 +111,8 @@ def assert_sums_follow(connection):
     assert row["events"] == row["rollups"]
     assert row["kinds_of_events"] == row["kinds_of_rollups"]
     assert row["least"] == 0
-    wanted = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
-    assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {wanted}").fetchall() == []
+    expected = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+    assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {expected}").fetchall() == []
 
 
 def run(connection, **options):
@@ -144,11 +144,11 @@ def test_re_rated_costs_follow_the_prices_and_repeating_changes_nothing(connecti
         own_prices.set_price(connection, tiers=tiers_of(price), actor="test", **options)
     packing.pack(connection, START + timedelta(days=4))  # half of the days
     first = run(connection)
-    wanted = [expected_cost(event, before + after) for event in events]
-    assert costs_of(connection) == wanted
+    expected = [expected_cost(event, before + after) for event in events]
+    assert costs_of(connection) == expected
     book.refresh(connection)
     assert kinds_of(connection) == kinds_by(book, events)
-    assert first.difference_nanousd == sum(cost or 0 for cost in wanted) - sum(
+    assert first.difference_nanousd == sum(cost or 0 for cost in expected) - sum(
         expected_cost(event, before) or 0 for event in events
     )
     assert_sums_follow(connection)
@@ -156,7 +156,7 @@ def test_re_rated_costs_follow_the_prices_and_repeating_changes_nothing(connecti
     again = run(connection)
     assert (again.changed, again.difference_nanousd) == (0, 0)
     assert again.events == first.events
-    assert costs_of(connection) == wanted
+    assert costs_of(connection) == expected
     assert_sums_follow(connection)
 
 

@@ -70,8 +70,8 @@ def test_new_pairs_on_a_full_day_count_as_other(connection, take, monkeypatch):
     monkeypatch.setattr(tags, "MOST", 3)
     take((0, "alice"), (0, "bob"))
     take(*[(0, f"u{number}") for number in range(5)], (1, "u4"), (2, "bob"))
-    told = sums(connection, 86_400)
-    assert told == {"alice": 1, "bob": 2, "u4": 2, OTHER: 4}  # the busiest new pair got the last place
+    counted = sums(connection, 86_400)
+    assert counted == {"alice": 1, "bob": 2, "u4": 2, OTHER: 4}  # the busiest new pair got the last place
     assert_lengths_agree(connection)
     take((86_400, "u1"))  # another day has room
     assert sums(connection, 86_400)["u1"] == 1

@@ -11,13 +11,13 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("used", "told", "silent"),
+    ("used", "reported", "silent"),
     [(49, [], []), (50, [50], []), (80, [80], [50]), (96, [95], [80, 50]), (100, [100], [95, 80, 50])],
 )
-def test_highest_threshold_is_reported_and_lower_ones_are_silent(used, told, silent):
+def test_highest_threshold_is_reported_and_lower_ones_are_silent(used, reported, silent):
     quota = Quota("monthly", "request", "month", None, 100, used, 0, used, NOW, NOW)
     found = list(of_quota(quota, {}))
-    assert [int(one.name.rpartition(":")[2]) for one in found if not one.is_silent] == told
+    assert [int(one.name.rpartition(":")[2]) for one in found if not one.is_silent] == reported
     assert [int(one.name.rpartition(":")[2]) for one in found if one.is_silent] == silent
 
 

@@ -37,8 +37,8 @@ def test_webhook_is_signed_as_standard_webhooks_specifies(connection, account, r
     key = base64.b64decode(channel.secret.removeprefix("whsec_"))
     expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
-    told = json.loads(body)
-    assert (told["type"], told["data"]["subject"]) == ("keygauge.quota", "80% used")
+    payload = json.loads(body)
+    assert (payload["type"], payload["data"]["subject"]) == ("keygauge.quota", "80% used")
     [delivery] = outbox.list_deliveries(connection, account.id)
     assert (delivery.attempts, delivery.next_at, delivery.delivered_at) == (1, None, now)
 

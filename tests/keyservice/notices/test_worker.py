@@ -57,9 +57,9 @@ def test_worker_finds_expiring_and_unused_keys_and_nearly_used_quotas(connection
         (expiring.id, account.id, now),
     )
     assert Worker().find(connection, now=now) == 4
-    told = connection.execute("SELECT name, subject FROM notice ORDER BY name").fetchall()
-    assert [row["name"].split(":")[0] for row in told] == ["expiring", "quota", "quota", "unused"]
-    assert all("“expiring”" in row["subject"] or "“unused”" in row["subject"] for row in told)
+    queued = connection.execute("SELECT name, subject FROM notice ORDER BY name").fetchall()
+    assert [row["name"].split(":")[0] for row in queued] == ["expiring", "quota", "quota", "unused"]
+    assert all("“expiring”" in row["subject"] or "“unused”" in row["subject"] for row in queued)
 
 
 def test_worker_reports_each_change_once(connection, account, settings, receiver, sender, webhook):

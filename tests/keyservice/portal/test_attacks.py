@@ -170,9 +170,9 @@ def test_operator_viewing_an_account_is_audited_there(connection, visitor, signe
     given = {"email": "op@example.com", "password": PASSWORD, "role": "operator"}
     members.create(connection, account_id=None, **given, actor="test")
     visitor.client.post("/sign-in", data=given)
-    visitor.post(f"/operator/accounts/{customer.account.id}/look", page="/operator")
+    visitor.post(f"/operator/accounts/{customer.account.id}/view", page="/operator")
     assert visitor.get("/keys").status_code == 200
-    [entry] = signed_in.get("/audit.json?action=account.look").json["entries"]
+    [entry] = signed_in.get("/audit.json?action=account.view").json["entries"]
     assert (entry["actor"], entry["subject"]) == ("op@example.com", customer.account.id)
 
 

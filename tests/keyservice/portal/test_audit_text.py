@@ -19,7 +19,7 @@ def test_every_recorded_action_has_a_description():
 
 def test_changes_are_described_in_words(app):
     with app.test_request_context():
-        told = changes(
+        described = changes(
             {
                 "monthly_nanousd": 2_500_000_000,
                 "expires_at": None,
@@ -30,7 +30,7 @@ def test_changes_are_described_in_words(app):
                 "app": None,
             }
         )
-    assert told == [
+    assert described == [
         Change("Monthly price", ["$2.50"]),
         Change("Expires", ["Never"]),
         Change("Networks", ["All"]),

@@ -97,26 +97,26 @@ METHODS = {"GET", "POST"}
 @pytest.fixture
 def names(app):
     """The names of all fields and arguments that views have read since the set was cleared."""
-    asked = set()
+    read_keys = set()
 
     class Watched(ImmutableMultiDict):
         def __getitem__(self, key):
-            asked.add(key)
+            read_keys.add(key)
             return super().__getitem__(key)
 
         def __contains__(self, key):
-            asked.add(key)
+            read_keys.add(key)
             return super().__contains__(key)
 
         def get(self, key, *args, **options):
-            asked.add(key)
+            read_keys.add(key)
             return super().get(key, *args, **options)
 
     class WatchedRequest(Request):
         parameter_storage_class = Watched
 
     app.request_class = WatchedRequest
-    return asked
+    return read_keys
 
 
 @pytest.fixture

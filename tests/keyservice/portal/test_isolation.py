@@ -41,7 +41,7 @@ WHO = {  # endpoints by who may use them; those of the API by credential
         portal.members.withdraw portal.plan.confirm portal.plan.choose""",
     "operators": """
         portal.operator.show portal.operator.create portal.operator.read portal.operator.change_plan
-        portal.operator.set_status portal.operator.add_note portal.operator.look portal.operator.leave
+        portal.operator.set_status portal.operator.add_note portal.operator.view_account portal.operator.leave
         portal.operator.find_keys portal.operator.list_plans portal.operator.list_prices portal.operator.add_price
         portal.operator.export portal.operator.export_json portal.operator.search
         portal.operator.change_plans portal.operator.invite portal.operator.set_key_status portal.operator.set_paid

@@ -320,7 +320,7 @@ def test_operator_pages_are_translated(full, enter, check):
     for form in OPERATORS_FORMS:
         check(send(browser, form, **of(full)))
     browser.post("/operator/accounts/{account}/status".format(**of(full)), {"status": "suspended"}, page="/operator")
-    browser.post("/operator/accounts/{account}/look".format(**of(full)), page="/operator")
+    browser.post("/operator/accounts/{account}/view".format(**of(full)), page="/operator")
     for path in ("/", "/keys", "/billing", "/audit", "/keys/new"):
         check(browser.get(path))
     assert "\n".join(check.found) == ""
@@ -358,7 +358,7 @@ def test_every_page_is_checked(app):
         *("portal.assets.read", "portal.key_choice.find", "portal.audit.read", "portal.billing.read"),
         *("portal.sign_in.leave", "portal.sign_in.set_theme", "portal.single_sign_on.finish"),
         *("portal.operator.search", "portal.operator.change_plans", "portal.operator.change_plan"),
-        *("portal.operator.set_key_status", "portal.operator.look", "portal.operator.leave"),
+        *("portal.operator.set_key_status", "portal.operator.view_account", "portal.operator.leave"),
         *("portal.keys.delete", "portal.members.remove", "portal.members.withdraw", "portal.tokens.revoke"),
         *("portal.notifications.test", "portal.notifications.remove", "portal.notifications.rotate"),
     }
@@ -372,11 +372,11 @@ def test_english_is_the_default_language(signed_in):
 
 
 @pytest.mark.parametrize(
-    ("asked", "chosen", "shown"), [("eo", None, "eo"), ("eo", "en", "en"), ("en", "eo", "eo"), ("xx", "xx", "en")]
+    ("header", "chosen", "shown"), [("eo", None, "eo"), ("eo", "en", "en"), ("en", "eo", "eo"), ("xx", "xx", "en")]
 )
-def test_preference_comes_before_the_browser_language(connection, customer, signed_in, made_up, asked, chosen, shown):
+def test_preference_comes_before_the_browser_language(connection, customer, signed_in, made_up, header, chosen, shown):
     preferences.save(connection, customer.member.id, Preferences(None, None, None, chosen))
-    assert f'<html lang="{shown}"' in signed_in.get("/", headers={"Accept-Language": asked}).text
+    assert f'<html lang="{shown}"' in signed_in.get("/", headers={"Accept-Language": header}).text
 
 
 def test_language_is_saved_in_the_settings(connection, customer, signed_in, made_up):

@@ -15,6 +15,6 @@ def test_each_tier_is_a_line_with_its_minimum_size():
 
 
 def test_pieces_are_priced_per_unit_and_no_rates_mean_free():
-    told = {"input": 0, "output": 0, "request": 10**13, "images": 4 * 10**13}
-    assert write_tiers([{"above": None} | told]) == "request=0.01,images=0.04"
+    prices = {"input": 0, "output": 0, "request": 10**13, "images": 4 * 10**13}
+    assert write_tiers([{"above": None} | prices]) == "request=0.01,images=0.04"
     assert write_tiers([{"above": None, "input": 0, "output": 0, "request": 0}]) == "free"

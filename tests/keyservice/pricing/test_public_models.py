@@ -18,7 +18,7 @@ def test_a_model_is_found_by_the_names_that_hosts_use(provider, names):
 
 def test_different_names_of_a_model_find_the_same_model():
     spellings = (("openai", "gpt-4o"), (None, "gpt-4o"), ("x", "models/gpt-4o"), ("azure", "gpt-4o:online"))
-    found = {find_model(*asked).id for asked in spellings}
+    found = {find_model(*spelling).id for spelling in spellings}
     assert len(found) == 1
 
 

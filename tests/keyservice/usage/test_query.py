@@ -6,7 +6,7 @@ from keygauge_keyservice.usage.time_cover import TimeCover
 DAY_S = 86_400
 
 
-def ask(*group_by, **narrowed):
+def plan(*group_by, **narrowed):
     return Question(**dict.fromkeys(("account_id", "key", "route", "model")) | narrowed, group_by=group_by)
 
 
@@ -17,13 +17,13 @@ def cover(length_s, count=1, sign=1):
 @pytest.mark.parametrize(
     ("question", "cut", "sources"),
     [
-        (ask(), (None, "status"), {900: "usage_aggregate", DAY_S: "usage_aggregate"}),
-        (ask("key"), (None, "key"), {DAY_S: "usage_aggregate"}),
-        (ask("model", account_id="acme", key="k"), ("key", "model"), {900: "rollup", DAY_S: "usage_aggregate"}),
-        (ask("key", "model", "route"), None, {900: "rollup", DAY_S: "rollup"}),
-        (ask(key="k", route="/v1"), None, {DAY_S: "rollup"}),
-        (ask("tag"), (None, "tag"), {DAY_S: "usage_tag"}),
-        (ask(tag="alice"), (None, "status"), {DAY_S: "usage_tag"}),
+        (plan(), (None, "status"), {900: "usage_aggregate", DAY_S: "usage_aggregate"}),
+        (plan("key"), (None, "key"), {DAY_S: "usage_aggregate"}),
+        (plan("model", account_id="acme", key="k"), ("key", "model"), {900: "rollup", DAY_S: "usage_aggregate"}),
+        (plan("key", "model", "route"), None, {900: "rollup", DAY_S: "rollup"}),
+        (plan(key="k", route="/v1"), None, {DAY_S: "rollup"}),
+        (plan("tag"), (None, "tag"), {DAY_S: "usage_tag"}),
+        (plan(tag="alice"), (None, "status"), {DAY_S: "usage_tag"}),
     ],
 )
 def test_the_smallest_suitable_table_is_queried(question, cut, sources):

@@ -75,8 +75,8 @@ def test_with_very_many_keys_only_the_fullest_or_the_requested_quotas_are_listed
     limit("each", "request", 100, "month", subject="key", used=5, subject_id="acme-test", at=noon)
     found = quota.find_quotas(connection, "acme", now=noon)
     assert [(one.name, one.key_id, one.used) for one in found] == [("all", None, 0), ("each", "acme-test", 5)]
-    asked = quota.find_quotas(connection, "acme", key_id="acme-live", now=noon)
-    assert [(one.name, one.key_id, one.used) for one in asked] == [("all", None, 0), ("each", "acme-live", 0)]
+    of_key = quota.find_quotas(connection, "acme", key_id="acme-live", now=noon)
+    assert [(one.name, one.key_id, one.used) for one in of_key] == [("all", None, 0), ("each", "acme-live", 0)]
 
 
 def test_a_budget_in_credits_has_the_value_of_a_credit(connection, limit, noon):

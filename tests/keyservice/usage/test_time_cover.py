@@ -25,8 +25,8 @@ def test_time_covers_add_up_to_exactly_the_range(first, length, lengths_s):
         assert time_cover.length_s in lengths_s
         for at in range(time_cover.first_s, time_cover.last_s, QUARTER_S):
             count[at] = count.get(at, 0) + time_cover.sign
-    wanted = range(int(start.timestamp()), int(end.timestamp()), QUARTER_S)
-    assert {at: times for at, times in count.items() if times} == dict.fromkeys(wanted, 1)
+    expected = range(int(start.timestamp()), int(end.timestamp()), QUARTER_S)
+    assert {at: times for at, times in count.items() if times} == dict.fromkeys(expected, 1)
 
 
 @given(first=quarters, length=st.integers(1, 96 * 100))

@@ -92,9 +92,9 @@ def test_metrics_token_reads_only_metrics(client, make):
     _, of_service = make(kind="service", name="shop")
     _, of_admin = make(scope="read")
 
-    def ask(path, secret, method="get"):
+    def status_of(path, secret, method="get"):
         return getattr(client, method)(path, headers=bearer(secret)).status_code
 
-    assert [ask("/metrics", one) for one in (of_metrics, of_service, of_admin)] == [200, 401, 200]
-    assert [ask(path, of_metrics) for path in ("/v1/accounts", "/v1/tokens")] == [401, 401]
-    assert [ask(path, of_metrics, "post") for path in ("/v1/heartbeat", "/v1/events", "/v1/reports")] == [401] * 3
+    assert [status_of("/metrics", one) for one in (of_metrics, of_service, of_admin)] == [200, 401, 200]
+    assert [status_of(path, of_metrics) for path in ("/v1/accounts", "/v1/tokens")] == [401, 401]
+    assert [status_of(path, of_metrics, "post") for path in ("/v1/heartbeat", "/v1/events", "/v1/reports")] == [401] * 3

@@ -99,7 +99,7 @@ def operations():
     ]
 
 
-def ask(client, headers, method, path, operation, ids, **query):
+def call(client, headers, method, path, operation, ids, **query):
     address = re.sub(r"{(\w+)_id}", lambda found: str(ids[found[1]]), path)
     body = BODIES.get(operation["operationId"], {}) if method in {"post", "put", "patch"} else None
     return client.open(address, method=method.upper(), headers=headers, json=body, query_string=query)
@@ -119,13 +119,13 @@ def test_nothing_of_another_account_is_revealed_or_changed(client, connection, o
     mine, theirs = own("Acme", scope), own("SECRET")
     before, walked = state(connection), 0
     for method, path, operation in operations():
-        answers = [ask(client, mine.headers, method, path, operation, ids) for ids in (theirs.ids, NOTHING)]
+        answers = [call(client, mine.headers, method, path, operation, ids) for ids in (theirs.ids, NOTHING)]
         assert all("SECRET" not in answer.text for answer in answers), (method, path)
         if "{" not in path:
             continue
         walked += 1
         assert {answer.status_code for answer in answers} in ({404}, {403}, {401}), (method, path)
-        assert told(answers[0], theirs) == told(answers[1], theirs), (method, path)
+        assert content(answers[0], theirs) == content(answers[1], theirs), (method, path)
     assert walked > 20
     assert state(connection) == before
 
@@ -144,8 +144,8 @@ def test_filters_and_cursors_do_not_reveal_whether_foreign_objects_exist(client,
         tries += [("after", CURSORS[path])] if path in CURSORS else []
         for (name, noun), sort in product(tries, sorts):
             given = [{name: ids[noun], "sort": sort} for ids in (theirs.ids, NOTHING)]
-            first, second = (ask(client, mine.headers, method, path, operation, mine.ids, **one) for one in given)
-            assert told(first, theirs) == told(second, theirs), (path, given[0])
+            first, second = (call(client, mine.headers, method, path, operation, mine.ids, **one) for one in given)
+            assert content(first, theirs) == content(second, theirs), (path, given[0])
             walked += 1
     assert walked > 100
 
@@ -158,7 +158,7 @@ def test_own_objects_are_read_with_any_scope_and_changed_with_manage(client, own
         if {"account": []} not in operation["security"]:
             continue
         is_write = method != "get" and operation["operationId"] not in QUESTIONS
-        answer = ask(client, mine.headers, method, path, operation, mine.ids)
+        answer = call(client, mine.headers, method, path, operation, mine.ids)
         if is_write and scope == "read":
             assert (answer.status_code, answer.json["code"]) == (403, "token_scope"), (method, path)
         else:
@@ -175,8 +175,8 @@ def test_lists_contain_only_own_objects(client, own):
     assert [one["id"] for one in client.get("/v1/tokens", headers=mine.headers).json["tokens"]] == [mine.ids["token"]]
     assert client.get("/v1/usage", headers=mine.headers).json["totals"]["requests"] == 1
     assert len(client.get("/v1/calls", headers=mine.headers).json["calls"]) == 1
-    asked = {"groups": ["model"]}
-    found = client.post("/v1/usage/query", json=asked, headers=mine.headers).json["results"][0]["groups"]
+    question = {"groups": ["model"]}
+    found = client.post("/v1/usage/query", json=question, headers=mine.headers).json["results"][0]["groups"]
     assert [one["group"] for one in found] == ["Acme-model"]
     rates = client.get("/v1/usage", query_string={"key": mine.key.id}, headers=mine.headers).json["pace"]["rates"]
     assert [rate["name"] for rate in rates] == ["rpm-acme"]
@@ -269,8 +269,8 @@ def test_guessing_address_must_wait_and_others_need_not(client, own, monkeypatch
     assert client.get("/v1/keys", headers=mine.headers).status_code == 200
     wrong = [{"Authorization": "Bearer kgo_invented"}, {"Authorization": "Bearer kgo_invented"}, {"X-Api-Key": "x"}]
     paths = ("/v1/keys", "/v1/keys", "/v1/me")
-    told = [client.get(path, headers=headers).status_code for path, headers in zip(paths, wrong, strict=True)]
-    assert told == [401] * 3
+    statuses = [client.get(path, headers=headers).status_code for path, headers in zip(paths, wrong, strict=True)]
+    assert statuses == [401] * 3
     refused = client.get("/v1/keys", headers=wrong[0])
     assert (refused.status_code, refused.json["code"]) == (429, "too_many_wrong_tokens")
     assert 1 <= int(refused.headers["Retry-After"]) <= 11
@@ -279,7 +279,7 @@ def test_guessing_address_must_wait_and_others_need_not(client, own, monkeypatch
     assert client.get("/v1/keys", headers=mine.headers, environ_overrides=elsewhere).status_code == 200
 
 
-def told(answer, theirs):
+def content(answer, theirs):
     """Return the status and text of a response, with the requested ids masked."""
     text = f"{answer.status_code} {answer.text}"
     for given in sorted({*map(str, theirs.ids.values()), *map(str, NOTHING.values())}, key=len, reverse=True):

@@ -12,7 +12,7 @@ def owned(connection, settings, account):
     return keys.create(connection, peppers=settings.peppers, account_id=account["id"], name="shop", actor="test")
 
 
-def ask(client, token):
+def get_me(client, token):
     return client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
 
 
@@ -22,29 +22,29 @@ def test_api_key_header_is_accepted(client, owned):
 
 @pytest.mark.parametrize("spoil", [str.upper, lambda token: token[:-1], lambda token: "", lambda token: "nonsense"])
 def test_invalid_key_is_rejected(client, owned, spoil):
-    answer = ask(client, spoil(owned[1]))
+    answer = get_me(client, spoil(owned[1]))
     assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
 def test_disabled_expired_or_suspended_key_is_rejected(client, connection, owned):
     key, token = owned
     keys.set_status(connection, key.id, "disabled", actor="test")
-    assert ask(client, token).json["code"] == "key_disabled"
+    assert get_me(client, token).json["code"] == "key_disabled"
     keys.set_status(connection, key.id, "active", actor="test")
     keys.change(connection, key.id, actor="test", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
-    assert ask(client, token).json["code"] == "key_expired"
+    assert get_me(client, token).json["code"] == "key_expired"
     keys.change(connection, key.id, actor="test", expires_at=None)
-    assert ask(client, token).status_code == 200
+    assert get_me(client, token).status_code == 200
     accounts.set_status(connection, key.account_id, "suspended", actor="test")
-    assert ask(client, token).json["code"] == "account_suspended"
+    assert get_me(client, token).json["code"] == "account_suspended"
 
 
 def test_key_is_rejected_outside_its_networks(client, connection, owned):
     key, token = owned
     keys.change(connection, key.id, actor="test", networks=["10.0.0.0/8"])
-    assert ask(client, token).json["code"] == "ip_not_allowed"
+    assert get_me(client, token).json["code"] == "ip_not_allowed"
     keys.change(connection, key.id, actor="test", networks=["127.0.0.0/8"])
-    assert ask(client, token).status_code == 200
+    assert get_me(client, token).status_code == 200
 
 
 def test_admin_token_is_not_a_key(client, operator):
@@ -56,6 +56,6 @@ def test_imported_key_is_accepted(client, connection, owned, settings):
     given = {"peppers": settings.peppers, "account_id": owned[0].account_id, "actor": "test", "name": "imported"}
     made = keys.take_over(connection, digest(token), **given)
     connection.commit()
-    assert ask(client, token).json["key"]["id"] == made.id
-    assert ask(client, f"{token}2").status_code == 401
-    assert ask(client, "sk-\u00e9").status_code == 401
+    assert get_me(client, token).json["key"]["id"] == made.id
+    assert get_me(client, f"{token}2").status_code == 401
+    assert get_me(client, "sk-\u00e9").status_code == 401

@@ -21,7 +21,7 @@ FROM grafana.change
 LEFT JOIN grafana.key ON key.id = change.subject
 LEFT JOIN grafana.account ON account.id = change.subject
 WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id = {accounts})
-    AND split_part(change.action, '.', 1) IN ('account', 'key', 'plan') AND change.action <> 'account.look'
+    AND split_part(change.action, '.', 1) IN ('account', 'key', 'plan') AND change.action <> 'account.view'
 ORDER BY change.at DESC
 LIMIT 200"""
 

@@ -18,7 +18,7 @@ _ACTIONS = {
     "account.create": mark("Account created"),
     "account.delete": mark("Account deleted"),
     "account.rename": mark("Account renamed"),
-    "account.look": mark("Viewed as customer by an operator"),
+    "account.view": mark("Viewed as customer by an operator"),
     "account.suspend": mark("Account suspended"),
     "channel.change": mark("Notification updated"),
     "channel.create": mark("Notification added"),

@@ -12,13 +12,13 @@ def test_error_without_fields_is_its_detail_or_a_default():
 
 
 def test_fields_have_their_command_line_names():
-    told = {
+    subjects = {
         "monthly_nanousd": "--price",
         "name": "the name",
         "rotate_every_days": "--rotate-every-days",
         "": "the request",
     }
-    for field, subject in told.items():
+    for field, subject in subjects.items():
         assert explain(problem(field), {}) == f"{subject} must be a number"
 
 

@@ -18,8 +18,8 @@ def test_times_are_converted_to_utc():
 
 def test_duration_is_relative_to_now():
     for is_past, sign in ((False, 1), (True, -1)):
-        told = datetime.fromisoformat(convert(Time(is_past=is_past), "7d"))
-        assert abs(told - datetime.now(UTC) - sign * timedelta(days=7)) < timedelta(minutes=5)
+        time = datetime.fromisoformat(convert(Time(is_past=is_past), "7d"))
+        assert abs(time - datetime.now(UTC) - sign * timedelta(days=7)) < timedelta(minutes=5)
 
 
 @pytest.mark.parametrize(

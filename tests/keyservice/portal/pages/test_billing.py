@@ -111,8 +111,8 @@ def test_invoice_lines_per_model_and_kind_add_up_on_the_page_and_in_files(connec
     assert ("gpt-4o", "cache_read", "800000", "1.000000000") in [
         (row["model"], row["usage_kind"], row["quantity"], row["amount_usd"]) for row in rows
     ]
-    told = signed_in.get("/billing/invoices/2026-05.json").json["lines"]
-    assert [(line["model"], line["usage_kind"]) for line in told] == list(lines)
+    exported = signed_in.get("/billing/invoices/2026-05.json").json["lines"]
+    assert [(line["model"], line["usage_kind"]) for line in exported] == list(lines)
 
 
 def test_focus_rows_add_up_to_the_invoice(connection, billed, signed_in, record, noon):

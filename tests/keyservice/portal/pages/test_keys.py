@@ -93,8 +93,8 @@ def test_selected_keys_are_disabled_at_once_and_deleted_after_confirmation(conne
     done = signed_in.post("/keys/selected", chosen | {"action": "disabled"})
     assert "2 keys disabled." in signed_in.get(done.location).text
     assert {keys.find(connection, key.id).status for key in made} == {"disabled"}
-    asked = signed_in.post("/keys/selected", chosen | {"action": "deleted"})
-    assert "Delete 2 keys?" in asked.text
+    confirmation = signed_in.post("/keys/selected", chosen | {"action": "deleted"})
+    assert "Delete 2 keys?" in confirmation.text
     assert {keys.find(connection, key.id).status for key in made} == {"disabled"}
     signed_in.post("/keys/selected", chosen | {"action": "deleted", "confirmed": "1"})
     assert {keys.find(connection, key.id).status for key in made} == {"deleted"}

@@ -59,7 +59,7 @@ def test_invalid_account_form_creates_none(connection, operating, customer, form
 
 def test_operator_views_an_account_as_the_customer(operating, customer, stranger):
     path = f"/operator/accounts/{customer.account.id}"
-    assert operating.post(f"{path}/look", page=path).location == "/"
+    assert operating.post(f"{path}/view", page=path).location == "/"
     page = operating.get("/").text
     assert "as the customer" in page
     keys_page = operating.get("/keys").text
@@ -72,7 +72,7 @@ def test_operator_views_an_account_as_the_customer(operating, customer, stranger
 
 def test_viewing_as_customer_is_read_only(app, connection, operating, customer):
     path = f"/operator/accounts/{customer.account.id}"
-    operating.post(f"{path}/look", page=path)
+    operating.post(f"{path}/view", page=path)
     assert "Create key" not in operating.get("/keys").text
     assert operating.get("/keys/new").status_code == 403
     rules = [

@@ -105,16 +105,16 @@ def test_gauge_shows_used_and_remaining_amounts(fields, used, remaining, level):
 def test_overview_tables_are_available_as_csv_and_json(signed_in, customer, record):
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     record(customer, *[{"time_us": now_us - 1000, "status": 400, "input_tokens": 7, "output_tokens": 1}] * 25)
-    told = {kind: signed_in.get(f"/{kind}.json").json[kind] for kind in ("now", "quotas", "attention")}
-    assert {(rate["unit"], rate["used"], rate["amount"]) for rate in told["now"]} == {
+    exported = {kind: signed_in.get(f"/{kind}.json").json[kind] for kind in ("now", "quotas", "attention")}
+    assert {(rate["unit"], rate["used"], rate["amount"]) for rate in exported["now"]} == {
         ("request", 25, 600),
         ("token", 200, None),
     }
-    assert [(one["name"], one["amount"]) for one in told["quotas"]] == [("monthly_requests", 20_000)]
-    assert {one["dry_run"] for one in (*told["now"], *told["quotas"])} == {False}
-    (alert,) = told["attention"]
+    assert [(one["name"], one["amount"]) for one in exported["quotas"]] == [("monthly_requests", 20_000)]
+    assert {one["dry_run"] for one in (*exported["now"], *exported["quotas"])} == {False}
+    (alert,) = exported["attention"]
     assert (alert["kind"], alert["key_id"]) == ("client_errors", customer.key.id)
-    for kind, rows in told.items():
+    for kind, rows in exported.items():
         written = list(csv.DictReader(signed_in.get(f"/{kind}.csv").text.splitlines()))
         assert [row.keys() for row in written] == [row.keys() for row in rows]
         assert f'href="/{kind}.csv"' in signed_in.get("/").text

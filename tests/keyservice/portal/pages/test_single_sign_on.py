@@ -43,9 +43,9 @@ def test_member_signs_in_and_gets_the_requested_page(idp, visitor, customer):
     answer = come_back(visitor, leave(visitor, address))
     assert (answer.status_code, answer.location) == (303, "/usage?range=7d")
     assert is_signed_in(visitor)
-    (asked,) = idp.requests
-    assert (asked["response_type"], asked["scope"], asked["code_challenge_method"]) == ("code", "openid email", "S256")
-    assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 43
+    (sent,) = idp.requests
+    assert (sent["response_type"], sent["scope"], sent["code_challenge_method"]) == ("code", "openid email", "S256")
+    assert min(len(sent[name]) for name in ("state", "nonce", "code_challenge")) >= 43
 
 
 def test_non_member_is_not_signed_in(idp, visitor, customer):

@@ -58,13 +58,13 @@ def test_cost_without_any_known_price_is_unknown_everywhere(signed_in, customer,
 
 def test_breakdowns_show_models_endpoints_and_keys(signed_in, customer, record):
     record(customer, {"model": "gpt-4o-mini"}, {"model": "claude-sonnet-4-6", "route": "/v1/messages"}, LIMITED)
-    told = {
+    texts_of = {
         "model": ("gpt-4o-mini", "claude-sonnet-4-6", "No model", "33.3%"),
         "endpoint": ("/v1/messages", "/v1/chat/completions"),
         "key": (customer.key.name,),
         "status": ("2xx", "4xx"),
     }
-    for group, texts in told.items():
+    for group, texts in texts_of.items():
         page = signed_in.get(f"/usage?{RANGE}&group={group}").text
         assert [text for text in texts if text not in page] == []
 
@@ -282,9 +282,9 @@ def test_each_kind_of_token_is_shown_with_its_cost(signed_in, customer, record):
     page = signed_in.get(f"/usage?{RANGE}&group=kind&metric=tokens").text
     assert "Tokens per hour by kind" in page
     for table, count in (("kind", 3), ("kind-time", 3)):
-        told = rows(signed_in.get(f"/usage.csv?{RANGE}&table={table}"))
-        assert len(told) >= count
-        costs = {row["kind"]: row["cost_usd"] for row in told if row["count"] != "0"}
+        exported = rows(signed_in.get(f"/usage.csv?{RANGE}&table={table}"))
+        assert len(exported) >= count
+        costs = {row["kind"]: row["cost_usd"] for row in exported if row["count"] != "0"}
         assert (costs["input"], costs["output"], costs["cache_read"]) == ("1.500000000", "1.000000000", "0.500000000")
     (row,) = [one for one in rows(signed_in.get(f"/usage.csv?{RANGE}&table=model")) if one["model"] == "gpt-4o"]
     assert (row["cache_read_cost_usd"], row["cost_usd"]) == ("0.500000000", "3.000000000")

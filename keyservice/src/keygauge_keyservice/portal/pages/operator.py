@@ -174,14 +174,14 @@ def set_paid(account_id: str) -> Response:
     return _back(account_id, "paid")
 
 
-@blueprint.post("/accounts/<account_id>/look")
-def look(account_id: str) -> Response:
+@blueprint.post("/accounts/<account_id>/view")
+def view_account(account_id: str) -> Response:
     """View an account as the customer; this is recorded in its audit log."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
         sessions.look_at(connection, auth.current_session(), account_id)
         actor = auth.current_member().email
-        audit.append(connection, account_id=account_id, actor=actor, action="account.look", subject=account_id)
+        audit.append(connection, account_id=account_id, actor=actor, action="account.view", subject=account_id)
     return redirect(url_for("portal.overview.show"), 303)
 
 
