@@ -18,7 +18,7 @@ _ROWS = 10_000  # deleted per statement, so that none holds locks for long
 _DAY = timedelta(days=1)
 
 
-class Kept(NamedTuple):
+class RetentionRule(NamedTuple):
     """A table whose rows are deleted after a period; None: the retention period of individual calls."""
 
     table: str
@@ -26,25 +26,25 @@ class Kept(NamedTuple):
     period: timedelta | None
 
 
-KEPT = (
-    Kept("spool_hour", "hour", None),
-    Kept("key_address", "last_at", None),
+RULES = (
+    RetentionRule("spool_hour", "hour", None),
+    RetentionRule("key_address", "last_at", None),
     # Keep a cursor as long as its spool's events could be ingested again if resent.
-    Kept("spool", "updated_at", AGE_MAX + 2 * _DAY),
-    Kept("lease", "ends_at", _DAY),
-    Kept("replica", "seen_at", _DAY),
-    Kept("idempotency", "created_at", 2 * _DAY),
-    Kept("session", "ends_at", _DAY),
-    Kept("invitation", "ends_at", 30 * _DAY),
-    Kept("sign_in_failure", "at", _DAY),
-    Kept("event_aside", "at", 90 * _DAY),
-    Kept("dismissed_alert", "at", 30 * _DAY),
-    Kept("notice", "created_at", 400 * _DAY),  # a condition that lasts longer is notified again
-    Kept("audit", "at", 3660 * _DAY),
-    Kept("plan_price_before", "until", 3660 * _DAY),
-    Kept("account_plan_before", "until", 3660 * _DAY),
-    Kept("usage_kind", "bucket", 3660 * _DAY),  # the longest range that can be queried
-    Kept("usage_tag", "bucket", 3660 * _DAY),
+    RetentionRule("spool", "updated_at", AGE_MAX + 2 * _DAY),
+    RetentionRule("lease", "ends_at", _DAY),
+    RetentionRule("replica", "seen_at", _DAY),
+    RetentionRule("idempotency", "created_at", 2 * _DAY),
+    RetentionRule("session", "ends_at", _DAY),
+    RetentionRule("invitation", "ends_at", 30 * _DAY),
+    RetentionRule("sign_in_failure", "at", _DAY),
+    RetentionRule("event_aside", "at", 90 * _DAY),
+    RetentionRule("dismissed_alert", "at", 30 * _DAY),
+    RetentionRule("notice", "created_at", 400 * _DAY),  # a condition that lasts longer is notified again
+    RetentionRule("audit", "at", 3660 * _DAY),
+    RetentionRule("plan_price_before", "until", 3660 * _DAY),
+    RetentionRule("account_plan_before", "until", 3660 * _DAY),
+    RetentionRule("usage_kind", "bucket", 3660 * _DAY),  # the longest range that can be queried
+    RetentionRule("usage_tag", "bucket", 3660 * _DAY),
 )
 
 
@@ -53,14 +53,14 @@ def prune(connection: Connection, now: datetime, *, retention_days: int) -> None
     calls = timedelta(days=retention_days)
     for month in partition.drop_before(connection, now - calls):
         _log.info("dropped the calls of %s, which were kept for %d days", f"{month:%Y-%m}", retention_days)
-    for kept in KEPT:
-        _delete_before(connection, kept, now - (calls if kept.period is None else kept.period))
+    for rule in RULES:
+        _delete_before(connection, rule, now - (calls if rule.period is None else rule.period))
 
 
-def _delete_before(connection: Connection, kept: Kept, oldest: datetime) -> None:
+def _delete_before(connection: Connection, rule: RetentionRule, oldest: datetime) -> None:
     statement = sql.SQL(
         "/* retention.prune */ DELETE FROM {table} WHERE ctid = ANY(ARRAY("
         "SELECT ctid FROM {table} WHERE {column} < %s LIMIT %s))"
-    ).format(table=sql.Identifier(kept.table), column=sql.Identifier(kept.column))
+    ).format(table=sql.Identifier(rule.table), column=sql.Identifier(rule.column))
     while connection.execute(statement, (oldest, _ROWS)).rowcount == _ROWS:
         pass

@@ -39,7 +39,7 @@ def test_what_others_hold_of_a_quota_is_unused_until_they_spend_it(connection, l
     held = ask(connection, "two", limits.values(), 100)[limits["daily"]]
 
     def unused():
-        told = followed.tell(connection, [("one", list(limits.values())), ("two", ())])
+        told = followed.find_unused(connection, [("one", list(limits.values())), ("two", ())])
         assert told.pop("two") == []
         return {names[one.limit]: one.units for one in told["one"]}
 
@@ -50,7 +50,7 @@ def test_what_others_hold_of_a_quota_is_unused_until_they_spend_it(connection, l
 
 def test_a_replica_is_told_of_limits_that_it_uses_only(connection, limits):
     ask(connection, "one", [limits["daily"]], 1)
-    told = followed.tell(
+    told = followed.find_unused(
         connection, [("one", [limits["daily"], limits["rate"], "nonsense"]), ("two", [limits["daily"]])]
     )
     assert told == {"one": [Unused(limits["daily"], 999, 0)], "two": []}

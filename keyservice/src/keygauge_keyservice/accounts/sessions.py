@@ -51,10 +51,10 @@ def find(connection: Connection, token: str) -> Session | None:
     return Session(row["hash"], member, row["csrf_token"], row["ends_at"])
 
 
-def look_at(connection: Connection, session: Session, account_id: str | None) -> None:
+def view_account(connection: Connection, session: Session, account_id: str | None) -> None:
     """Set the account that an operator's session is viewing; None stops viewing."""
     connection.execute(
-        "/* sessions.look_at */ UPDATE session SET account_id = %s WHERE hash = %s", (account_id, session.hash)
+        "/* sessions.view_account */ UPDATE session SET account_id = %s WHERE hash = %s", (account_id, session.hash)
     )
 
 

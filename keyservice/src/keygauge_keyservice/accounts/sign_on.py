@@ -56,7 +56,7 @@ class SignOn:
                 code_verifier=attempt.verifier,
             )
         except _FAILURES as error:
-            raise _away(self.provider) from error
+            raise _unavailable(self.provider) from error
         return address, attempt
 
     def finish(self, attempt: Attempt, redirect_uri: str, arguments: Mapping[str, str]) -> str:
@@ -86,7 +86,7 @@ class SignOn:
                     raise ValueError("the userinfo is another person's")
                 claims |= {"email": user_info.get("email"), "email_verified": user_info.get("email_verified")}
         except requests.ConnectionError as error:
-            raise _away(self.provider) from error
+            raise _unavailable(self.provider) from error
         except _FAILURES as error:
             raise OidcError(403, gettext("The provider's response could not be verified. Try again.")) from error
         email = claims.get("email")
@@ -152,7 +152,7 @@ def _fetch(address: str) -> dict[str, Any]:
     return document
 
 
-def _away(provider: Provider) -> OidcError:
+def _unavailable(provider: Provider) -> OidcError:
     return OidcError(
         503,
         gettext("%(provider)s is unavailable. Use your password, or try again in a moment.", provider=provider.name),

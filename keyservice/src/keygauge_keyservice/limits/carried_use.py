@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits import definitions, lease_rows, tag_counters
-from keygauge_keyservice.limits.paces import AT_PACE, paces
+from keygauge_keyservice.limits.smooth_rates import AT_NEW_RATE, intervals
 
 _PLANS = """/* carried_use.plans */
 SELECT DISTINCT plan_id FROM limit_state
@@ -18,7 +18,7 @@ ORDER BY limit_state.id FOR UPDATE OF limit_state"""
 _COPY = f"""/* carried_use.copy */
 WITH chosen AS MATERIALIZED (
     SELECT DISTINCT ON (id) pair.later || substr(state.id, strpos(state.id, ':')) AS id, state.id AS earlier,
-        account_id, {AT_PACE.format(moment="head")} AS head, cells, ends, clock, stamps,
+        account_id, {AT_NEW_RATE.format(time="head")} AS head, cells, ends, clock, stamps,
         pair.later || substr(base, strpos(base, ':')) AS base, is_last, old_us, new_us, now_us
     FROM (SELECT %(now_us)s::bigint AS now_us) AS moment
     CROSS JOIN unnest(%(earlier)s::bigint[], %(later)s::bigint[], %(is_last)s::boolean[], %(old_us)s::bigint[],
@@ -33,7 +33,7 @@ WITH chosen AS MATERIALIZED (
         clock = EXCLUDED.clock, stamps = EXCLUDED.stamps
     RETURNING id, base
 ), held AS (
-    SELECT lease.id, first.id AS state_id, {AT_PACE.format(moment="bucket")} AS bucket
+    SELECT lease.id, first.id AS state_id, {AT_NEW_RATE.format(time="bucket")} AS bucket
     FROM (SELECT DISTINCT ON (earlier) * FROM chosen WHERE is_last ORDER BY earlier, id) AS first
     JOIN lease ON lease.state_id = first.earlier FOR UPDATE OF lease SKIP LOCKED
 ), moved AS (
@@ -51,7 +51,7 @@ def carry(connection: Connection, account_id: str, *, before: str, after: str) -
     plans = {row["plan_id"] for row in connection.execute(_PLANS, (account_id,))}
     limits = definitions.of_plans(connection, {*plans, before, after})
     pairs = [
-        (earlier.id, later.id, plan_id == before, *paces(earlier.bucket_s, earlier.amount, later.amount))
+        (earlier.id, later.id, plan_id == before, *intervals(earlier.bucket_s, earlier.amount, later.amount))
         for plan_id, those in limits.items()
         for earlier in those
         for later in limits.get(after, [])

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from keygauge.weights import Weights
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.limits import paces
+from keygauge_keyservice.limits import smooth_rates
 from keygauge_keyservice.limits.periods import Period, Periods
 
 Subject = Literal["account", "key"]
@@ -135,7 +135,7 @@ def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: 
             "unit_name = %(unit_name)s WHERE id = %(id)s",
             _row(after) | {"id": before.id},
         )
-        paces.change(connection, before.id, before.bucket_s, before.amount, after.amount)
+        smooth_rates.change(connection, before.id, before.bucket_s, before.amount, after.amount)
     new = {id(after) for _, after in kept}
     insert(connection, owner, [limit for limit in limits if id(limit) not in new])
 

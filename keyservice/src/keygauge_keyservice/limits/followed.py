@@ -10,15 +10,15 @@ from keygauge_keyservice.limits import kinds, lease_rows
 
 # A smooth rate's leases are over before they are worth following.
 _READ = """/* followed.read */
-SELECT told.replica, state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, anchor, zone, smooth
-FROM unnest(%s::text[], %s::text[]) AS told (replica, id)
-JOIN limit_replica AS known ON known.state_id = told.id AND known.replica = told.replica
-JOIN limit_state AS state ON state.id = told.id
+SELECT follow.replica, state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, anchor, zone, smooth
+FROM unnest(%s::text[], %s::text[]) AS follow (replica, id)
+JOIN limit_replica AS known ON known.state_id = follow.id AND known.replica = follow.replica
+JOIN limit_state AS state ON state.id = follow.id
 JOIN plan_limit ON plan_limit.id = split_part(state.id, ':', 1)::bigint
 WHERE unit <> 'concurrent' AND NOT smooth"""
 
 
-def tell(connection: Connection, followed: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[Unused]]:
+def find_unused(connection: Connection, followed: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[Unused]]:
     """Return what is unused of the limits that each replica follows; those it never used are passed over."""
     unused: dict[str, list[Unused]] = {replica: [] for replica, _ in followed}
     pairs = [(replica, name) for replica, names in followed for name in names]

@@ -32,8 +32,8 @@ def see(connection: Connection, messages: Sequence[Heartbeat], *, lock_timeout_m
         "set_config('synchronous_commit', "
         "CASE WHEN %s THEN current_setting('synchronous_commit') ELSE 'off' END, true)), "
         "seen AS (INSERT INTO replica (id, service, host, version, mode, streams, started_at, seen_at) "
-        "SELECT told.*, clock_timestamp(), clock_timestamp() "
-        "FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[]) AS told "
+        "SELECT received.*, clock_timestamp(), clock_timestamp() "
+        "FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[]) AS received "
         "ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at, mode = EXCLUDED.mode, streams = EXCLUDED.streams "
         "WHERE replica.seen_at < EXCLUDED.seen_at - interval '500 milliseconds') "
         "SELECT (SELECT count(*) FROM replica WHERE id <> ALL(%s) "
@@ -57,16 +57,16 @@ def use(connection: Connection, pairs: Collection[tuple[str, str]]) -> dict[str,
         return {}
     replicas, limits = zip(*sorted(pairs), strict=True)
     rows = connection.execute(
-        "/* replicas.use */ WITH asked AS MATERIALIZED ("
-        "SELECT * FROM unnest(%s::text[], %s::text[]) AS asked (replica, state_id)), "
+        "/* replicas.use */ WITH used AS MATERIALIZED ("
+        "SELECT * FROM unnest(%s::text[], %s::text[]) AS used (replica, state_id)), "
         "used AS (INSERT INTO limit_replica (replica, state_id, seen_at) "
-        "SELECT replica, state_id, clock_timestamp() FROM asked "
+        "SELECT replica, state_id, clock_timestamp() FROM used "
         "ON CONFLICT (state_id, replica) DO UPDATE SET seen_at = EXCLUDED.seen_at "
         "WHERE limit_replica.seen_at < EXCLUDED.seen_at - interval '5 seconds') "
         "SELECT state_id, count(*) AS others FROM limit_replica WHERE state_id = ANY(%s) "
         "AND seen_at > statement_timestamp() - interval '40 seconds' "
-        "AND NOT EXISTS (SELECT FROM asked WHERE asked.state_id = limit_replica.state_id "
-        "AND asked.replica = limit_replica.replica) GROUP BY state_id",
+        "AND NOT EXISTS (SELECT FROM used WHERE used.state_id = limit_replica.state_id "
+        "AND used.replica = limit_replica.replica) GROUP BY state_id",
         (list(replicas), list(limits), sorted(set(limits))),
     )
     return {row["state_id"]: row["others"] for row in rows}

@@ -61,7 +61,7 @@ def answer(
     # Before rows of limits are locked.
     rates = _prices(connection, received, prices)
     leased = leases.exchange(connection, [_lease_request(one) for one in received], alive=alive)
-    unused = followed.tell(connection, [(one.message.replica, one.message.follow) for one in received])
+    unused = followed.find_unused(connection, [(one.message.replica, one.message.follow) for one in received])
     return [
         HeartbeatAnswer(
             cursor=change.cursor,

@@ -16,7 +16,7 @@ from keygauge_keyservice.web.message import answer, message
 blueprint = Blueprint("api_reports", __name__, url_prefix="/v1/reports")
 
 
-class Kept(Struct):
+class StoredReport(Struct):
     """The response to a stored report."""
 
 
@@ -28,7 +28,7 @@ def receive() -> Response:
     with services().replica_connection() as connection:
         spool_service.claim(connection, report.spool, service())
         replica_counts.keep(connection, report)
-    return answer(Kept, {})
+    return answer(StoredReport, {})
 
 
 PATHS = {
@@ -37,7 +37,7 @@ PATHS = {
             "report",
             "Report a process's counts, for comparison with the ledger; sending it again changes nothing",
             body=Report,
-            answer=Kept,
+            answer=StoredReport,
             problems=(413, 422),
             security="replica",
         )

@@ -92,7 +92,7 @@ def find(connection: Connection, held: Mapping[tuple[str, int], int]) -> set[str
     replicas, ids = zip(*held, strict=True)
     rows = connection.execute(
         "/* slots.find */ SELECT DISTINCT state_id FROM lease "
-        "JOIN unnest(%s::bigint[], %s::text[]) AS told (id, replica) USING (id, replica) WHERE bucket = %s",
+        "JOIN unnest(%s::bigint[], %s::text[]) AS reported (id, replica) USING (id, replica) WHERE bucket = %s",
         (list(ids), list(replicas), BUCKET),
     )
     return {row["state_id"] for row in rows}
@@ -104,10 +104,11 @@ def keep(connection: Connection, held: Mapping[tuple[str, int], int]) -> list[di
         return []
     replicas, ids = zip(*held, strict=True)
     return connection.execute(
-        "/* slots.keep */ UPDATE lease SET units = least(lease.units, told.units), "
+        "/* slots.keep */ UPDATE lease SET units = least(lease.units, reported.units), "
         "ends_at = clock_timestamp() + %s * interval '1 microsecond' "
-        "FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS told (id, replica, units) "
-        "WHERE lease.id = told.id AND lease.replica = told.replica AND bucket = %s AND ends_at > clock_timestamp() "
+        "FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS reported (id, replica, units) "
+        "WHERE lease.id = reported.id AND lease.replica = reported.replica "
+        "AND bucket = %s AND ends_at > clock_timestamp() "
         "RETURNING lease.id, lease.replica, state_id",
         (LIFE_US, list(ids), list(replicas), list(held.values()), BUCKET),
     ).fetchall()

@@ -179,7 +179,7 @@ def view_account(account_id: str) -> Response:
     """View an account as the customer; this is recorded in its audit log."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
-        sessions.look_at(connection, auth.current_session(), account_id)
+        sessions.view_account(connection, auth.current_session(), account_id)
         actor = auth.current_member().email
         audit.append(connection, account_id=account_id, actor=actor, action="account.view", subject=account_id)
     return redirect(url_for("portal.overview.show"), 303)
@@ -189,7 +189,7 @@ def view_account(account_id: str) -> Response:
 def leave() -> Response:
     """Stop viewing an account."""
     with services().connection() as connection:
-        sessions.look_at(connection, auth.current_session(), None)
+        sessions.view_account(connection, auth.current_session(), None)
     return redirect(url_for("portal.operator.show"), 303)
 
 

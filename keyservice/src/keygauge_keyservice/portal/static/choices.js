@@ -6,10 +6,10 @@ for (const field of document.querySelectorAll("[data-choices]")) {
   field.addEventListener("input", () => {
     clearTimeout(waiting);
     waiting = setTimeout(async () => {
-      const asked = field.value;
+      const query = field.value;
       try {
-        const answer = await fetch(`${field.dataset.choices}?q=${encodeURIComponent(asked)}`, {redirect: "error"});
-        if (answer.status !== 200 || field.value !== asked) return;
+        const answer = await fetch(`${field.dataset.choices}?q=${encodeURIComponent(query)}`, {redirect: "error"});
+        if (answer.status !== 200 || field.value !== query) return;
         const {choices} = await answer.json();
         field.list.replaceChildren(...choices.map((choice) => new Option("", choice)));
       } catch {

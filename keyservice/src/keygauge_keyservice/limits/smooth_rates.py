@@ -1,31 +1,31 @@
-"""Smooth rates at another pace: what is in a bucket is counted in time, and as many units take another time."""
+"""Smooth rates whose amount changes: a bucket holds time, and the same units take another time."""
 
 from __future__ import annotations
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.kinds import gcra
 
-AT_PACE = """CASE WHEN {moment} > now_us AND old_us <> new_us
-    THEN now_us + ceil(({moment} - now_us)::numeric * new_us / old_us)::bigint ELSE {moment} END"""
-"""The moment of a bucket, in microseconds, as the same units have it in a limit of another amount."""
+AT_NEW_RATE = """CASE WHEN {time} > now_us AND old_us <> new_us
+    THEN now_us + ceil(({time} - now_us)::numeric * new_us / old_us)::bigint ELSE {time} END"""
+"""The time of a bucket, in microseconds, as the same units have it in a limit of another amount."""
 
 # A lease that is given back just now is locked, by a heartbeat that waits for these limits: it stays as it is.
-_CHANGE = f"""/* paces.change */
+_CHANGE = f"""/* smooth_rates.change */
 WITH states AS MATERIALIZED (
     SELECT id, head, %(old_us)s::bigint AS old_us, %(new_us)s::bigint AS new_us,
         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us
     FROM limit_state WHERE split_part(id, ':', 1)::bigint = %(limit)s ORDER BY id FOR UPDATE
 ), held AS MATERIALIZED (
-    SELECT lease.id, {AT_PACE.format(moment="bucket")} AS bucket
+    SELECT lease.id, {AT_NEW_RATE.format(time="bucket")} AS bucket
     FROM lease JOIN states ON lease.state_id = states.id FOR UPDATE OF lease SKIP LOCKED
 ), changed AS (
     UPDATE lease SET bucket = held.bucket FROM held WHERE lease.id = held.id
 )
-UPDATE limit_state SET head = {AT_PACE.format(moment="states.head")} FROM states
+UPDATE limit_state SET head = {AT_NEW_RATE.format(time="states.head")} FROM states
 WHERE limit_state.id = states.id"""  # noqa: S608 - constants
 
 
-def paces(window_s: int | None, earlier: int, later: int) -> tuple[int, int]:
+def intervals(window_s: int | None, earlier: int, later: int) -> tuple[int, int]:
     """Return in how long a time a unit leaves a bucket, by the amounts before and after; None: there is no bucket."""
     if not (window_s and earlier and later):
         return 1, 1
@@ -34,6 +34,6 @@ def paces(window_s: int | None, earlier: int, later: int) -> tuple[int, int]:
 
 def change(connection: Connection, limit_id: int | None, window_s: int | None, earlier: int, later: int) -> None:
     """Keep what is in the buckets of a limit whose amount changes."""
-    old_us, new_us = paces(window_s, earlier, later)
+    old_us, new_us = intervals(window_s, earlier, later)
     if old_us != new_us:
         connection.execute(_CHANGE, {"limit": limit_id, "old_us": old_us, "new_us": new_us})

@@ -3,19 +3,21 @@ import time
 import pytest
 
 from keygauge_keyservice.accounts import accounts, plans
-from keygauge_keyservice.limits import paces
+from keygauge_keyservice.limits import smooth_rates
 
 DAY_S = 86_400
 
 
-def test_other_limits_have_no_pace():
-    assert {paces.paces(*terms) for terms in ((None, 400, 800), (DAY_S, 0, 800), (DAY_S, 400, 0))} == {(1, 1)}
-    old_us, new_us = paces.paces(DAY_S, 400, 800)
+def test_other_limits_have_no_interval():
+    assert {smooth_rates.intervals(*terms) for terms in ((None, 400, 800), (DAY_S, 0, 800), (DAY_S, 400, 0))} == {
+        (1, 1)
+    }
+    old_us, new_us = smooth_rates.intervals(DAY_S, 400, 800)
     assert 1.9 < old_us / new_us < 2.1
 
 
 @pytest.mark.parametrize("amount", [100, 1600])
-def test_what_is_in_a_bucket_takes_as_much_longer_as_the_pace_is_slower(connection, amount):
+def test_what_is_in_a_bucket_takes_as_much_longer_as_the_rate_is_slower(connection, amount):
     even = plans.Limit(name="even", unit="request", amount=400, window_s=DAY_S, smooth=True)
     plans.create(connection, plan_id="p", name="P", limits=[even], actor="test")
     (limit,) = plans.require(connection, "p").limits
@@ -28,9 +30,9 @@ def test_what_is_in_a_bucket_takes_as_much_longer_as_the_pace_is_slower(connecti
         "INSERT INTO lease (state_id, replica, heartbeat, bucket, units, ends_at) "
         "SELECT id, 'r', 1, head, 1, now() FROM limit_state"
     )
-    paces.change(connection, limit.id, DAY_S, 400, amount)
+    smooth_rates.change(connection, limit.id, DAY_S, 400, amount)
     later_us = time.time_ns() // 1000
-    old_us, new_us = paces.paces(DAY_S, 400, amount)
+    old_us, new_us = smooth_rates.intervals(DAY_S, 400, amount)
     after = {row["id"]: row["head"] for row in connection.execute("SELECT id, head FROM limit_state")}
     full, empty = before
     assert after[empty] == before[empty]
