@@ -57,16 +57,16 @@ def use(connection: Connection, pairs: Collection[tuple[str, str]]) -> dict[str,
         return {}
     replicas, limits = zip(*sorted(pairs), strict=True)
     rows = connection.execute(
-        "/* replicas.use */ WITH used AS MATERIALIZED ("
-        "SELECT * FROM unnest(%s::text[], %s::text[]) AS used (replica, state_id)), "
+        "/* replicas.use */ WITH requested AS MATERIALIZED ("
+        "SELECT * FROM unnest(%s::text[], %s::text[]) AS requested (replica, state_id)), "
         "used AS (INSERT INTO limit_replica (replica, state_id, seen_at) "
-        "SELECT replica, state_id, clock_timestamp() FROM used "
+        "SELECT replica, state_id, clock_timestamp() FROM requested "
         "ON CONFLICT (state_id, replica) DO UPDATE SET seen_at = EXCLUDED.seen_at "
         "WHERE limit_replica.seen_at < EXCLUDED.seen_at - interval '5 seconds') "
         "SELECT state_id, count(*) AS others FROM limit_replica WHERE state_id = ANY(%s) "
         "AND seen_at > statement_timestamp() - interval '40 seconds' "
-        "AND NOT EXISTS (SELECT FROM used WHERE used.state_id = limit_replica.state_id "
-        "AND used.replica = limit_replica.replica) GROUP BY state_id",
+        "AND NOT EXISTS (SELECT FROM requested WHERE requested.state_id = limit_replica.state_id "
+        "AND requested.replica = limit_replica.replica) GROUP BY state_id",
         (list(replicas), list(limits), sorted(set(limits))),
     )
     return {row["state_id"]: row["others"] for row in rows}

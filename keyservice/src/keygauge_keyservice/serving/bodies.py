@@ -48,7 +48,7 @@ class Bodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         most = _SIZES_MAX.get(scope["path"], REQUEST_BYTES_MAX) + 1
-        if _told_length(scope) >= most:
+        if _declared_length(scope) >= most:
             await self._app(scope, receive, send)
             return
         with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as file:
@@ -108,6 +108,6 @@ def _task() -> asyncio.Task[object]:
     return task
 
 
-def _told_length(scope: Scope) -> int:
+def _declared_length(scope: Scope) -> int:
     text = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return int(text)  # the parser took it for a number

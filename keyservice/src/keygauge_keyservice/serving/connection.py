@@ -57,11 +57,11 @@ class Connection(HttpToolsProtocol):
         self._reading: Literal["head", "body"] | None = "head"  # None: a whole request is there
         self._reading_timer: asyncio.TimerHandle | None = None
         self._writing_timer: asyncio.TimerHandle | None = None
-        self._heard_s = 0.0  # by the loop's clock, when the last bytes came
+        self._received_s = 0.0  # by the loop's clock, when the last bytes came
         self._head_bytes = 0
         self._body_s = 0.0  # … and when the body began
         self._body_bytes = 0
-        self._spare_bytes = 0  # that a body may take beside itself: sizes of chunks, their extensions, trailers
+        self._overhead_bytes = 0  # that a body may take beside itself: sizes of chunks, their extensions, trailers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a head."""
@@ -83,15 +83,15 @@ class Connection(HttpToolsProtocol):
         if self._reading is None and self.cycle.response_complete:
             self._reading = "head"  # the first bytes after an answer
         before = self._reading
-        self._heard_s = self.loop.time()
+        self._received_s = self.loop.time()
         if before == "head":
             self._head_bytes += len(data)
         elif before == "body":
-            self._spare_bytes -= len(data)
+            self._overhead_bytes -= len(data)
         super().data_received(data)
         if self._reading == "head" and self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(431)
-        elif self._reading == "body" and self._spare_bytes < 0:
+        elif self._reading == "body" and self._overhead_bytes < 0:
             self._refuse(400)
         elif self._reading != before or self._reading_timer is None:
             self._time_reading()
@@ -104,8 +104,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin a body; the request is being answered from now on."""
         self._head_bytes = self._body_bytes = 0
-        self._body_s = self._heard_s
-        self._spare_bytes = HEAD_BYTES_MAX
+        self._body_s = self._received_s
+        self._overhead_bytes = HEAD_BYTES_MAX
         self._reading = "body"
         super().on_headers_complete()
 
@@ -117,7 +117,7 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, and what frames it."""
         self._body_bytes += len(body)
-        self._spare_bytes += len(body) * (1 + _FRAME_BYTES)
+        self._overhead_bytes += len(body) * (1 + _FRAME_BYTES)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -165,7 +165,7 @@ class Connection(HttpToolsProtocol):
     def _watch_body(self) -> None:
         """Refuse a body that does not come on, or too slowly; else look again when that may be so."""
         paced_s = self._body_s + BODY_S + self._body_bytes / BODY_BYTES_PER_S
-        end_s = min(self._heard_s + BODY_IDLE_S, paced_s)
+        end_s = min(self._received_s + BODY_IDLE_S, paced_s)
         if self.loop.time() >= end_s:
             self._refuse(408)
         else:

@@ -76,7 +76,7 @@ class Turns:
             with self._place(address(scope, self._proxies)):
                 async with self._turn(visitor(scope, self._proxies)):
                     await self._app(scope, receive, send)
-        except _NoTurnError:
+        except _FullError:
             await refuse(
                 send, 429, "too_many_at_once", f"At most {self._at_once} requests at once. Try again in a moment."
             )
@@ -84,7 +84,7 @@ class Turns:
     @contextmanager
     def _place(self, holder: str) -> Iterator[None]:
         if self._of_address[holder] >= self._of_address_max:
-            raise _NoTurnError
+            raise _FullError
         self._of_address[holder] += 1
         try:
             yield
@@ -97,13 +97,13 @@ class Turns:
     async def _turn(self, name: bytes) -> AsyncIterator[None]:
         line = self._visitors.setdefault(name, _Line(self._at_once))
         if line.requests >= self._at_once + self._line_max:
-            raise _NoTurnError
+            raise _FullError
         line.requests += 1
         try:
             try:
                 await asyncio.wait_for(line.turns.acquire(), self._turn_s)
             except TimeoutError:
-                raise _NoTurnError from None
+                raise _FullError from None
             try:
                 yield
             finally:
@@ -114,7 +114,7 @@ class Turns:
                 del self._visitors[name]
 
 
-class _NoTurnError(Exception):
+class _FullError(Exception):
     pass
 
 

@@ -123,15 +123,15 @@ class Supervisor:
             elif channel.recv(1) == READY:
                 self._hand_over(channels[channel])
             else:
-                self._bury(channels[channel])
+                self._reap(channels[channel])
 
     def _hand_over(self, child: _Child) -> None:
         child.is_ready = True
         for old in child.replaces:
-            _tell_to_end(old)
+            _terminate(old)
         child.replaces = []
 
-    def _bury(self, child: _Child) -> None:
+    def _reap(self, child: _Child) -> None:
         child.channel.close()
         status = child.process.wait()
         self._children.remove(child)
@@ -159,7 +159,7 @@ class Supervisor:
             for listener in group.listeners:
                 listener.close()
         for child in self._children:
-            _tell_to_end(child)
+            _terminate(child)
         for child in self._children:
             try:
                 child.process.wait(_KILL_S)
@@ -168,7 +168,7 @@ class Supervisor:
                 child.process.wait()
 
 
-def _tell_to_end(child: _Child) -> None:
+def _terminate(child: _Child) -> None:
     child.kill_at = time.monotonic() + _KILL_S
     child.process.terminate()
 
