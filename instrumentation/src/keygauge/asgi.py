@@ -87,9 +87,9 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
         client, query = scope.get("client"), bytes(scope.get("query_string", b"")).decode("latin-1")
         runtime, header = self._process.runtime or self._process.start(), partial(header_of, scope)
         ip = client[0] if client else None
-        ask = partial(self._answer_status, path, runtime, scope, header, ip=ip, query=query)
+        get_status = partial(self._answer_status, path, runtime, scope, header, ip=ip, query=query)
         answers: list[Answer] = []
-        await event_loop.in_thread(lambda: answers.append(ask()))
+        await event_loop.in_thread(lambda: answers.append(get_status()))
         await send_answer(answers[0] if scope["method"] == "GET" else answers[0]._replace(body=b""), send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -66,7 +66,7 @@ class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # its modul
         if os.environ.get("KEYGAUGE_LOG_FIELDS") == "1":
             log_fields.install()
         for framework in FRAMEWORKS:
-            wrapt.register_post_import_hook(functools.partial(self._take_up, framework), framework.module)
+            wrapt.register_post_import_hook(functools.partial(self._wrap, framework), framework.module)
 
     def _uninstrument(self, **_options: Any) -> None:
         KeyGaugeInstrumentor.is_on = False
@@ -77,7 +77,7 @@ class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # its modul
                 owner.__call__ = getattr(call, _ORIGINAL)
 
     @classmethod
-    def _take_up(cls, framework: Framework, module: Any) -> None:
+    def _wrap(cls, framework: Framework, module: Any) -> None:
         owner: Any = getattr(module, framework.name, None)
         call: Any = getattr(owner, "__call__", None)  # noqa: B004 - the function itself is wanted
         if cls.is_on and call is not None and not hasattr(call, _ORIGINAL):

@@ -129,7 +129,7 @@ def _service(url: str) -> Finding:
         text = f"{url} does not answer in HTTP: {way_out}"
         return Finding(is_good=False, text=text)
     if status < 500 and status != _OK:  # noqa: PLR2004 - not a server error
-        return _elsewhere(url, f"/readyz was answered with {status}")
+        return _wrong_address(url, f"/readyz was answered with {status}")
     if status != _OK:
         way_out = "see its log; check that its database is up and run 'keygauge migrate'"
         return Finding(is_good=False, text=f"the key service at {url} is not ready (status {status}): {way_out}")
@@ -148,11 +148,11 @@ def _token(url: str, token: str) -> Finding:
         )
         return Finding(is_good=False, text=f"the key service rejected KEYGAUGE_SERVICE_TOKEN: {way_out}")
     if status != _UNPROCESSABLE:
-        return _elsewhere(url, f"a heartbeat was answered with {status}")
+        return _wrong_address(url, f"a heartbeat was answered with {status}")
     return Finding(is_good=True, text="the token is accepted")
 
 
-def _elsewhere(url: str, seen: str) -> Finding:
+def _wrong_address(url: str, seen: str) -> Finding:
     parts = urlsplit(url)
     address = f"{parts.scheme}://{parts.netloc}"
     way_out = f", try {address}" if url.rstrip("/") != address else ""

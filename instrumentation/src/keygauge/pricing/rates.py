@@ -89,10 +89,10 @@ class Rates:
             self.request,
         ]
         if counts.details:
-            self._take_apart(parts, counts.details)
+            self._split_details(parts, counts.details)
         return parts
 
-    def _take_apart(self, parts: list[int], details: Mapping[str, int]) -> None:
+    def _split_details(self, parts: list[int], details: Mapping[str, int]) -> None:
         """Move each detailed count from the kind that includes it to its own, at its own rate if it has one."""
         parts += [0] * len(PART_OF)
         for kind, count in details.items():
@@ -105,15 +105,15 @@ class Rates:
                 rate = self.details.get(kind)
                 parts[_PLACES[kind]] = taken if rate is None else count * rate
 
-    def _dearest(self, *wholes: str) -> int:
+    def _highest_rate(self, *wholes: str) -> int:
         rates: list[int] = [getattr(self, whole) for whole in wholes]
         return max(rates + [rate for kind, rate in self.details.items() if PART_OF.get(kind) in wholes])
 
     def most_nanousd(self, input_tokens: int, output_tokens: int) -> int:
         """Return the highest possible cost of a call over all kinds that its tokens may have; rounded up."""
         total = (
-            input_tokens * self._dearest("input", "cache_read", "cache_write")
-            + output_tokens * self._dearest("output", "reasoning")
+            input_tokens * self._highest_rate("input", "cache_read", "cache_write")
+            + output_tokens * self._highest_rate("output", "reasoning")
             + self.request
         )
         return -(-total // _MILLION)
