@@ -1,4 +1,4 @@
-"""Limits and who holds what of them: definitions, leases, replicas, and one file for each kind in `kinds`.
+"""Limits and their leases: definitions, leases, replicas, and one module per kind of limit in `kinds`.
 
 May import `database`.
 """

@@ -1,4 +1,4 @@
-"""Use belongs to an account, a unit and a period: it is carried over when the account changes its plan."""
+"""Carrying over of usage when an account changes its plan: usage belongs to an account, a unit and a period."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOCK = """/* carried_use.lock */
 SELECT FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint
 WHERE account_id = %s AND plan_id IS NOT NULL
 ORDER BY limit_state.id FOR UPDATE OF limit_state"""
-# A lease that is given back just now is locked, by a heartbeat that waits for these limits: it stays where it is.
+# A lease that is just being returned is locked by a heartbeat that waits for these limits, so it is not moved.
 _COPY = f"""/* carried_use.copy */
 WITH chosen AS MATERIALIZED (
     SELECT DISTINCT ON (id) pair.later || substr(state.id, strpos(state.id, ':')) AS id, state.id AS earlier,
@@ -43,10 +43,10 @@ SELECT id FROM copied WHERE base IS NULL"""  # noqa: S608 - constants
 
 
 def carry(connection: Connection, account_id: str, *, before: str, after: str) -> None:
-    """Copy what is used to a plan's limits from those that measure the same: the last plan's, or else an earlier one's.
+    """Copy usage to a plan's limits from those with the same measure, of the last plan or else of an earlier one.
 
-    Where several do, the most use counts. Leases move along: what is not spent of them comes back to the new limits,
-    and calls under way stay in their slots.
+    If there are several, the highest usage counts. Leases move along: their unspent units return to the new limits,
+    and calls in progress keep their slots.
     """
     plans = {row["plan_id"] for row in connection.execute(_PLANS, (account_id,))}
     limits = definitions.of_plans(connection, {*plans, before, after})

@@ -1,4 +1,4 @@
-"""Limits as they are kept: those of plans, and the tighter ones of single keys."""
+"""Limit definitions in the database: those of plans, and the tighter ones of single keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keygauge_keyservice.limits import smooth_rates
 from keygauge_keyservice.limits.periods import Period, Periods
 
 Subject = Literal["account", "key"]
-CountedUnit = Literal["request", "token", "input_token", "output_token", "nanousd", "weighted"]  # by time
+CountedUnit = Literal["request", "token", "input_token", "output_token", "nanousd", "weighted"]  # counted over time
 Unit = Literal[CountedUnit, "concurrent"]
 WhenDown = Literal["closed", "safe"]
 WhenUnpriced = Literal["admit", "refuse"]
@@ -24,9 +24,9 @@ WhenUnpriced = Literal["admit", "refuse"]
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """So many units in any window of seconds, or in each period, or at once; by account or by key.
+    """A number of units per time window, per period, or at once; per account or per key.
 
-    One of cost may be told in credits, so many nano-USD each; it is counted in nano-USD all the same.
+    A cost limit may be given in credits, worth `credit_nanousd` each; it is still counted in nano-USD.
     """
 
     name: str
@@ -35,32 +35,32 @@ class Limit:
     window_s: int | None = None
     period: Period | None = None
     anchor: date | None = None  # a day on which a period begins
-    zone: str | None = None  # whose days periods begin with, an IANA name; None: UTC's
+    zone: str | None = None  # IANA time zone with whose days periods begin; None: UTC
     subject: Subject = "account"
     when_down: WhenDown = "closed"
     dry_run: bool = False
-    smooth: bool = False  # a rate that flows at an even pace
-    per_tag: bool = False  # counts each tag of calls apart
-    route: str | None = None  # counts this route template's calls only
-    model: str | None = None  # … this model's only
-    tool: str | None = None  # … by JSON-RPC of this tool only
+    smooth: bool = False  # a rate limit with a steady pace
+    per_tag: bool = False  # has a counter per tag of calls
+    route: str | None = None  # counts only calls to this route template
+    model: str | None = None  # … of this model
+    tool: str | None = None  # … of this tool by JSON-RPC
     output_default: int | None = None  # tokens reserved for a call that declares no cap
-    when_unpriced: WhenUnpriced = "admit"  # of cost: calls of models without a price
+    when_unpriced: WhenUnpriced = "admit"  # for cost limits: calls of models without a price
     credit_nanousd: int | None = None
     weights: Weights | None = None  # of a weighted unit
-    unit_name: str | None = None  # … what people call it
-    by_operator: bool = False  # of a key's own limits: only an operator changes it
+    unit_name: str | None = None  # … its name for people
+    by_operator: bool = False  # for a key's own limits: only operators may change it
     id: int | None = None  # given by the database
 
     @property
     def measure(self) -> tuple[object, ...]:
-        """Return what makes counted use comparable: a limit keeps its use as long as this stays the same."""
+        """Return what makes usage comparable: a limit keeps its usage as long as this stays the same."""
         scope = self.subject, self.per_tag, self.route, self.model, self.tool
         return *scope, self.unit, self.weights, self.window_s, self._when, self.smooth
 
     @property
     def bucket_s(self) -> int | None:
-        """Return the window of a smooth rate, which has a bucket."""
+        """Return the window of a smooth rate limit, which has a bucket; None for others."""
         return self.window_s if self.smooth else None
 
     @property
@@ -72,7 +72,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Owner:
-    """What limits belong to: a plan, or a key."""
+    """The owner of limits: a plan or a key."""
 
     plan_id: str | None = None
     key_id: str | None = None
@@ -87,7 +87,7 @@ _READ = f"id, {', '.join(_COLUMNS)}"
 
 
 def of_plans(connection: Connection, plan_ids: Iterable[str]) -> dict[str, list[Limit]]:
-    """Return the limits of some plans, in the order they were made."""
+    """Return the limits of some plans, in order of creation."""
     rows = connection.execute(
         f"/* plan_limits.of_plans */ SELECT plan_id AS owner, {_READ} FROM plan_limit "  # noqa: S608 - columns
         "WHERE plan_id = ANY(%s) ORDER BY id",
@@ -97,7 +97,7 @@ def of_plans(connection: Connection, plan_ids: Iterable[str]) -> dict[str, list[
 
 
 def of_keys(connection: Connection, key_ids: Iterable[str]) -> dict[str, list[Limit]]:
-    """Return the limits that some keys have of their own, in the order they were made."""
+    """Return the own limits of some keys, in order of creation."""
     rows = connection.execute(
         f"/* plan_limits.of_keys */ SELECT key_id AS owner, {_READ} FROM plan_limit "  # noqa: S608 - columns
         "WHERE key_id = ANY(%s) ORDER BY id",
@@ -118,11 +118,11 @@ def insert(connection: Connection, owner: Owner, limits: Sequence[Limit]) -> Non
 
 
 def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: Sequence[Limit]) -> None:
-    """Put limits in the place of others; one that keeps its measure keeps the use counted so far, renamed or not."""
+    """Replace limits by others; those that keep their measure keep their usage, even if renamed."""
     kept = _kept(old, limits)
     _delete_except(connection, owner, [before.name for before, _ in kept])
     renamed = [before.id for before, after in kept if before.name != after.name]
-    if renamed:  # aside first: names may be passed on
+    if renamed:  # set aside first: limits may exchange names
         connection.execute(
             "/* plan_limits.set_aside */ UPDATE plan_limit SET name = name || ' ' || id WHERE id = ANY(%s)", (renamed,)
         )
@@ -141,7 +141,7 @@ def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: 
 
 
 def _kept(old: Sequence[Limit], limits: Sequence[Limit]) -> list[tuple[Limit, Limit]]:
-    """Pair limits with those they follow: of the same name and measure, or else of the same measure."""
+    """Pair limits with the old ones they replace: of the same name and measure, or else of the same measure."""
     free = {limit.name: limit for limit in old}
     kept = [
         (free.pop(limit.name), limit)
@@ -157,7 +157,7 @@ def _kept(old: Sequence[Limit], limits: Sequence[Limit]) -> list[tuple[Limit, Li
 
 
 def terms(limit: Limit) -> dict[str, Any]:
-    """Return a limit as the audit trail tells it."""
+    """Return a limit as recorded in the audit log."""
     return {
         name: to_builtins(value)
         for name, value in asdict(limit).items()
@@ -166,7 +166,7 @@ def terms(limit: Limit) -> dict[str, Any]:
 
 
 def from_terms(terms: Mapping[str, Any]) -> Limit:
-    """Read a limit of the audit trail.
+    """Parse a limit of the audit log.
 
     Raises:
         TypeError: another version wrote it.
@@ -193,7 +193,7 @@ def _row(limit: Limit) -> dict[str, Any]:
 
 
 def _delete_except(connection: Connection, owner: Owner, names: list[str]) -> None:
-    """Delete limits with what was counted for them; rows are locked in the order in which heartbeats lock them."""
+    """Delete limits with their counters; lock rows in the same order as heartbeats."""
     connection.execute(
         "/* plan_limits.delete */ WITH gone AS ("
         "DELETE FROM plan_limit WHERE (plan_id = %(plan_id)s OR key_id = %(key_id)s) "

@@ -1,4 +1,4 @@
-"""What is unused of limits that replicas follow: they hold units of them and guess what others take meanwhile."""
+"""The unused units of limits that replicas follow: they hold leases and estimate what others take in the meantime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keygauge.protocol import Unused
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits import kinds, lease_rows
 
-# A smooth rate's leases are over before they are worth following.
+# The leases of smooth rates are too short to follow.
 _READ = """/* followed.read */
 SELECT follow.replica, state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, anchor, zone, smooth
 FROM unnest(%s::text[], %s::text[]) AS follow (replica, id)
@@ -19,7 +19,7 @@ WHERE unit <> 'concurrent' AND NOT smooth"""
 
 
 def find_unused(connection: Connection, followed: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[Unused]]:
-    """Return what is unused of the limits that each replica follows; those it never used are passed over."""
+    """Return the unused units of the limits that each replica follows; limits that it never used are ignored."""
     unused: dict[str, list[Unused]] = {replica: [] for replica, _ in followed}
     pairs = [(replica, name) for replica, names in followed for name in names]
     if not pairs:

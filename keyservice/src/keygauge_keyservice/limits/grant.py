@@ -1,4 +1,4 @@
-"""What is granted of a limit, whichever kind it is of."""
+"""Grants of units, common to all kinds of limits."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _State = TypeVar("_State")
 
 @dataclass(frozen=True)
 class Grant(Generic[_State]):
-    """The answer to a replica that asked for units; 0 units is a refusal."""
+    """The answer to a replica that requested units; 0 units means denied."""
 
     state: _State
     units: int
     remaining: int  # what the limit still has
-    ends_us: int  # the units may be spent before this moment
+    ends_us: int  # the units may be spent before this time
     reset_us: int  # from now until more comes free
     bucket: int = 0  # where the lease's units are counted: a quota's period, a flow's head, a rate's end
-    start_us: int = 0  # … and from this moment on
-    wait_us: int = 0  # … and so long after the replica asked, by its own clock
-    is_exact: bool = False  # for use at once, and the moment of use is asked for
-    is_small: bool = False  # such units only: the limit has too few to lease
+    start_us: int = 0  # … and from this time on
+    wait_us: int = 0  # … and this long after the replica's request, by its own clock
+    is_exact: bool = False  # for immediate use; the replica reports when it was spent
+    is_small: bool = False  # single units only, as the limit has too few to lease

@@ -1,4 +1,4 @@
-"""The statements behind leases: each takes what many replicas ask in arrays, so their number does not depend on it."""
+"""SQL statements for leases; they take the requests of many replicas as arrays, so their number is constant."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from keygauge_keyservice.limits.kinds.kind import Columns
 
 Row: TypeAlias = dict[str, Any]
 ReplicaLimit: TypeAlias = tuple[str, str]
-"""A replica, and the id of a limit it uses."""
+"""A replica, and the id of a limit that it uses."""
 
-_PRUNED = 500  # ended leases per heartbeat: more than a heartbeat can make
-_KEPT_S = 60  # how long an ended lease is remembered: a replica may tell late what it did not spend of it
-_CALL_S = 3600  # how long calls under way may take to give back what they reserved and did not use
+_PRUNED = 500  # ended leases deleted per heartbeat: more than a heartbeat can create
+_KEPT_S = 60  # how long an ended lease is kept: a replica may report its unspent units late
+_CALL_S = 3600  # how long calls in progress may take to give back what they reserved and did not use
 _KNOWN = (
     "SELECT wanted.service, wanted.id, account.id AS account_id "
     "FROM unnest(%s::text[], %s::text[]) AS wanted (service, id) "
@@ -23,7 +23,7 @@ _KNOWN = (
     "JOIN account ON account.id = "
     "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
     "WHERE (account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id) "
-    # no EXISTS, for which PostgreSQL may read all keys ever looked up
+    # not EXISTS, for which PostgreSQL may read all keys ever looked up
     "AND CASE WHEN wanted.service IS NULL THEN true WHEN key.id IS NOT NULL THEN ("
     "SELECT true FROM service_key WHERE service_key.key_id = key.id AND service_key.service = wanted.service) ELSE ("
     "SELECT true FROM service_account AS own WHERE own.account_id = account.id AND own.service = wanted.service) END"
@@ -31,7 +31,7 @@ _KNOWN = (
 
 
 def take_back(connection: Connection, returned: Collection[tuple[str, int]]) -> list[Row]:
-    """Delete leases, each given by its replica and number, and return those that there were."""
+    """Delete leases, given by replica and number, and return those that existed."""
     if not returned:
         return []
     replicas, ids = zip(*returned, strict=True)
@@ -44,7 +44,7 @@ def take_back(connection: Connection, returned: Collection[tuple[str, int]]) -> 
 
 
 def take_back_lost(connection: Connection, lost: Collection[tuple[str, int, int]]) -> list[Row]:
-    """Delete the leases that replicas were granted in heartbeats, from first to last, and return them."""
+    """Delete the leases granted in ranges of heartbeats (replica, first, last), and return them."""
     if not lost:
         return []
     replicas, firsts, lasts = zip(*lost, strict=True)
@@ -58,7 +58,7 @@ def take_back_lost(connection: Connection, lost: Collection[tuple[str, int, int]
 
 
 def shrink(connection: Connection, used: Mapping[tuple[str, int], int]) -> list[Row]:
-    """Leave of leases what calls under way may yet give back; those calls may take an hour."""
+    """Shrink leases to what calls in progress may still give back; those calls may take an hour."""
     if not used:
         return []
     replicas, ids = zip(*used, strict=True)
@@ -75,7 +75,7 @@ def shrink(connection: Connection, used: Mapping[tuple[str, int], int]) -> list[
 
 
 def note_progress(connection: Connection, progress: Mapping[tuple[str, int], tuple[int, int]]) -> None:
-    """Note what is spent of leases that go on, and how much of that is reserved."""
+    """Record how much of running leases is spent, and how much of that is reserved."""
     if progress:
         replicas, ids = zip(*progress, strict=True)
         spent, reserved = zip(*progress.values(), strict=True)
@@ -91,9 +91,9 @@ def note_progress(connection: Connection, progress: Mapping[tuple[str, int], tup
 def open_limits(
     connection: Connection, wanted: Collection[tuple[str | None, str]], *, heartbeats: int
 ) -> set[tuple[str | None, str]]:
-    """Return which services may spend which limits, of those wanted; each of these has a row from now on.
+    """Return which of the wanted pairs of service and limit are allowed, and create the rows of their limits.
 
-    Limits whose tags are counted apart have one for calls without any: of tags, `find_of_tags` tells.
+    For limits per tag, this is the row for calls without a tag; for tags, see `find_of_tags`.
     """
     _prune(connection, _PRUNED * heartbeats)
     if not wanted:
@@ -112,14 +112,14 @@ def open_limits(
 def find_of_tags(
     connection: Connection, wanted: Collection[tuple[str | None, str]]
 ) -> list[tuple[str | None, str, str]]:
-    """Return which services may spend which counters of tags, of those wanted, and of which account each is."""
+    """Return the allowed pairs of service and tag counter, with the counter's account."""
     services, limits = zip(*wanted, strict=True)
     rows = connection.execute(f"/* leases.of_tags */ {_KNOWN} AND per_tag", (list(services), list(limits)))
     return [(row["service"], row["id"], row["account_id"]) for row in rows]
 
 
 def lock(connection: Connection, state_ids: Sequence[str]) -> list[Row]:
-    """Lock rows in the order of their ids, so that transactions wait for each other and never in a circle."""
+    """Lock rows in the order of their ids, so that transactions never deadlock."""
     if not state_ids:
         return []
     return connection.execute(
@@ -132,7 +132,7 @@ def lock(connection: Connection, state_ids: Sequence[str]) -> list[Row]:
 
 
 def now_us(connection: Connection) -> int:
-    """Read the database's clock; the transaction's own time may be older than what its neighbour wrote."""
+    """Return the database's clock; the transaction's own time may be older than what another one wrote."""
     row = connection.execute(
         "/* leases.now */ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us"
     ).fetchone()
@@ -140,7 +140,7 @@ def now_us(connection: Connection) -> int:
 
 
 def write(connection: Connection, states: Mapping[str, Columns]) -> None:
-    """Write the shared side of limits whose rows are locked."""
+    """Write the states of limits whose rows are locked."""
     if not states:
         return
     connection.execute(
@@ -162,7 +162,7 @@ def write(connection: Connection, states: Mapping[str, Columns]) -> None:
 
 
 def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, int, int]]) -> dict[ReplicaLimit, int]:
-    """Make leases (limit, replica, heartbeat, bucket, units, end in microseconds) and return their numbers."""
+    """Create leases (limit, replica, heartbeat, bucket, units, end in microseconds) and return their numbers."""
     if not given:
         return {}
     rows = connection.execute(
@@ -177,7 +177,7 @@ def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, i
 
 
 class Held(NamedTuple):
-    """What a replica holds of a limit and has not spent, as it told so long ago."""
+    """The unspent units that a replica holds of a limit, as of its last report."""
 
     replica: str
     units: int
@@ -185,7 +185,7 @@ class Held(NamedTuple):
 
 
 def held(connection: Connection, limits: Collection[str]) -> dict[str, list[Held]]:
-    """Tell of limits who holds how much that is not spent. What is left of a lease that ended comes back soon."""
+    """Return the unspent units per limit and replica. Includes leases that just ended, as their rest returns soon."""
     if not limits:
         return {}
     rows = connection.execute(
@@ -203,11 +203,12 @@ def held(connection: Connection, limits: Collection[str]) -> dict[str, list[Held
 
 
 def call_back(connection: Connection, short: Mapping[ReplicaLimit, int]) -> set[ReplicaLimit]:
-    """Return who may soon get the units it is short of, and have others asked for what they hold of these limits.
+    """Return which replicas may soon get the units they are short of, and call back units of these limits from others.
 
-    What may come is what other replicas hold unspent, and what calls under way reserved, the replica's own too. Who was
-    asked a while ago spends what it holds; who is not heard of gives nothing back. What is left of a lease that ended
-    comes with the next heartbeat. A row that is locked belongs to a lease that is just given back: nobody is asked.
+    Other replicas' unspent units and the reservations of all calls in progress, including the replica's own, may come
+    back. A replica that was called on a while ago is assumed to spend what it holds, and one that sends no heartbeats
+    to give nothing back. The rest of a lease that ended comes with the next heartbeat. A locked row belongs to a lease
+    that is just being returned, so it is not called back.
     """
     if not short:
         return set()
@@ -234,7 +235,7 @@ def call_back(connection: Connection, short: Mapping[ReplicaLimit, int]) -> set[
 
 
 def wanted(connection: Connection, replicas: Sequence[str]) -> dict[str, list[str]]:
-    """Return the limits of which replicas hold units that others were denied."""
+    """Return, per replica, the limits of which it holds units that others were denied."""
     rows = connection.execute(
         "/* leases.wanted */ SELECT DISTINCT replica, state_id FROM lease "
         "WHERE replica = ANY(%s) AND wanted_at IS NOT NULL AND NOT closed AND ends_at > clock_timestamp()",
@@ -251,10 +252,10 @@ def _array(numbers: Sequence[int]) -> str:
 
 
 def _prune(connection: Connection, most: int) -> None:
-    """Delete leases that ended and of which no replica told: what was not spent of them is burnt.
+    """Delete ended leases that no replica reported; their unspent units are lost.
 
-    The clock's own time would be no index condition: every lease there is would be read. An array is made once, where
-    a subquery may be run again for each row, and each time take others.
+    With `clock_timestamp()`, the index could not be used and every lease would be read. An array is built only once; a
+    subquery may run again for each row, and select others each time.
     """
     connection.execute(
         "/* leases.prune */ DELETE FROM lease WHERE id = ANY(ARRAY(SELECT id FROM lease "

@@ -1,6 +1,6 @@
-"""Leases over PostgreSQL: take back, lock, decide, write, in a fixed number of statements whatever their count.
+"""Leases in PostgreSQL: take back, lock, decide and write, in a constant number of statements.
 
-Many replicas are answered at once. They are served in turn, as if each had a transaction of its own.
+Many replicas are answered at once, in turn, as if each had its own transaction.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from keygauge_keyservice.limits.kinds.kind import Columns, Refund, Wish
 
 _is_limit_id = re.compile(r"[0-9]{1,18}:[0-9A-Za-z_-]{1,64}(:[0-9a-f]{32})?", re.ASCII).fullmatch
 _is_lease_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
-_SOON_US = 1_000_000  # who is denied units asks again after so long
-_SURPLUS_US = 60_000_000  # … of a tag that is one too many
+_SOON_US = 1_000_000  # when replicas that were denied units ask again
+_SURPLUS_US = 60_000_000  # … for a tag beyond the maximum
 
 
 class Unused(NamedTuple):
-    """What neither others had used of a limit so long ago, as far as they told, nor a replica itself holds."""
+    """Units of a limit that others had not used at their last reports, and that the replica itself does not hold."""
 
     units: int
     told_ms: int = 0
@@ -33,27 +33,27 @@ class Unused(NamedTuple):
 
 @dataclass(frozen=True)
 class Granted:
-    """A grant that is in the database: its lease's number, and the moment it was decided."""
+    """A grant stored in the database, with its lease's number and the time of the decision."""
 
     limit_id: str
-    lease_id: int | None  # None: refused
+    lease_id: int | None  # None: denied
     grant: Grant[Any]
     now_us: int
     replicas: int = 1  # that use the limit
-    unused: Unused | None = None  # of a quota
-    is_soon: bool = False  # units of it may come back: others hold them, or calls under way reserved them
+    unused: Unused | None = None  # for quotas
+    is_soon: bool = False  # units may come back soon, held by others or reserved by calls in progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseRequest:
-    """What a replica gives back and asks for; those leases that are not known are passed over.
+    """What a replica gives back and requests; unknown leases are ignored.
 
-    A `service` spends limits of keys that it was told of only; None: whoever calls from within.
+    A `service` may only spend limits of keys that it has looked up; None for internal callers.
     """
 
     service: str | None
     replica: str
-    heartbeat: int = 0  # the number of the one that asks
+    heartbeat: int = 0  # its number
     lost: Sequence[Lost] = ()
     returns: Sequence[Return] = ()
     acquisitions: Sequence[Acquisition] = ()
@@ -64,21 +64,21 @@ class LeaseRequest:
 
 @dataclass(frozen=True)
 class Exchanged:
-    """What was granted or refused, and which leases of slots are kept."""
+    """The result for one replica: grants, denials, and renewed leases of slots."""
 
     granted: Sequence[Granted] = ()
     kept: Sequence[Kept] = ()
-    wanted: Sequence[str] = ()  # limits of which the replica holds units that others were denied
+    wanted: Sequence[str] = ()  # limits whose units others need back from this replica
 
 
 Wanted: TypeAlias = Mapping[str, Sequence[tuple[LeaseRequest, Acquisition]]]
-"""Who asks for units of a limit, by the limit's id."""
+"""The requests for units, per limit id."""
 
 
 def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive: int) -> list[Exchanged]:
-    """Take leases back and give leases out, in the caller's transaction, to replicas of which each asks once.
+    """Take leases back and grant leases in the caller's transaction; each replica has one request.
 
-    So many replicas are `alive`; of these, those that use a limit share it.
+    `alive` is the number of live replicas; those of them that use a limit share it.
     """
     refunds = _take_back(connection, requests)
     wanted, surplus, made = _open(connection, requests)
@@ -104,7 +104,7 @@ def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive:
         with_slots = {**row, "out": out.get(name, 0)}
         decided.decide(with_slots, refunds.get(name, ()), wanted.get(name, ()), now_us=now_us, users=number)
     decided.deny(surplus, now_us=now_us, reset_us=_SURPLUS_US)
-    # Of a limit that was deleted after all, or a tag's counter, nothing is said: those who ask learn what changed.
+    # Limits or tag counters deleted in the meantime get no answer: their replicas learn what changed.
     lease_rows.write(connection, decided.changed)
     granted = decided.hand_out(connection)
     return [
@@ -119,13 +119,13 @@ def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive:
 
 @dataclass(frozen=True)
 class _Decided:
-    """What is decided and not yet in the database."""
+    """Decisions that are not yet in the database."""
 
-    heartbeats: Mapping[str, int]  # the number of the one that each replica sent
+    heartbeats: Mapping[str, int]  # number of each replica's heartbeat
     changed: dict[str, Columns]
-    short: dict[tuple[str, str], int]  # by replica and limit: units that the first waiting call lacks yet
+    short: dict[tuple[str, str], int]  # per replica and limit: units that the first waiting call still lacks
     granted: list[tuple[str, Granted]]
-    left: dict[str, int]  # by limit, of quotas, after all that is granted
+    left: dict[str, int]  # per quota: what is left after all grants
 
     def decide(
         self,
@@ -136,7 +136,7 @@ class _Decided:
         now_us: int,
         users: int,
     ) -> None:
-        """Take units of a limit back and give units out."""
+        """Take back and grant units of one limit."""
         state = before = kinds.load(row)
         for refund in refunds:
             state = state.take_back(refund, row, now_us=now_us)
@@ -152,20 +152,20 @@ class _Decided:
             self.changed[row["id"]] = columns
 
     def deny(self, wanted: Wanted, *, now_us: int, reset_us: int) -> None:
-        """Refuse units of limits that have no row."""
+        """Deny units of limits that have no row."""
         for name, asking in wanted.items():
             nothing: Grant[None] = Grant(state=None, units=0, remaining=0, ends_us=now_us, reset_us=reset_us)
             self.granted.extend((one.replica, Granted(name, None, nothing, now_us)) for one, _ in asking)
 
     def hand_out(self, connection: Connection) -> dict[str, list[Granted]]:
-        """Make leases of what is granted, and have replicas asked for what others lack; return it all by replica."""
+        """Create leases for grants, and call back what others lack; return all results per replica."""
         given = [
             (item.limit_id, replica, self.heartbeats[replica], item.grant.bucket, item.grant.units, item.grant.ends_us)
             for replica, item in self.granted
             if item.grant.units
         ]
         numbers = lease_rows.hand_out(connection, given)
-        soon = lease_rows.call_back(connection, self.short)  # what was given just now counts
+        soon = lease_rows.call_back(connection, self.short)  # after `hand_out`: the new leases count
         held = lease_rows.held(connection, list(self.left))
         found: dict[str, list[Granted]] = {}
         for replica, item in self.granted:
@@ -183,12 +183,12 @@ class _Decided:
 
 
 def lacks(grant: Grant[Any], wanted: Acquisition) -> bool:
-    """Return whether calls go on waiting for units that only others can give back soon."""
+    """Return whether calls still wait for units that only others could give back soon."""
     return grant.units < max(1, wanted.waiting) and grant.reset_us > _SOON_US
 
 
 def spent_before(item: Return, reading: ClockReading | None) -> ClockReading | None:
-    """Return the moment before which the last unit of a lease was spent, where it may be told to others."""
+    """Return the time before which the last unit of a lease was spent, if other replicas may use it."""
     if reading is None or item.ago_us is None or not item.exact:
         return None
     return ClockReading(reading.name, max(1, reading.us - item.ago_us + 1))
@@ -199,7 +199,7 @@ def _is_lease(item: Return | Hold | Progress) -> bool:
 
 
 def _take_back(connection: Connection, requests: Sequence[LeaseRequest]) -> dict[str, list[Refund]]:
-    """Return what returned and lost leases refund. A repeated return finds its lease deleted, or already as small."""
+    """Return the refunds of returned and lost leases; repeated returns have no effect."""
     known = {(one.replica, int(item.lease)): (item, one) for one in requests for item in one.returns if _is_lease(item)}
     refunds: dict[str, list[Refund]] = {}
     used = {pair: item.used for pair, (item, _) in known.items() if item.used is not None}
@@ -226,9 +226,9 @@ def _note_progress(connection: Connection, requests: Sequence[LeaseRequest]) -> 
 
 
 def _open(connection: Connection, requests: Sequence[LeaseRequest]) -> tuple[Wanted, Wanted, Mapping[str, int]]:
-    """Return what is wanted of the limits that its services may spend, each with a row from now on.
+    """Return the allowed requests, the requests for tags beyond the maximum, and the number of new counters per limit.
 
-    And what is wanted of tags that are too many, and of which limits some are new.
+    Rows of allowed limits are created.
     """
     acquisitions = [(one, item) for one in requests for item in one.acquisitions if _is_limit_id(item.limit)]
     if not acquisitions:
@@ -251,7 +251,7 @@ def _those(acquisitions: Sequence[tuple[LeaseRequest, Acquisition]], pairs: Coll
 
 
 def _users(connection: Connection, wanted: Wanted, alive: int) -> dict[str, int]:
-    """Count the replicas that use each limit that is asked for, those that ask now included."""
+    """Return the number of replicas that use each requested limit, including those that request it now."""
     pairs = {(one.replica, name) for name, asking in wanted.items() for one, _ in asking}
     others = replicas.use(connection, pairs)
     return {name: min(alive, len(asking) + others.get(name, 0)) for name, asking in wanted.items()}

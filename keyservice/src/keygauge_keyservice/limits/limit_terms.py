@@ -1,4 +1,4 @@
-"""Limits as requests, forms and command lines give them; those that make no sense are refused."""
+"""Validation and parsing of limits from requests, forms and command lines."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from keygauge_keyservice.values.durations import parse_duration
 from keygauge_keyservice.values.field_types import Slug, checked, matching
 from keygauge_keyservice.values.money import parse_integer, parse_usd
 
-LIMITS_MAX = 20  # per plan: each is reserved on every request
+LIMITS_MAX = 20  # per plan: every request reserves each of them
 WINDOW_S_MAX = 86_400
-SMOOTH_PER_S_MAX = 50_000  # a pace is in whole microseconds: rounding takes 5 % of this
+SMOOTH_PER_S_MAX = 50_000  # the pace is in whole microseconds: rounding costs 5 % at this rate
 WEIGHTED = "weighted"
-CREDIT = "credit"  # a unit for people: nano-USD by so many
+CREDIT = "credit"  # a display unit, worth a number of nano-USD
 SCOPE_LENGTH_MAX = 200
 _weighted = re.compile(r"([^()]*)\(([^()]*)\)").fullmatch
 _OF_WEIGHTED = mark("is required for limits of weighted units, and only applies to them")
 _MONEY = ("nanousd", CREDIT)
-_PARTS_MAX = 4  # of a limit on the command line: amount, unit, window, subject
+_PARTS_MAX = 4  # on the command line: amount, unit, window, subject
 _OPTIONS = frozenset(
     (
         *("per_tag", "smooth", "dry_run", "when_down", "route", "model", "tool", "output_default", "when_unpriced"),
         *("anchor", "zone"),
     )
 )
-WITH_OUTPUT = ("token", "output_token", WEIGHTED, *_MONEY)  # units that an output which is not declared is reserved of
+WITH_OUTPUT = ("token", "output_token", WEIGHTED, *_MONEY)  # units that reserve undeclared output
 
 _IS_SCOPE = checked(
     matching(bool), "wrong_text", mark("must have 1 to %(most)s printable characters"), most=SCOPE_LENGTH_MAX
@@ -48,7 +48,7 @@ _Scope: TypeAlias = Annotated[str, Meta(min_length=1, max_length=SCOPE_LENGTH_MA
 
 
 class LimitTerms(Struct):
-    """A limit as people give it; one of cost may be in credits."""
+    """A limit as given by users; cost limits may be in credits."""
 
     name: Slug
     unit: Literal[Unit, "credit"]
@@ -77,21 +77,21 @@ class LimitTerms(Struct):
 
     @classmethod
     def of(cls, limit: Limit) -> LimitTerms:
-        """Write a limit as it is given, in credits where it is told in those."""
+        """Return the terms of a limit, in credits if it was given in credits."""
         terms = cls(**{name: value for name, value in asdict(limit).items() if name in cls.__struct_fields__})
         if limit.credit_nanousd:
             return structs.replace(terms, unit=CREDIT, amount=limit.amount // limit.credit_nanousd)
         return terms
 
     def limit(self) -> Limit:
-        """Return what is counted: credits are nano-USD."""
+        """Return the limit to count, with credits converted to nano-USD."""
         terms = structs.asdict(self) | {"zone": None if self.zone == "UTC" else self.zone}
         if self.unit == CREDIT:
             terms |= {"unit": "nanousd", "amount": self.amount * (self.credit_nanousd or 0)}
         return Limit(**terms)
 
     def faults(self) -> Iterator[FieldError]:
-        """Say which fields do not fit each other."""
+        """Yield errors for fields that contradict each other."""
         yield from self._faults_of_unit()
         yield from self._faults_of_time()
         if self.unit == CREDIT and self.amount * (self.credit_nanousd or 0) > INTEGER_MAX:
@@ -150,7 +150,7 @@ Limits: TypeAlias = Annotated[list[LimitTerms], Meta(max_length=LIMITS_MAX)]
 
 
 def same_names(limits: Iterable[LimitTerms]) -> Iterator[FieldError]:
-    """Say which names are given twice."""
+    """Yield errors for names that are used more than once."""
     for name, count in Counter(limit.name for limit in limits).items():
         if count > 1:
             yield FieldError(
@@ -161,38 +161,38 @@ def same_names(limits: Iterable[LimitTerms]) -> Iterator[FieldError]:
 
 
 def of_key(limits: Iterable[LimitTerms]) -> list[Limit]:
-    """Return limits as those of a single key."""
+    """Return the limits for a single key."""
     return [structs.replace(limit, subject="key").limit() for limit in limits]
 
 
 class LimitList(Struct):
-    """All limits of a plan, or a key's own."""
+    """All limits of a plan, or all own limits of a key."""
 
     limits: Limits
 
     def faults(self) -> Iterator[FieldError]:
-        """Say which names are given twice."""
+        """Yield errors for names that are used more than once."""
         return same_names(self.limits)
 
     def of_plan(self) -> list[Limit]:
-        """Return the limits of a plan."""
+        """Return the limits for a plan."""
         return [limit.limit() for limit in self.limits]
 
     def of_key(self) -> list[Limit]:
-        """Return the limits of a single key."""
+        """Return the limits for a single key."""
         return of_key(self.limits)
 
 
 def parse_limit(text: str) -> Limit:
-    """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`, where a window is `60s`, `1h`, or a period such as `month`.
+    """Parse `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`; a window is `60s`, `1h`, or a period such as `month`.
 
-    Money is `usd`, as in `$25.50:usd:month`, or `credit@USD` for credits of so many dollars each. A weighted unit is
-    named with its weights, as in `credits(input+4*output+10*request)`. Options are `per_tag`, `smooth`, `dry_run`,
-    `safe`, `route=/v1/chat`, `model=gpt-4o`, `tool=search`, `output_default=500` and `when_unpriced=refuse`; of periods
-    also `anchor=2026-01-15`, a day on which one begins, and `zone=Europe/Berlin`.
+    Cost limits have the unit `usd`, as in `$25.50:usd:month`, or `credit@USD` for credits worth that many dollars. A
+    weighted unit has a name and weights, as in `credits(input+4*output+10*request)`. Options are `per_tag`, `smooth`,
+    `dry_run`, `safe`, `route=/v1/chat`, `model=gpt-4o`, `tool=search`, `output_default=500` and `when_unpriced=refuse`;
+    for periods also `anchor=2026-01-15`, a day on which one begins, and `zone=Europe/Berlin`.
 
     Raises:
-        Problem: 422, with what is wrong.
+        Problem: 422, with the error.
     """
     name, _, terms = text.partition("=")
     terms, *options = terms.split(",")
@@ -224,7 +224,7 @@ def parse_limit(text: str) -> Limit:
 
 
 def _weights(text: str) -> dict[str, object]:
-    """Read a sum such as `input+4*output`."""
+    """Parse a sum such as `input+4*output`."""
     weights: dict[str, object] = {}
     for part in text.split("+"):
         weight, is_given, kind = part.strip().rpartition("*")

@@ -1,4 +1,4 @@
-"""The periods of a quota: calendar ones, in a time zone and from a date, or one that never ends."""
+"""Periods of quotas: calendar periods with a time zone and an anchor date, or one that never ends."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from keygauge_keyservice.values import time_zone
 Period = Literal["hour", "day", "week", "month", "quarter", "year", "lifetime"]
 ANCHORED: tuple[Period, ...] = ("week", "month", "quarter", "year")
 ZONED: tuple[Period, ...] = ("day", *ANCHORED)
-NEVER_S = 253_402_214_400  # when a lifetime ends: 9999-12-31, the last day that a date can name
+NEVER_S = 253_402_214_400  # the end of a lifetime: 9999-12-31, the last valid date
 _HOUR_S = 3_600
-_FIRST = date(2024, 1, 1)  # a Monday that begins a week, a month, a quarter and a year
+_FIRST = date(2024, 1, 1)  # a Monday that starts a week, a month, a quarter and a year
 _DAY = timedelta(days=1)
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
-_BEYOND = {  # from a period's first day, a day of the next one
+_BEYOND = {  # added to a period's first day, a day of the next period
     "day": _DAY,
     "week": timedelta(weeks=1),
     "month": timedelta(days=32),
@@ -27,11 +27,11 @@ _BEYOND = {  # from a period's first day, a day of the next one
 
 @dataclass(frozen=True)
 class Periods:
-    """Periods of one length that follow each other: every moment lies in one.
+    """Consecutive periods of one type; every time is in exactly one.
 
-    A day is a local one of `zone`, an IANA name (UTC without), and begins with the first instant of its date. Longer
-    periods begin on the day of `anchor`, or on the last one of a month that is too short for it; without an anchor
-    as on the calendar, weeks on Monday.
+    Days are local to `zone`, an IANA name (default UTC), and begin with the first instant of their date. Longer periods
+    begin on the day of `anchor`, or on the last day of a month that is too short for it. Without an anchor, they follow
+    the calendar, with weeks from Monday.
     """
 
     period: Period
@@ -40,7 +40,7 @@ class Periods:
 
     @property
     def phase(self) -> tuple[int, ...]:
-        """Return what of the anchor matters: those that are the same begin on the same days."""
+        """Return the relevant part of the anchor: periods with equal phases begin on the same days."""
         anchor = self.anchor or _FIRST
         if self.period == "week":
             return (anchor.weekday(),)
@@ -49,7 +49,7 @@ class Periods:
         return ()
 
     def around(self, moment_s: int) -> tuple[int, int]:
-        """Return the first second of the period that holds a moment, and the first one after it."""
+        """Return the first second of the period that contains a time, and the first second after the period."""
         if self.period == "lifetime":
             return 0, NEVER_S
         if self.period == "hour":
@@ -57,13 +57,13 @@ class Periods:
             return start_s, start_s + _HOUR_S
         zone = time_zone.find(self.zone) or UTC
         day = datetime.fromtimestamp(moment_s, zone).date()
-        if _first_s(day + _DAY, zone) <= moment_s:  # clocks went back over midnight: the next day has begun
+        if _first_s(day + _DAY, zone) <= moment_s:  # clocks were set back over midnight: the next day has begun
             day += _DAY
         first = self._first_day(day)
         return _first_s(first, zone), _first_s(self._first_day(first + _BEYOND[self.period]), zone)
 
     def _first_day(self, day: date) -> date:
-        """Return the first day of the period that holds a day."""
+        """Return the first day of the period that contains a day."""
         anchor = self.anchor or _FIRST
         if self.period == "day":
             return day
@@ -77,7 +77,7 @@ class Periods:
 
 
 def _months_after(anchor: date, months: int) -> date:
-    """Return the same day of another month, or that month's last one."""
+    """Return the same day of another month, or that month's last day."""
     years, month = divmod(anchor.month - 1 + months, 12)
     first = date(anchor.year + years, month + 1, 1)
     last = (first + timedelta(days=31)).replace(day=1) - _DAY

@@ -1,4 +1,4 @@
-"""The replicas: which processes of metered services are alive, and which of them use a limit."""
+"""Replicas: the live processes of metered services, and which of them use a limit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import msgspec
 from keygauge.protocol import Heartbeat
 from keygauge_keyservice.database import Connection
 
-T_MAX_MS = 10_000  # how long a replica may trust what it knows, from the moment it asked
+T_MAX_MS = 10_000  # how long a replica may rely on an answer, counted from its request
 
 
 def see(connection: Connection, messages: Sequence[Heartbeat], *, lock_timeout_ms: int = 0) -> int:
-    """Note that replicas are alive, each named once, and return how many are, these included.
+    """Record that replicas, each with one message, are alive; return how many are, including these.
 
-    Heartbeats that take or keep no lease need not wait for the disk: what they write may be lost in a crash. Rows are
-    waited for no longer than `lock_timeout_ms`; 0 is the statement's own time.
+    Heartbeats that request or renew no lease need not wait for the disk: what they write may be lost in a crash.
+    Locked rows are awaited for at most `lock_timeout_ms`; 0 for the timeout of statements.
     """
-    if any(message.cursor is None for message in messages):  # one that starts: time to forget those that ended
+    if any(message.cursor is None for message in messages):  # a new replica: also forget those that ended
         connection.execute(
             "/* replicas.prune */ WITH users AS ("
             "DELETE FROM limit_replica WHERE seen_at < statement_timestamp() - interval '1 day') "
@@ -44,14 +44,14 @@ def see(connection: Connection, messages: Sequence[Heartbeat], *, lock_timeout_m
 
 
 def _streams(message: Heartbeat) -> str:
-    """Write the open streams of a replica as the table holds them."""
+    """Format the open streams of a replica for the table."""
     return msgspec.json.encode(message.streams).decode()
 
 
 def use(connection: Connection, pairs: Collection[tuple[str, str]]) -> dict[str, int]:
-    """Note that replicas ask for units of limits, and return how many others did lately, of each that any did.
+    """Record that replicas request units of limits; return how many other replicas recently did, per limit.
 
-    Lately is a little longer than leases live: who holds one uses the limit. Rows are written seldom.
+    "Recently" is a little longer than leases live, as a replica that holds one uses the limit. Rows are rarely written.
     """
     if not pairs:
         return {}

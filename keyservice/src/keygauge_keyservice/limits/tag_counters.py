@@ -1,4 +1,4 @@
-"""The counters of limits that count each tag apart: a row each, from the tag's first call until its period is over."""
+"""Counters of limits per tag: one row per tag, from its first call until its period is over."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import NamedTuple, TypeAlias
 
 from keygauge_keyservice.database import Connection
 
-MOST = 100_000  # of one limit of an account or key at once; heartbeats that come together may each add theirs
-_PAGE = 5_000  # looked at together
-_GRACE_S = 300  # a counter is kept so long after its end: clocks are set back by less
+MOST = 100_000  # per limit and account or key; concurrent heartbeats may slightly exceed it
+_PAGE = 5_000  # rows checked at once
+_GRACE_S = 300  # how long a counter is kept after its end: clocks are set back by less
 
 Pair: TypeAlias = tuple[str | None, str]
-"""A service, and the id of a counter that it asks for."""
+"""A service, and the id of a counter that it requests."""
 
 
 class Opened(NamedTuple):
-    """The counters that may be spent, those that are too many, and how many are new of which limit."""
+    """The allowed counters, those beyond the maximum, and the number of new counters per limit."""
 
     allowed: set[Pair]
     surplus: set[Pair]
@@ -69,9 +69,9 @@ _FULL = "/* tag_counters.full */ SELECT id FROM limit_state WHERE tags >= %s ORD
 
 
 def open_new(connection: Connection, wanted: Collection[tuple[str | None, str, str]]) -> Opened:
-    """Make counters of tags that are new, as far as there may be more, of those that services may spend.
+    """Create counters for new tags, up to the maximum, from allowed requests given by service, id and account.
 
-    Each is given by service, id and account. The row of the limit itself is made too.
+    The row of the limit itself is created too.
     """
     services, ids, accounts = zip(*wanted, strict=True)
     values = (list(services), list(ids), list(accounts), MOST, MOST, MOST)
@@ -84,7 +84,7 @@ def open_new(connection: Connection, wanted: Collection[tuple[str | None, str, s
 
 
 def count(connection: Connection, made: Mapping[str, int]) -> None:
-    """Note how many counters are new of limits whose own rows are locked."""
+    """Add the number of new counters to limits whose own rows are locked."""
     if made:
         connection.execute(_COUNT, (list(made), list(made.values())))
 
@@ -108,12 +108,12 @@ def prune(connection: Connection) -> int:
 
 
 def full(connection: Connection) -> list[str]:
-    """Return the limits that take no more tags, each with whose it is."""
+    """Return the ids of limits, with account or key, that have the maximum number of tags."""
     return [row["id"] for row in connection.execute(_FULL, (MOST,))]
 
 
 def _delete(connection: Connection, base: str, ids: Sequence[str]) -> int:
-    """Delete those that are over still; who holds one limit's row and waits for nothing else is in no circle."""
+    """Delete counters that are still over. This cannot deadlock: it holds one limit's row and skips locked ones."""
     with connection.transaction():
         connection.execute(_LOCK, (base,))
         values = {"ids": list(ids), "grace_s": _GRACE_S}

@@ -1,1 +1,1 @@
-"""How `keygauge serve` serves: one supervisor, and worker processes whose threads no slow client can hold."""
+"""The server of `keygauge serve`: a supervisor, and worker processes whose threads slow clients cannot block."""

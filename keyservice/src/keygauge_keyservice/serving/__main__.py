@@ -1,4 +1,4 @@
-"""Starts a worker; to look for garbage while modules load, where there is none yet, would take a tenth of the time."""
+"""Start of a worker. Garbage collection is off while modules load: it would take a tenth of the time for nothing."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""The few words of ASGI that the parts of a worker share."""
+"""ASGI types and a helper that the parts of a worker share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 async def refuse(send: Send, status: int, code: str, detail: str) -> None:
-    """Answer with a problem, without the app."""
+    """Send a problem response without calling the app."""
     body = json.dumps(Problem(status, code, detail).document()).encode()
     headers = [
         (b"content-type", b"application/problem+json"),

@@ -1,4 +1,4 @@
-"""What the supervisor tells a worker process."""
+"""The assignment that the supervisor passes to a worker process."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Literal
 Role = Literal["replicas", "pages"]
 
 READY = b"r"
-GRACEFUL_S = 8  # for what is being answered when a worker is told to end
+GRACEFUL_S = 8  # for requests in progress when a worker is stopped
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker is started for; descriptors are inherited."""
+    """The parameters of a worker; file descriptors are inherited."""
 
     role: Role
     listeners: tuple[int, ...]
-    supervisor: int  # a socket: one byte says that the worker is ready, its end that the supervisor is gone
+    supervisor: int  # a socket: one byte means that the worker is ready, end of file that the supervisor is gone
     threads: int
-    pages: str | None  # the path of the socket at which the pages' workers listen, for those that hand requests on
+    pages: str | None  # path of the socket of the page workers, for workers that forward requests to them
 
     def write(self) -> str:
-        """Write it as an argument."""
+        """Format the assignment as a command-line argument."""
         return json.dumps(asdict(self))
 
     @classmethod
     def read(cls, text: str) -> Assignment:
-        """Read what `write` wrote."""
+        """Parse what `write` returned."""
         return cls(**json.loads(text))

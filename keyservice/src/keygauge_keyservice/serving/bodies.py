@@ -1,4 +1,4 @@
-"""Bodies of requests, received whole before a thread works for them, and with a bound on all of them together."""
+"""Request bodies, received completely before a thread handles them, with a bound on their total size."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from keygauge_keyservice.app import REQUEST_BYTES_MAX
 from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
 from keygauge_keyservice.serving.visitor import address
 
-_BYTES_MAX = 256 << 20  # of all bodies that have not arrived whole, in one process: they are on disk
-_SHARE = 4  # … and this part of what is free there, as several processes keep theirs on it
-_MEMORY_BYTES = 64 << 10  # of one; the rest of it is on disk
+_BYTES_MAX = 256 << 20  # of all incomplete bodies of one process, which are on disk
+_SHARE = 4  # … and at most the free disk space divided by this, as several processes share it
+_MEMORY_BYTES = 64 << 10  # per body; larger ones are on disk
 _SIZES_MAX = {"/v1/events": BATCH_BYTES_MAX}
 
 
 @dataclass(eq=False)
 class _Arriving:
-    """A body on its way, and from whom; its task ends where it is dropped."""
+    """A body that is being received and its sender; its task is cancelled if the body is dropped."""
 
     sender: str
     task: asyncio.Task[object]
@@ -32,10 +32,10 @@ class _Arriving:
 
 
 class Bodies:
-    """An ASGI app that gets each request with its body in `scope["body"]`, a file, and its size in `body_size`.
+    """An ASGI app that passes requests on with the body as a file in `scope["body"]` and its size in `body_size`.
 
-    A body that is declared larger than any may be stays where it is, and so does the rest of one that becomes larger:
-    the app refuses it by its size. Where too much is on its way, whoever sends most loses the body that began first.
+    If the declared length exceeds the maximum, the body is not read, and neither is the rest of a body that grows too
+    large: the app refuses it by its size. If too much is being received, the sender of the most loses its oldest body.
     """
 
     def __init__(self, app: App, *, proxies: int = 0, bytes_max: int | None = None) -> None:
@@ -62,8 +62,8 @@ class Bodies:
                 arriving.task.uncancel()
                 await refuse(send, 503, "busy", "Too many requests are being sent. Try again in a moment.")
                 return
-            except OSError:  # the disk is full, whoever filled it
-                with contextlib.suppress(OSError):  # as what is still to be written would be
+            except OSError:  # the disk is full
+                with contextlib.suppress(OSError):  # closing flushes, which may fail as well
                     file.close()
                 await refuse(send, 503, "busy", "There is no room for this request. Try again in a moment.")
                 return
@@ -76,7 +76,7 @@ class Bodies:
                 await self._app(scope, receive, send)
 
     async def _receive(self, arriving: _Arriving, file: IO[bytes], receive: Receive, most: int) -> bool:
-        """Receive a body as far as any may be; False when the client left."""
+        """Receive a body up to the maximum size; False if the client has left."""
         more = True
         while more and arriving.size < most:
             message = await receive()
@@ -88,7 +88,7 @@ class Bodies:
             self._bytes += len(message["body"])
             if self._bytes > self._bytes_max:
                 self._drop_one()
-                await asyncio.sleep(0)  # it may be this one
+                await asyncio.sleep(0)  # this task may be the cancelled one
         return True
 
     def _drop_one(self) -> None:
@@ -104,10 +104,10 @@ class Bodies:
 
 def _task() -> asyncio.Task[object]:
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - for the type checker: a request is answered in one
+    assert task is not None  # noqa: S101 - for the type checker: requests are handled in tasks
     return task
 
 
 def _declared_length(scope: Scope) -> int:
     text = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(text)  # the parser took it for a number
+    return int(text)  # checked by the parser

@@ -1,4 +1,4 @@
-"""An ASGI app that runs a WSGI app in threads, which no client can hold by sending or reading slowly."""
+"""An ASGI app that runs a WSGI app in threads, which clients cannot block by sending or reading slowly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class Bridge:
-    """Runs one app; of the requests that are there, `threads` are in it and at most `queue` wait."""
+    """Runs an app for up to `threads` requests at once, with at most `queue` more waiting."""
 
     def __init__(self, app: WSGIApp, *, threads: int, queue: int) -> None:
         self._app = app
@@ -30,7 +30,7 @@ class Bridge:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="keygauge")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whose body is in `scope["body"]`; without one, it is larger than the app takes."""
+        """Answer a request with its body in `scope["body"]`, which is missing if it is larger than the app accepts."""
         if self._inside >= self._inside_max:
             await refuse(send, 503, "busy", "The key service is busy. Try again in a moment.")
             return
@@ -45,18 +45,18 @@ class Bridge:
                 await self._run(answer.close)
 
     def _begin(self, answer: Answer, environ: dict[str, Any], left: asyncio.Future[Message]) -> bool:
-        """Run the app, unless the client left while its request waited: nobody would read what the app decides."""
+        """Run the app, unless the client left while its request waited: nobody would read the answer."""
         if _has_left(left):
             return False
         answer.begin(self._app, environ)
         return True
 
     async def _send(self, answer: Answer, left: asyncio.Future[Message], send: Send) -> None:
-        """Send an answer as its client takes it: no thread waits for that."""
+        """Send an answer at the client's pace, without blocking a thread."""
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         while not answer.is_closed and not _has_left(left):
             await send(_body(await self._run(answer.read), more=True))
-        for start in range(0, len(answer.whole), _PIECE_BYTES):  # only a part waits in the connection's buffer
+        for start in range(0, len(answer.whole), _PIECE_BYTES):  # keeps the connection's buffer small
             await send(_body(answer.whole[start : start + _PIECE_BYTES], more=True))
         await send(_body(b"", more=False))
 
@@ -78,7 +78,7 @@ def _body(piece: bytes, *, more: bool) -> Message:
 
 
 class Answer:
-    """An app's answer: one that tells its length is made at once, any other piece by piece as it is read."""
+    """An app's answer: generated at once if it declares its length, otherwise piece by piece as it is read."""
 
     def __init__(self) -> None:
         self.status = 500
@@ -99,7 +99,7 @@ class Answer:
             self._rest = iter(self._app_pieces)
 
     def read(self) -> bytes:
-        """Have the app make some more; at its end the answer is closed."""
+        """Generate and return the next piece; close the answer at its end."""
         ready = bytearray()
         for piece in self._rest:
             ready += piece
@@ -109,7 +109,7 @@ class Answer:
         return bytes(ready)
 
     def close(self) -> None:
-        """Let the app release what it holds, as PEP 3333 says."""
+        """Release the app's resources, as PEP 3333 requires."""
         self.is_closed = True
         if (close := getattr(self._app_pieces, "close", None)) is not None:
             close()
@@ -120,7 +120,7 @@ class Answer:
         headers: list[tuple[str, str]],
         _error: tuple[type[BaseException], BaseException, TracebackType] | None = None,
     ) -> None:
-        """Take status and headers, as PEP 3333 says; werkzeug never calls what this would return."""
+        """Store status and headers (`start_response` of PEP 3333); returns no `write`, which werkzeug never calls."""
         self.status = int(status[:3])
         self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
@@ -146,7 +146,7 @@ def _environ(scope: Scope) -> dict[str, Any]:
     }
     for raw_name, raw_value in scope["headers"]:
         if b"_" in raw_name or raw_name == b"transfer-encoding":
-            continue  # the first would pass for the header with a dash; the body is whole by now
+            continue  # an underscore would look like a dash in the environ; the body is complete by now
         name, value = raw_name.decode("latin-1").upper().replace("-", "_"), raw_value.decode("latin-1")
         name = name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"
         separator = "; " if name == "HTTP_COOKIE" else ","

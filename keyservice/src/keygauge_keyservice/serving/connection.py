@@ -1,4 +1,4 @@
-"""One client's connection: how long it may take to send a request or read an answer, and how many may wait at once."""
+"""Client connections: timeouts for sending a request and reading an answer, and a bound on their number."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any, Literal
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_S = 10.0
-BODY_IDLE_S = 10.0  # without a byte of a body
-BODY_S = 30.0  # of a body, and as much more as it would take at the slowest pace: uploads may be slow, and have an end
+BODY_IDLE_S = 10.0  # without a byte of the body
+BODY_S = 30.0  # for a body, plus the time its bytes take at the slowest rate: slow uploads are fine, but bounded
 BODY_BYTES_PER_S = 1_024
-WRITE_S = 30.0  # without any progress of a client that reads its answer
+WRITE_S = 30.0  # without any progress of the client in reading its answer
 IDLE_S = 30  # between two requests: replicas send a heartbeat every second on one connection
-HEAD_BYTES_MAX = 64 << 10  # and of what is in a body's chunks beside it, of which a byte may have so many
+HEAD_BYTES_MAX = 64 << 10  # also of a body's chunk framing, plus the following per byte of the body
 _FRAME_BYTES = 8
-_LEFT = getattr(select, "POLLRDHUP", select.POLLHUP)  # who closed the connection; Linux tells before all is read
+_LEFT = getattr(select, "POLLRDHUP", select.POLLHUP)  # closed by the client; Linux reports it before all is read
 _log = logging.getLogger("uvicorn.error.client")
-_log.setLevel(logging.ERROR)  # uvicorn warns of each malformed request, and strangers could fill the log with them
-CONNECTIONS_MAX = 4_000  # per process: two of each of a thousand replicas, and as many others
+_log.setLevel(logging.ERROR)  # uvicorn warns of each malformed request; anyone could fill the log with them
+CONNECTIONS_MAX = 4_000  # per process: two for each of a thousand replicas, and as many others
 
 
 class Waiting:
-    """The connections that are not being answered, the longest waiting first; the bound is on all connections."""
+    """The connections without a request in progress, longest waiting first; the bound applies to all connections."""
 
     def __init__(self, connections_max: int = CONNECTIONS_MAX) -> None:
         self._connections_max = connections_max
@@ -38,33 +38,33 @@ class Waiting:
         self._waiting.move_to_end(connection)
 
     def remove(self, connection: Connection) -> None:
-        """Take a connection out: it is being answered, or gone."""
+        """Remove a connection that is being answered, or gone."""
         self._waiting.pop(connection, None)
 
     def make_room(self, connections: int) -> None:
-        """Close the connection that has waited longest where there are too many; replicas, who send often, are last."""
+        """Close the connection that has waited longest if there are too many; replicas send often, so they are last."""
         if connections > self._connections_max and self._waiting:
             self._waiting.popitem(last=False)[0].transport.abort()
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's protocol, which itself waits for heads and bodies for ever."""
+    """uvicorn's protocol with timeouts and bounds; by itself, it waits for heads and bodies forever."""
 
     def __init__(self, *arguments: Any, waiting: Waiting, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.logger = _log
         self._waiting = waiting
-        self._reading: Literal["head", "body"] | None = "head"  # None: a whole request is there
+        self._reading: Literal["head", "body"] | None = "head"  # None: the request is complete
         self._reading_timer: asyncio.TimerHandle | None = None
         self._writing_timer: asyncio.TimerHandle | None = None
-        self._received_s = 0.0  # by the loop's clock, when the last bytes came
+        self._received_s = 0.0  # when the last bytes arrived, by the loop's clock
         self._head_bytes = 0
         self._body_s = 0.0  # … and when the body began
         self._body_bytes = 0
-        self._overhead_bytes = 0  # that a body may take beside itself: sizes of chunks, their extensions, trailers
+        self._overhead_bytes = 0  # left for a body's framing: chunk sizes, chunk extensions, trailers
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin to wait for a head."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Start waiting for a head."""
         super().connection_made(transport)
         self._waiting.add(self)
         self._waiting.make_room(len(self.connections))
@@ -79,7 +79,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived; what is still missing has its time."""
+        """Parse what arrived, and set the timeout for what is missing."""
         if self._reading is None and self.cycle.response_complete:
             self._reading = "head"  # the first bytes after an answer
         before = self._reading
@@ -97,12 +97,12 @@ class Connection(HttpToolsProtocol):
             self._time_reading()
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start a head."""
         self._reading = "head"
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Begin a body; the request is being answered from now on."""
+        """Start a body; the request is being answered from now on."""
         self._head_bytes = self._body_bytes = 0
         self._body_s = self._received_s
         self._overhead_bytes = HEAD_BYTES_MAX
@@ -110,18 +110,18 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of the head; one behind the body is not a field of the request, as uvicorn has it."""
+        """Add a header field; ignore trailers after the body, which uvicorn would add to the request."""
         if self._reading == "head":
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body, and what frames it."""
+        """Add a part of the body, and allow for its framing."""
         self._body_bytes += len(body)
         self._overhead_bytes += len(body) * (1 + _FRAME_BYTES)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Have a whole request; it may have waited for long, and its client may have given up."""
+        """Handle a complete request; it may have waited long, and its client may have given up."""
         self._reading = None
         self._waiting.remove(self)
         if self._has_left():
@@ -135,17 +135,17 @@ class Connection(HttpToolsProtocol):
             self._waiting.add(self)
 
     def pause_writing(self) -> None:
-        """Give the client its time to read."""
+        """Start the timeout for the client to read."""
         super().pause_writing()
         self._writing_timer = self.loop.call_later(WRITE_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Go on: the client reads."""
+        """Stop the timeout, as the client has read."""
         super().resume_writing()
         self._stop_writing_timer()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Drop an idle client, with what it has not read of its last answer."""
+        """Drop an idle client, including what it has not read of its last answer."""
         self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
 
     def _has_left(self) -> bool:
@@ -163,7 +163,7 @@ class Connection(HttpToolsProtocol):
             self._watch_body()
 
     def _watch_body(self) -> None:
-        """Refuse a body that does not come on, or too slowly; else look again when that may be so."""
+        """Refuse a body that has stalled or is too slow; otherwise check again when that could be the case."""
         paced_s = self._body_s + BODY_S + self._body_bytes / BODY_BYTES_PER_S
         end_s = min(self._received_s + BODY_IDLE_S, paced_s)
         if self.loop.time() >= end_s:
@@ -177,7 +177,7 @@ class Connection(HttpToolsProtocol):
             self._writing_timer = None
 
     def _refuse(self, status: int) -> None:
-        if self.cycle is None or self.cycle.response_complete:  # else an answer is on its way, in pieces
+        if self.cycle is None or self.cycle.response_complete:  # otherwise part of an answer has been sent
             self.transport.write(STATUS_LINE[status] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
             self.transport.close()
         else:
@@ -185,5 +185,5 @@ class Connection(HttpToolsProtocol):
 
 
 def protocol(*, connections_max: int = CONNECTIONS_MAX) -> partial[Connection]:
-    """Return what makes the connections of one process."""
+    """Return the factory for the connections of one process."""
     return partial(Connection, waiting=Waiting(connections_max))

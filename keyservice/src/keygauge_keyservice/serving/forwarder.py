@@ -1,4 +1,4 @@
-"""Hand requests that are not for this process to the one that has the pages, over a socket of this machine."""
+"""Forwarding of requests for pages to the process that serves them, over a local socket."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import h11
 
 from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
 
-_CLIENT = b"x-keygauge-client"  # the address, the server's own and the scheme; a client's own header is dropped
+_CLIENT = b"x-keygauge-client"  # client address, server address and scheme; dropped from clients' own headers
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"expect", b"proxy-connection"))
 _INSIDE_MAX = 500
 _PIECE_BYTES = 64 << 10
-_HEAD_BYTES_MAX = 1 << 20  # of an answer: an address that it names may be a whole request's, percent-encoded
-_NOTICE_S = 1.0  # until the server tells that a client has left
+_HEAD_BYTES_MAX = 1 << 20  # of an answer: a URL in it may contain the request's whole URL, percent-encoded
+_NOTICE_S = 1.0  # until the server reports that a client has left
 _SCOPE = ("client", "server", "scheme")
 
 
 class Forwarder:
-    """An ASGI app that is another process's: it holds no thread, however slow the client or the page is."""
+    """An ASGI app in another process; it blocks no thread, even if the client or the page is slow."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -35,7 +35,7 @@ class Forwarder:
         connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
         try:
             head = connection.send(_request(scope)) or b""
-        except h11.LocalProtocolError as error:  # our own server takes more than HTTP allows
+        except h11.LocalProtocolError as error:  # our own server accepts more than HTTP allows
             await refuse(send, 400, "bad_request", f"The request is not valid HTTP: {error}.")
             return
         self._inside += 1
@@ -52,9 +52,9 @@ class Forwarder:
         sending = asyncio.create_task(_send_body(connection, scope, receive, writer))
         try:
             await _pass_answer(connection, send, reader)
-        except (h11.RemoteProtocolError, OSError, RuntimeError):  # the last is uvloop's, of a connection that is closed
+        except (h11.RemoteProtocolError, OSError, RuntimeError):  # uvloop raises the last for a closed connection
             await asyncio.wait([sending], timeout=_NOTICE_S)
-            if not sending.done():  # else the client has left, and its page was broken off
+            if not sending.done():  # otherwise the client has left and its page was aborted
                 raise
         finally:
             sending.cancel()
@@ -62,28 +62,28 @@ class Forwarder:
 
 
 class Forwarded:
-    """An ASGI app behind a forwarder: it sees the client that the forwarder saw."""
+    """An ASGI app behind a forwarder, which restores the original client."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and not scope["client"]:  # over the socket of this machine
+        if scope["type"] == "http" and not scope["client"]:  # over the local socket
             client = next((value for name, value in scope["headers"] if name == _CLIENT), b"{}")
             scope |= json.loads(client)
         await self._app(scope, receive, send)
 
 
 async def _send_body(connection: h11.Connection, scope: Scope, receive: Receive, writer: asyncio.StreamWriter) -> None:
-    if (body := scope.get("body")) is not None:  # without one, it is larger than the pages take: they refuse it unread
+    if (body := scope.get("body")) is not None:  # missing if larger than the pages accept: they refuse it unread
         while piece := body.read(_PIECE_BYTES):
             writer.write(connection.send(h11.Data(piece)) or b"")
             await writer.drain()
         writer.write(connection.send(h11.EndOfMessage()) or b"")
     while (await receive())["type"] != "http.disconnect":
         pass
-    writer.close()  # nobody reads on: the page need not be written to its end
+    writer.close()  # nobody reads the rest of the page
 
 
 def _request(scope: Scope) -> h11.Request:
@@ -94,7 +94,7 @@ def _request(scope: Scope) -> h11.Request:
 def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     client = json.dumps({name: scope[name] for name in _SCOPE}).encode()
     return [
-        # Space behind a value is no part of it (RFC 9110, 5.5), yet our server leaves it there and h11 refuses it.
+        # Space after a value is not part of it (RFC 9110, 5.5), but our server keeps it and h11 refuses it.
         *(
             (name, value.strip(b" \t"))
             for name, value in scope["headers"]

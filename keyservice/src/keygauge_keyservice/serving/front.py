@@ -1,4 +1,4 @@
-"""Which requests go where, and whose turn it is: replicas never wait for pages, nor one visitor for another."""
+"""Routing and fair queueing of requests: replicas never wait for pages, and visitors never wait for each other."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from keygauge_keyservice.serving.visitor import address, visitor
 
 _HEARTBEAT_PATH = "/v1/heartbeat"
 REPLICA_PATHS = frozenset((_HEARTBEAT_PATH, "/v1/events", "/v1/reports", "/v1/key-status"))
-_HEALTH_PATHS = frozenset(("/healthz", "/readyz"))  # a balancer must not take the service away because pages are slow
-AT_ONCE = 4  # of one visitor
+_HEALTH_PATHS = frozenset(("/healthz", "/readyz"))  # a load balancer must not remove the service because pages are slow
+AT_ONCE = 4  # per visitor
 _LINE_MAX = 100
-_OF_ADDRESS_MAX = 120  # whatever sessions and tokens they claim: these are looked at later
+_OF_ADDRESS_MAX = 120  # across the sessions and tokens they claim, which are checked later
 _TURN_S = 10.0
 
 
 class Front:
-    """Sends what replicas ask to one app and the rest to another; None: it is not to be had here.
+    """Routes requests of replicas to one app and the rest to another; None if it is not served here.
 
-    Heartbeats may have one of their own, which waits for no batch of events.
+    Heartbeats may have their own app, so that they do not wait for batches of events.
     """
 
     def __init__(self, *, replicas: App | None, pages: App | None, heartbeats: App | None = None) -> None:
@@ -45,10 +45,10 @@ class Front:
 
 
 class Turns:
-    """An ASGI app of which each visitor has a few requests at once; more wait, without a thread, then are refused.
+    """An ASGI app that limits each visitor to a few requests at once; more wait without a thread, then are refused.
 
-    A visitor is a session or a token, and one without either an address. As anyone can invent sessions, an address has
-    a bound of its own.
+    A visitor is a session, a token, or otherwise an address. As anyone can invent sessions, addresses have their own
+    bound.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The supervisor of `keygauge serve`: holds the sockets, starts workers and replaces them."""
+"""The supervisor of `keygauge serve`, which holds the sockets and starts and replaces workers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
 _WORKER = "keygauge_keyservice.serving"
 _log = logging.getLogger(__name__)
 
-_KILL_S = GRACEFUL_S + 4.0  # after it was told to end, a worker is killed
-_AGAIN_S = 1.0  # before the next try, where a worker ended before it was ready
+_KILL_S = GRACEFUL_S + 4.0  # until a worker that was asked to stop is killed
+_AGAIN_S = 1.0  # before the next start if a worker exited before it was ready
 _LOOK_S = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -29,7 +29,7 @@ class StartError(RuntimeError):
 
 @dataclass(frozen=True)
 class Group:
-    """Workers that do the same."""
+    """Workers with the same role."""
 
     role: Role
     workers: int
@@ -44,12 +44,12 @@ class _Child:
     process: subprocess.Popen[bytes]
     channel: socket.socket
     is_ready: bool = False
-    replaces: list[_Child] = field(default_factory=list)  # who ends once this one is ready
+    replaces: list[_Child] = field(default_factory=list)  # stopped once this one is ready
     kill_at: float | None = None
 
 
 class Supervisor:
-    """Runs groups of workers until it is told to end."""
+    """Runs groups of workers until it is stopped."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class Supervisor:
         self._on_turn = on_turn
         self._children: list[_Child] = []
         self._start_at: list[tuple[float, Group]] = []
-        self._gives_up = False  # a worker ended by itself before it was ready: the next would too
+        self._gives_up = False  # a worker exited by itself before it was ready: the next one would too
         self._received: list[int] = []
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; HUP starts new workers, and ends the old ones once those are ready.
+        """Serve until SIGTERM or SIGINT; SIGHUP starts new workers, and stops the old ones once those are ready.
 
         Raises:
             StartError: the first workers did not start.
@@ -105,8 +105,8 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         descriptors = tuple(listener.fileno() for listener in group.listeners)
         assignment = Assignment(group.role, descriptors, theirs.fileno(), group.threads, group.pages)
-        process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-X", "faulthandler", "-m", _WORKER, assignment.write()],  # a crash tells where it was
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-X", "faulthandler", "-m", _WORKER, assignment.write()],  # crashes print tracebacks
             env=dict(self._environ),
             pass_fds=(*descriptors, theirs.fileno()),
         )
@@ -139,8 +139,8 @@ class Supervisor:
         if child.kill_at is not None:
             return
         _log.error("worker %s (%d) ended with %d", child.group.role, child.process.pid, status)
-        self._gives_up = not child.is_ready and status > 0  # below 0 it is a signal's
-        if not child.replaces:  # else those whom it was to replace go on
+        self._gives_up = not child.is_ready and status > 0  # below 0: a signal
+        if not child.replaces:  # otherwise the workers it was to replace continue
             self._start_at.append((time.monotonic() + (0.0 if child.is_ready else _AGAIN_S), child.group))
 
     def _start_due(self) -> None:
@@ -180,5 +180,5 @@ def _wake_up_by_signals(received: list[int]) -> socket.socket:
     signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     for number in _SIGNALS:
         signal.signal(number, lambda number, _: received.append(number))
-    theirs.detach()  # it lives as long as the process
+    theirs.detach()  # it stays open for the life of the process
     return ours

@@ -1,4 +1,4 @@
-"""Whose a request is: a session's, a token's, or that of an address."""
+"""The visitor that a request belongs to: a session, a token, or an address."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from keygauge_keyservice.serving.asgi import Scope
 
 
 def visitor(scope: Scope, proxies: int) -> bytes:
-    """Name the session or the token that a request claims, and without either the address."""
+    """Return an identifier of the session or token that a request claims, or else of its address."""
     headers = scope["headers"]
     secret = _session(scope) or b",".join(value for name, value in headers if name == b"authorization")
     return hashlib.sha256(secret or address(scope, proxies).encode()).digest()
 
 
 def address(scope: Scope, proxies: int) -> str:
-    """Name who holds the client's address, which is found as werkzeug's ProxyFix finds it."""
+    """Return an identifier of the holder of the client's address, which is determined as in werkzeug's ProxyFix."""
     addresses = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").split(b",")
     if 0 < proxies <= len(addresses):
         return networks.holder(addresses[-proxies].strip().decode("latin-1"))

@@ -1,4 +1,4 @@
-"""A worker process of `keygauge serve`: one app, on sockets that it inherits from the supervisor."""
+"""A worker process of `keygauge serve`, which runs one app on sockets inherited from the supervisor."""
 
 from __future__ import annotations
 
@@ -22,61 +22,61 @@ from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, prot
 from keygauge_keyservice.serving.forwarder import Forwarded, Forwarder
 from keygauge_keyservice.serving.front import Front, Turns
 
-_LEAVE_S = 1.5  # longer than replicas wait between two heartbeats, whose answer tells them to connect anew
+_LEAVE_S = 1.5  # longer than the interval of heartbeats, whose answers tell replicas to reconnect
 _NOTICES_S = 5.0
 _QUEUE = 200  # requests that wait for a thread
-_HEARTBEATS = 64  # that are answered together at most; they share two connections
-_HEARTBEAT_QUEUE = 1_000  # more replicas than one process serves may begin at once
-_ALLOCATIONS_PER_COLLECTION = 50_000  # a batch of events makes as many objects; none of them is part of a cycle
-_NICENESS = 5  # pages leave the CPU to heartbeats where there is not enough of it
+_HEARTBEATS = 64  # answered at once at most; they share two database connections
+_HEARTBEAT_QUEUE = 1_000  # many replicas may start at once
+_ALLOCATIONS_PER_COLLECTION = 50_000  # a batch of events creates as many objects, none of them in a cycle
+_NICENESS = 5  # heartbeats have priority over pages if the CPU is busy
 _CLOSE = (b"connection", b"close")
 
 
 class Worker(uvicorn.Server):
-    """uvicorn, which tells its supervisor when it is ready and asks its clients to leave before it does."""
+    """A uvicorn server that reports to the supervisor when it is ready, and lets clients reconnect before it stops."""
 
     def __init__(self, options: uvicorn.Config, supervisor: socket.socket) -> None:
         super().__init__(options)
         self._supervisor = supervisor
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Listen, and report that the worker is ready."""
         await super().startup(sockets)
-        asyncio.get_running_loop().add_reader(self._supervisor, os._exit, 1)  # as if we had been killed with it
+        asyncio.get_running_loop().add_reader(self._supervisor, os._exit, 1)  # exit at once if the supervisor is gone
         self._supervisor.send(READY)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let each client have one more answer, which tells it to connect anew; then end as uvicorn does."""
+        """Give each client one more answer, which tells it to reconnect; then shut down as uvicorn does."""
         loop = asyncio.get_running_loop()
         for server in self.servers:
             server.close()
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
         until = loop.time() + _LEAVE_S
-        while self.server_state.connections and loop.time() < until:  # noqa: ASYNC110 - as uvicorn itself waits
+        while self.server_state.connections and loop.time() < until:  # noqa: ASYNC110 - uvicorn waits like this
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
 
 
 def run(assignment: Assignment) -> None:
-    """Serve until told to end."""
-    gc.disable()  # until all is made that lives as long as the worker
+    """Serve until stopped."""
+    gc.disable()  # until everything that lives as long as the worker exists
     supervisor = socket.socket(fileno=assignment.supervisor)
     supervisor.settimeout(0)
-    _allow_descriptors(2 * CONNECTIONS_MAX)  # a connection and, while a large body comes, its file
+    _allow_descriptors(2 * CONNECTIONS_MAX)  # a connection and, for a large body, its file
     app = _app(assignment)
     gc.collect()
-    gc.freeze()  # what lives as long as the worker is not looked through again and again
+    gc.freeze()  # exclude what lives as long as the worker from collections
     gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
     gc.enable()
     options = uvicorn.Config(
         app,
-        http=protocol(),  # type: ignore[arg-type]  # it makes what uvicorn would make of a class
+        http=protocol(),  # type: ignore[arg-type]  # a factory in place of a class
         ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # KEYGAUGE_PROXIES says how many there are
+        proxy_headers=False,  # KEYGAUGE_PROXIES sets their number
         server_header=False,
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=GRACEFUL_S,

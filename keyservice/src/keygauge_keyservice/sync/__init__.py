@@ -1,6 +1,6 @@
-"""The heartbeat of a replica, answered: keys that changed, leases given and taken back, prices.
+"""Answers to the heartbeats of replicas: changed keys, leases granted and returned, prices.
 
-`keygauge.sync` is the other side.
+The counterpart is `keygauge.sync`.
 
 May import `keys`, `limits`, `journal`, `pricing`.
 """

@@ -1,6 +1,6 @@
-"""Heartbeats of replicas: note them, tell what changed, find keys, take leases back and give leases out.
+"""Heartbeats of replicas: record them, report changes, find keys, take leases back and grant leases.
 
-Many are answered in one transaction, with as many statements as one of them.
+Many are answered in one transaction, with as many statements as for one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from keygauge_keyservice.sync import key_entries, service_keys
 
 _MS_US = 1_000
 _SOON_MS = 1_000
-_PLAN_KEYS_MAX = 1_000  # of a changed plan, told to a replica that does not take plans; with more it starts afresh
+_PLAN_KEYS_MAX = 1_000  # of a changed plan, sent to a replica that does not accept plans; beyond, it starts afresh
 
 
 @dataclass(frozen=True)
 class Received:
-    """A replica's heartbeat, and the service that its token is of.
+    """A replica's heartbeat, and the service that its token belongs to.
 
-    A service hears of keys that it was told of only; None: whoever calls from within hears of all.
+    A service only receives keys that it has looked up; None, for internal callers, receives all.
     """
 
     message: protocol.Heartbeat
@@ -49,16 +49,16 @@ def answer(
     prices: PriceBook,
     lock_timeout_ms: int = 0,
 ) -> list[HeartbeatAnswer]:
-    """Apply heartbeats, each of another replica, in the caller's transaction and return the protocol's answers."""
+    """Apply heartbeats of different replicas in the caller's transaction and return the protocol's answers."""
     received = _own(connection, received)
     alive = replicas.see(connection, [one.message for one in received], lock_timeout_ms=lock_timeout_ms)
-    # Before entries and plans, so that those are at least as new.
+    # Read before entries and plans, so that those are at least as new.
     changes = _changes(connection, received)
     found = _find(connection, received, peppers)
     known = _known(connection, received, changes, found)
     entries = key_entries.load(connection, list({key for keys in known for key in keys}))
-    plans = _plans(connection, received, changes)  # after the entries: a replica takes them in this order
-    # Before rows of limits are locked.
+    plans = _plans(connection, received, changes)  # after the entries: replicas apply them in this order
+    # Read before rows of limits are locked.
     rates = _prices(connection, received, prices)
     leased = leases.exchange(connection, [_lease_request(one) for one in received], alive=alive)
     unused = followed.find_unused(connection, [(one.message.replica, one.message.follow) for one in received])
@@ -88,7 +88,7 @@ def answer(
 
 
 def _own(connection: Connection, received: Sequence[Received]) -> list[Received]:
-    """Keep services apart: none gets at what a replica of another holds, or has streams of keys it was not told of."""
+    """Isolate services: none can access another's replicas, or report streams of keys that it has not looked up."""
     streamed: dict[str, set[str]] = {}
     for one in received:
         if one.service and one.message.streams:
@@ -111,7 +111,7 @@ def _unknown(message: protocol.Heartbeat, found: Sequence[Found]) -> list[str]:
 
 
 def _find(connection: Connection, received: Sequence[Received], peppers: Peppers) -> list[list[Found]]:
-    """Return what each replica's digests belong to."""
+    """Return the secrets that each replica's digests belong to."""
     look_ups = {(item.key, item.digest): item for one in received for item in one.message.look_up}
     if not look_ups:
         return [[] for _ in received]
@@ -125,13 +125,13 @@ def _find(connection: Connection, received: Sequence[Received], peppers: Peppers
 def _known(
     connection: Connection, received: Sequence[Received], changes: Sequence[Changes], found: Sequence[list[Found]]
 ) -> list[set[str]]:
-    """Return the keys whose entries each replica is told: those found, and of those changed what its service knows."""
+    """Return the keys whose entries each replica receives: found ones, and changed ones that its service knows."""
     shown: dict[str | None, set[str]] = {}
     changed: dict[str | None, set[str]] = {}
     for one, change, items in zip(received, changes, found, strict=True):
         shown.setdefault(one.service, set()).update(item.key for item in items)
         changed.setdefault(one.service, set()).update(change.key_ids)
-    for service in sorted(shown, key=str):  # one order of locks
+    for service in sorted(shown, key=str):  # always lock in the same order
         if shown[service]:
             service_keys.add(connection, service, shown[service])
     known = {service: set(service_keys.of(connection, service, list(ids))) for service, ids in changed.items() if ids}
@@ -142,7 +142,7 @@ def _known(
 
 
 def _changes(connection: Connection, received: Sequence[Received]) -> list[Changes]:
-    """Return what each replica has not seen; of a changed plan, one that does not take plans is told the keys."""
+    """Return the changes that each replica has not seen; replicas that do not accept plans receive the plans' keys."""
     changes = change_feed.read_all(connection, [(one.message.cursor, one.message.epoch) for one in received])
     return [
         change if one.message.plans or not change.plan_ids else _by_key(connection, one.service, change)
@@ -160,7 +160,7 @@ def _by_key(connection: Connection, service: str | None, change: Changes) -> Cha
 def _plans(
     connection: Connection, received: Sequence[Received], changes: Sequence[Changes]
 ) -> list[list[protocol.PlanEntry]]:
-    """Return the plans that each replica is told: of those changed what its service knows keys of."""
+    """Return the plans that each replica receives: the changed ones of which its service knows keys."""
     changed: dict[str | None, set[str]] = {}
     for one, change in zip(received, changes, strict=True):
         changed.setdefault(one.service, set()).update(change.plan_ids)
@@ -198,7 +198,7 @@ def _rates(
 ) -> protocol.Prices | None:
     if wanted is None:
         return None
-    state = book.state  # before the rates, so that those are at least as new
+    state = book.state  # read before the rates, so that those are at least as new
     tariffs = {name.tariff for name in wanted.want if name.tariff is not None}
     own = service_keys.accounts_of(connection, service, tariffs) if tariffs else set()
     want = [name if name.tariff in own else replace(name, tariff=None) for name in wanted.want]
@@ -206,12 +206,12 @@ def _rates(
 
 
 def held(item: concurrency.Kept) -> Held:
-    """Write a lease that goes on."""
+    """Build the protocol's entry for a lease that continues."""
     return Held(item.lease_id, T_MAX_MS, small=item.is_scarce)
 
 
 def grant(item: leases.Granted) -> Grant:
-    """Write what is granted."""
+    """Build the protocol's entry for a grant."""
     unused = item.unused or leases.Unused(item.grant.remaining)
     return Grant(
         limit=item.limit_id,
@@ -219,20 +219,20 @@ def grant(item: leases.Granted) -> Grant:
         units=item.grant.units,
         start_us=max(0, item.grant.start_us - item.now_us),
         wait_us=item.grant.wait_us,
-        left_ms=(item.grant.ends_us - item.now_us) // _MS_US,  # never later than the lease ends
+        left_ms=(item.grant.ends_us - item.now_us) // _MS_US,  # never later than the lease's end
         exact=item.grant.is_exact,
         small=item.grant.is_small,
         remaining=item.grant.remaining,
         unused=unused.units,
         told_ms=unused.told_ms,
-        reset_ms=-(-item.grant.reset_us // _MS_US),  # never sooner than more comes free
+        reset_ms=-(-item.grant.reset_us // _MS_US),  # never before more comes free
         retry_ms=_retry_ms(item),
         replicas=item.replicas,
     )
 
 
 def denial(item: leases.Granted) -> Denial:
-    """Write what is denied."""
+    """Build the protocol's entry for a denial."""
     reset_ms = -(-item.grant.reset_us // _MS_US)
     return Denial(
         item.limit_id,
@@ -245,6 +245,6 @@ def denial(item: leases.Granted) -> Denial:
 
 
 def _retry_ms(item: leases.Granted) -> int:
-    """Return when to ask again: soon, as long as others may give back what they hold."""
+    """Return when to ask again: soon if others may give back what they hold."""
     reset_ms = -(-item.grant.reset_us // _MS_US)
     return min(_SOON_MS, reset_ms) if item.is_soon else reset_ms

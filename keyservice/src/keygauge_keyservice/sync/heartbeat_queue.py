@@ -1,7 +1,7 @@
-"""Heartbeats that come while others are being answered wait, and are then answered together in one transaction.
+"""A queue of heartbeats that arrive while others are being answered; they are answered together in one transaction.
 
-One of the threads that wait answers for all. What fails for all is tried again for each alone, so that one replica's
-heartbeat never costs another's its answer.
+One of the waiting threads answers for all. If the transaction fails, each is retried alone, so that one replica's
+heartbeat never makes another's fail.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from keygauge_keyservice.database import UNAVAILABLE, Connect, Connection
 from keygauge_keyservice.sync.heartbeat import Received
 
 Answer: TypeAlias = Callable[[Connection, Sequence[Received], int], list[HeartbeatAnswer]]
-"""Answers heartbeats in a transaction that waits so many milliseconds for a lock; 0: as long as a statement may."""
+"""Answers heartbeats in a transaction with a lock timeout in milliseconds; 0 for the timeout of statements."""
 
-AT_ONCE = 2  # transactions: while one waits for the disk, another uses the CPU
-MOST = 100  # heartbeats in one
-_LOCK_TIMEOUT_MS = 300  # replicas wait for 2 s, and who waits for another's row goes on alone
+AT_ONCE = 2  # transactions: while one waits for the disk, the other uses the CPU
+MOST = 100  # heartbeats per transaction
+_LOCK_TIMEOUT_MS = 300  # replicas wait for 2 s; after a lock timeout, each heartbeat is answered alone
 _CONTENDED = (LockNotAvailable, DeadlockDetected, SerializationFailure)
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    """A heartbeat whose thread waits for its turn: to answer some, to answer this one alone, or to take its answer."""
+    """A heartbeat whose thread waits for a turn: a batch to answer, None to answer it alone, or its answer or error."""
 
     received: Received
     turns: SimpleQueue[list[_Waiting] | HeartbeatAnswer | Exception | None] = field(default_factory=SimpleQueue)
@@ -49,7 +49,7 @@ class HeartbeatQueue:
         self._running = 0
 
     def answer(self, received: Received) -> HeartbeatAnswer:
-        """Return the answer to a heartbeat, or raise what its transaction failed with."""
+        """Return the answer to a heartbeat, or raise the error of its transaction."""
         one = _Waiting(received)
         with self._lock:
             self._line.append(one)
@@ -65,7 +65,7 @@ class HeartbeatQueue:
             self._answer_together(turn)
 
     def _start(self) -> None:
-        """Let the first in line answer, unless enough are at it; each replica has one heartbeat in a transaction."""
+        """Let the first in the queue answer, unless enough threads do; a batch has one heartbeat per replica."""
         if not self._line or self._running >= AT_ONCE:
             return
         batch: dict[str, _Waiting] = {}
@@ -86,7 +86,7 @@ class HeartbeatQueue:
         turns: Sequence[HeartbeatAnswer | Exception | None]
         try:
             turns = self._transact([one.received for one in batch], 0 if alone else _LOCK_TIMEOUT_MS)
-        except Exception as error:  # noqa: BLE001 - those who wait raise it
+        except Exception as error:  # noqa: BLE001 - the waiting threads raise it
             is_for_all = alone or (isinstance(error, UNAVAILABLE) and not isinstance(error, _CONTENDED))
             if not is_for_all:
                 _log.warning("%d heartbeats are answered one by one: %s", len(batch), type(error).__name__)

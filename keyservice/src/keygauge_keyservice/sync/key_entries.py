@@ -1,4 +1,4 @@
-"""What replicas know of keys and plans: found by a digest, and written as the protocol's entries."""
+"""Entries of keys and plans for replicas, as in the protocol, and look-ups of keys by digest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def look_up(connection: Connection, look_ups: Collection[LookUp], peppers: Peppers) -> list[Found]:
-    """Return the secrets that digests belong to; an unknown key and a wrong secret are alike: not found."""
+    """Return the secrets that digests belong to; unknown keys and wrong secrets are both not found."""
     rows = connection.execute(
         "/* entries.look_up */ SELECT key_id, number, hash, pepper_version FROM key_secret "
         "WHERE key_id = ANY(%s) AND (expires_at IS NULL OR expires_at > clock_timestamp())",
@@ -29,7 +29,7 @@ def look_up(connection: Connection, look_ups: Collection[LookUp], peppers: Peppe
 
 
 def load(connection: Connection, key_ids: Sequence[str]) -> dict[str, KeyEntry]:
-    """Return the entries of keys by their ids, deleted ones too."""
+    """Return the entries of keys by id, including deleted ones."""
     if not key_ids:
         return {}
     rows = connection.execute(
@@ -59,7 +59,7 @@ def load(connection: Connection, key_ids: Sequence[str]) -> dict[str, KeyEntry]:
 
 
 def load_plans(connection: Connection, plan_ids: Sequence[str]) -> dict[str, PlanEntry]:
-    """Return what all keys of some plans share, by the plans' ids."""
+    """Return the entries of plans, which their keys share, by plan id."""
     if not plan_ids:
         return {}
     rows = connection.execute(
@@ -71,14 +71,14 @@ def load_plans(connection: Connection, plan_ids: Sequence[str]) -> dict[str, Pla
 
 def _match(wanted: LookUp, secrets: Sequence[dict[str, Any]], peppers: Peppers) -> Found | None:
     digest = bytes.fromhex(wanted.digest)
-    if not secrets:  # as much work as for a key that exists
+    if not secrets:  # takes as much time as for an existing key
         hmac.compare_digest(peppers.hash(digest, peppers.newest), digest)
         return None
     for secret in secrets:
         try:
             if peppers.matches(digest, version=secret["pepper_version"], expected=secret["hash"]):
                 return Found(wanted.digest, wanted.key, secret["number"])
-        except PepperError as error:  # one key's, not the whole heartbeat's
+        except PepperError as error:  # affects only one key, not the whole heartbeat
             _log.error("key %s cannot be checked: %s", wanted.key, error)
     return None
 

@@ -47,7 +47,7 @@ def plans_of(connection: Connection, service: str | None, plan_ids: Collection[s
 
 
 def of_plans(connection: Connection, service: str | None, plan_ids: Collection[str], *, most: int) -> list[str]:
-    """Return at most `most` keys of plans, of accounts with a looked-up key; `of` returns which keys were looked up."""
+    """Return at most `most` keys of plans, in accounts with a looked-up key; filter them with `of`."""
     rows = connection.execute(
         "/* service_keys.of_plans */ SELECT of_account.id FROM account CROSS JOIN LATERAL ("
         "SELECT id FROM key WHERE account_id = account.id AND status <> 'deleted' "

@@ -1,4 +1,4 @@
-"""The kinds of limits, one file each: sliding window, GCRA, quota, concurrency. A new one is a file and a line here."""
+"""Kinds of limits, one module each: sliding window, GCRA, quota, concurrency. A new one is a module and a line here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keygauge_keyservice.limits.kinds.sliding_window import Log
 
 
 def load(row: Row) -> Kind:
-    """Read the shared side of a limit from its row."""
+    """Load the state of a limit from its row."""
     if row["unit"] == "concurrent":
         return Slots.load(row)
     if row["smooth"]:

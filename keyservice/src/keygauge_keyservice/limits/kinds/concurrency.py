@@ -1,7 +1,7 @@
-"""Slots: so many calls at once. A replica holds one for each call under way, and some ahead, as long as it says so.
+"""Concurrency limits. A replica holds a slot for each call in progress, and some in advance, while it renews them.
 
-A lease of slots never grows; it ends when it is given back, or one authority (T_max) after the replica last said that
-it holds it. So the slots of a process that was killed come free by then, and messages may come late or twice.
+A lease of slots never grows. It ends when it is given back, or T_max after the replica last renewed it. So the slots of
+a killed process come free by then, and messages may arrive late or twice.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from keygauge_keyservice.limits.grant import Grant
 from keygauge_keyservice.limits.kinds.kind import Refund, Row, Wish
 from keygauge_keyservice.limits.replicas import T_MAX_MS
 
-BUCKET = -1  # of leases of slots: periods and ends are above that
+BUCKET = -1  # of leases of slots: the buckets of other kinds are not negative
 LIFE_US = T_MAX_MS * 1_000
-_RETRY_US = 1_000_000  # when a slot comes free nobody knows
+_RETRY_US = 1_000_000  # nobody knows when a slot comes free
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A lease that a replica holds still. Where slots are scarce, it should give back at once what it has to spare."""
+    """A renewed lease. If slots are scarce, the replica should give back spare ones at once."""
 
     lease_id: str
     is_scarce: bool
@@ -31,33 +31,33 @@ class Kept:
 
 @dataclass(frozen=True)
 class Slots:
-    """How many are held by replicas, by their leases."""
+    """The number of slots that replicas hold by their leases."""
 
     used: int
 
     @classmethod
     def load(cls, row: Row) -> Slots:
-        """Read the number from a row to which it was added."""
+        """Load the number from `out`, which the caller added to the row."""
         return cls(row["out"])
 
     def dump(self) -> None:
-        """Write nothing: leases are kept."""
+        """Return None, as only leases are stored."""
 
     def now(self, row: Row, *, now_us: int) -> tuple[Slots, int]:  # noqa: ARG002 - as any kind
-        """Return the same; when slots come free nobody knows."""
+        """Return the same state; nobody knows when slots come free."""
         return self, now_us
 
     def give(self, wish: Wish, row: Row) -> Grant[Slots]:
-        """Grant what is free."""
+        """Grant free slots."""
         return grant(self.used, amount=row["amount"], **wish.counts)
 
     def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Slots:  # noqa: ARG002 - as any kind
-        """Return the same: a lease that was taken back is not counted."""
+        """Return the same state, as a returned lease is not counted."""
         return self
 
 
 def grant(out: int, *, now_us: int, amount: int, want: int, replicas: int = 1, waiting: int = 1) -> Grant[Slots]:
-    """Give what is free of the slots wanted; `out` are held by replicas."""
+    """Grant free slots, up to the number wanted; `out` is the number held by replicas."""
     room = max(0, amount - out)
     small = is_small(amount, replicas)
     if small:
@@ -76,17 +76,17 @@ def grant(out: int, *, now_us: int, amount: int, want: int, replicas: int = 1, w
 
 
 def is_small(amount: int, replicas: int) -> bool:
-    """Return whether there are too few slots to hold some ahead."""
+    """Return whether there are too few slots to hold some in advance."""
     return amount < 4 * replicas
 
 
 def is_scarce(out: int, amount: int, replicas: int) -> bool:
-    """Return whether others may wait for what a replica has to spare."""
+    """Return whether others may wait for a replica's spare slots."""
     return is_small(amount, replicas) or out >= amount
 
 
 def find(connection: Connection, held: Mapping[tuple[str, int], int]) -> set[str]:
-    """Tell of which limits replicas say that they hold slots; `held` are those by replica and lease."""
+    """Return the limits of leases that replicas report as held; `held` is slots per replica and lease."""
     if not held:
         return set()
     replicas, ids = zip(*held, strict=True)
@@ -99,7 +99,7 @@ def find(connection: Connection, held: Mapping[tuple[str, int], int]) -> set[str
 
 
 def keep(connection: Connection, held: Mapping[tuple[str, int], int]) -> list[dict[str, Any]]:
-    """Note that leases are held, with so many slots; those that ended stay ended. The limits' rows are locked."""
+    """Renew leases with the given numbers of slots, unless they ended. The limits' rows must be locked."""
     if not held:
         return []
     replicas, ids = zip(*held, strict=True)
@@ -115,7 +115,7 @@ def keep(connection: Connection, held: Mapping[tuple[str, int], int]) -> list[di
 
 
 def count(connection: Connection, state_ids: Sequence[str]) -> dict[str, int]:
-    """Count the slots that are held, of limits whose rows are locked."""
+    """Return the number of slots held per limit; the limits' rows must be locked."""
     if not state_ids:
         return {}
     rows = connection.execute(

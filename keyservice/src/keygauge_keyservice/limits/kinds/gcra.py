@@ -1,9 +1,9 @@
-"""The smooth rate: units flow at an even pace, with a fortieth of the limit at once at most (GCRA, a leaky bucket).
+"""Smooth rate limits (GCRA, a leaky bucket): a steady pace, with bursts of at most a fortieth of the limit.
 
-Its state is one moment: when the bucket would be empty if nothing more came. A unit is given for an interval: from a
-moment at which the bucket has room for it, and no longer than `life_us`. Each fills the bucket for `interval_us`, so in
-any closed interval of a length d at most `burst + d / interval` units are given. Those spent within a window were given
-within the window and one life before it; the interval is so long that this makes no more than the limit.
+The state is a single time: when the bucket would be empty if nothing more came. A unit is granted for an interval: from
+a time at which the bucket has room for it, and no longer than `life_us`. Each unit fills the bucket for `interval_us`,
+so in any closed interval of length d at most `burst + d / interval` units are granted. Units spent within a window were
+granted within the window or at most one life before it; the interval is long enough to keep these within the limit.
 """
 
 from __future__ import annotations
@@ -14,47 +14,47 @@ from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Grant
 from keygauge_keyservice.limits.kinds.kind import Columns, Refund, Row, Wish
 
-PATIENCE_US = 250_000  # a unit may be given so long before it may be spent
-_PARTS = 40  # of the limit at once, and of the window as the life of a lease
-_SHORTEST_US = 250_000  # a lease that ended sooner would not outlast its way to the replica
+PATIENCE_US = 250_000  # a unit may be granted this long before it may be spent
+_PARTS = 40  # divides the limit for the burst, and the window for the life of a lease
+_SHORTEST_US = 250_000  # a shorter lease would end on its way to the replica
 _SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True)
 class Flow:
-    """When the bucket is empty, in `head`; `used` are the units in it where that was asked."""
+    """The time when the bucket is empty, in `head`; `used` is the number of units in it, set by `now`."""
 
     head: int = 0
     used: int = 0
 
     @classmethod
     def load(cls, row: Row) -> Flow:
-        """Read the flow from its row."""
+        """Load the flow from its row."""
         return cls(row["head"] or 0)
 
     def dump(self) -> Columns:
-        """Write the flow."""
+        """Return the columns to store."""
         return Columns(self.head)
 
     def now(self, row: Row, *, now_us: int) -> tuple[Flow, int]:
-        """Return the flow with the units that are in the bucket, and when it is empty."""
+        """Return the flow with the units in the bucket, and when it is empty."""
         interval = interval_us(row["amount"], row["window_s"]) if row["amount"] else 1
         end_us = max(now_us, self.head) if row["amount"] else now_us
         return Flow(self.head, -((now_us - end_us) // interval)), end_us
 
     def give(self, wish: Wish, row: Row) -> Grant[Flow]:
-        """Grant what the terms allow."""
+        """Grant what the limit allows."""
         return grant(self, amount=row["amount"], window_s=row["window_s"], **wish.counts)
 
     def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Flow:
-        """Apply what was returned."""
+        """Apply a refund."""
         terms = {"amount": row["amount"], "window_s": row["window_s"]}
         return self.refund(refund.unspent, refund.bucket, now_us=now_us, **terms)
 
     def refund(self, units: int, bucket: int, *, now_us: int, amount: int, window_s: int) -> Flow:
-        """Take units back that will not be spent; `bucket` is the head after they were given.
+        """Take back units that will not be spent; `bucket` is the head after they were granted.
 
-        Only those that still fill the bucket: what has flowed out since left no room for others meanwhile.
+        Only units that still fill the bucket count: those that have flowed out since cannot be granted again.
         """
         if amount == 0:
             return self
@@ -74,14 +74,14 @@ def life_us(window_s: int) -> int:
 
 
 def interval_us(amount: int, window_s: int) -> int:
-    """Return the pace: one unit in so long a time."""
+    """Return the pace, as the time per unit."""
     return (window_s * _SECOND_US + life_us(window_s)) // (amount - burst(amount) + 1) + 1
 
 
 def grant(
     flow: Flow, *, now_us: int, amount: int, window_s: int, want: int, replicas: int = 1, waiting: int = 1
 ) -> Grant[Flow]:
-    """Give what the bucket has room for of the units wanted, and say when there is room for more."""
+    """Grant up to the units wanted if the bucket has room, and return when there is room for more."""
     if amount == 0:
         return Grant(flow, 0, 0, now_us, window_s * _SECOND_US, is_small=True)
     interval, most = interval_us(amount, window_s), burst(amount)

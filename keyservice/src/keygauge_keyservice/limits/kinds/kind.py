@@ -1,4 +1,4 @@
-"""What every kind of limit can do: its state is loaded from a row, gives units, takes some back, and is dumped."""
+"""The interface of all kinds of limits: load a state from a row, grant units, take units back, and dump the state."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from keygauge.protocol import Acquisition, ClockReading
 from keygauge_keyservice.limits.grant import Grant
 
 Row: TypeAlias = Mapping[str, Any]
-"""A limit's state beside its terms: unit, amount, window_s, period, anchor, zone, smooth."""
+"""A limit's state with its terms: unit, amount, window_s, period, anchor, zone, smooth."""
 
 
 class Columns(NamedTuple):
-    """What the database keeps of a state; each kind has its own use for them."""
+    """The database columns of a state; each kind uses them differently."""
 
     head: int = 0
     cells: tuple[int, ...] = (0,)
@@ -25,18 +25,18 @@ class Columns(NamedTuple):
 
 @dataclass(frozen=True)
 class Refund:
-    """What a return says of a lease: units not spent, and when the others were."""
+    """A report on a returned lease: its unspent units, and when the others were spent."""
 
     bucket: int
     unspent: int
     spent: int
-    ago_us: int | None = None  # the last unit was spent so long ago, or longer
-    reading: ClockReading | None = None  # it was spent before this, by a clock of the replica
+    ago_us: int | None = None  # the last unit was spent at least this long ago
+    reading: ClockReading | None = None  # the last unit was spent before this time by the replica's clock
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a replica wants of a limit that so many use, and its clock as it showed when that was asked."""
+    """A replica's request for units of a limit that `replicas` use, and the reading of its clock at the request."""
 
     wanted: Acquisition
     now_us: int
@@ -45,13 +45,13 @@ class Wish:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return what every kind goes by."""
+        """Return the arguments that all kinds use."""
         units, waiting = self.wanted.units, self.wanted.waiting
         return {"now_us": self.now_us, "want": units, "waiting": waiting, "replicas": self.replicas}
 
 
 class Kind(Protocol):
-    """The shared side of one limit, which never changes: what is given or taken back makes another."""
+    """The immutable state of one limit: granting and taking back return a new one."""
 
     @property
     def used(self) -> int:
@@ -59,16 +59,16 @@ class Kind(Protocol):
 
     @classmethod
     def load(cls, row: Row) -> Kind:
-        """Read the state from a limit's row."""
+        """Load the state from a limit's row."""
 
     def now(self, row: Row, *, now_us: int) -> tuple[Kind, int | None]:
-        """Return the state as it is by now, and when all of it is free again, if ever."""
+        """Return the current state, and when all units are free again, None if never."""
 
     def give(self, wish: Wish, row: Row) -> Grant[Any]:
-        """Grant what the limit's terms allow."""
+        """Grant what the limit allows."""
 
     def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Kind:
-        """Apply what a replica told of a lease."""
+        """Apply a replica's report on a lease."""
 
     def dump(self) -> Columns | None:
-        """Write the state; None where leases alone are kept."""
+        """Return the columns to store; None if only leases are stored."""

@@ -1,4 +1,4 @@
-"""The budget: so many units in each period."""
+"""Quotas: a number of units per period."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from keygauge_keyservice.limits.periods import Periods
 
 LEASE_US = 30_000_000  # how long a replica may hold units it does not spend
 _SECOND_US = 1_000_000
-_USED_MAX = 2**53 - 1  # as any amount
+_USED_MAX = 2**53 - 1  # the maximum of any amount
 
 
 @dataclass(frozen=True)
 class Counter:
-    """Units given away in the period that begins at `head` (in seconds) and ends at `end_us`."""
+    """The units granted in the period that begins at `head` (in seconds) and ends at `end_us`."""
 
     head: int
     used: int
@@ -24,42 +24,42 @@ class Counter:
 
     @classmethod
     def load(cls, row: Row) -> Counter:
-        """Read the counter from its row."""
+        """Load the counter from its row."""
         return cls(row["head"] or 0, sum(row["cells"] or ()), max(row["ends"] or (0,)))
 
     def dump(self) -> Columns:
-        """Write the counter."""
+        """Return the columns to store."""
         return Columns(self.head, (self.used,), (self.end_us,))
 
     def now(self, row: Row, *, now_us: int) -> tuple[Counter, int | None]:
-        """Return the counter in the period of now, and that period's end."""
+        """Return the counter in the current period, and that period's end."""
         counter = advance(self, now_us=now_us, periods=_periods(row))
         return counter, None if row["period"] == "lifetime" else counter.end_us
 
     def give(self, wish: Wish, row: Row) -> Grant[Counter]:
-        """Grant what the terms allow."""
+        """Grant what the limit allows."""
         debt = min(wish.wanted.debt, wish.wanted.units)
         return grant(self, amount=row["amount"], periods=_periods(row), debt=debt, **wish.counts)
 
     def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Counter:  # noqa: ARG002 - as any kind
-        """Apply what was returned."""
+        """Apply a refund."""
         return self.refund(refund.unspent, head=refund.bucket)
 
     def room(self, amount: int) -> int:
-        """Return how much of an amount is left; none where the limit was lowered below its use."""
+        """Return how much of an amount is left; 0 if the limit was lowered below its usage."""
         return max(0, amount - self.used)
 
     def take(self, units: int) -> Counter:
-        """Give units away."""
+        """Count granted units."""
         return replace(self, used=self.used + units)
 
     def refund(self, units: int, *, head: int) -> Counter:
-        """Take units back into the period they came from; once that is over, they are burnt."""
+        """Take units back into the period they came from; once that is over, they are lost."""
         return self.take(-min(units, self.used)) if head == self.head else self
 
 
 def advance(counter: Counter, *, now_us: int, periods: Periods) -> Counter:
-    """Move on to the period of now; a clock that was set back never moves a counter back."""
+    """Advance to the current period; a clock that was set back never moves a counter back."""
     if now_us < counter.end_us:
         return counter
     start_s, end_s = periods.around(now_us // _SECOND_US)
@@ -77,9 +77,9 @@ def grant(
     waiting: int = 1,
     debt: int = 0,
 ) -> Grant[Counter]:
-    """Give what the budget allows of the units wanted, and say when the next period starts.
+    """Grant up to the units wanted if the quota allows, and return when the next period starts.
 
-    `debt` are those of them that were used already: they count in any case.
+    `debt` is how many of them were used already: they count in any case.
     """
     counter = advance(counter, now_us=now_us, periods=periods)
     debt = min(debt, max(0, _USED_MAX - counter.used))

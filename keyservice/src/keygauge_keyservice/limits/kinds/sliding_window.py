@@ -1,14 +1,15 @@
-"""The strict rate: a log of what was given, each entry with the moment before which it is spent.
+"""Strict rate limits: a log of grants, each with the time before which it is spent.
 
-A unit is given for an interval: it may be spent from `start` on and before `end`, and no sooner or later. It is given
-only when less than the limit's amount was given before with an end after `start - window`. Then no real interval of
-the window's length sees more than the limit: of amount + 1 units spent in one, take the one given last; the others were
-spent at most a window before it, so they end after its start less a window, and it would not have been given.
+A unit is granted for an interval: it may be spent from `start` until before `end`, and at no other time. It is granted
+only if fewer units than the limit's amount were granted before with an end after `start - window`. Then no interval of
+the window's length contains more than the limit. Proof: of amount + 1 units spent in one, take the one granted last.
+The others were spent at most a window before it, so their ends are after its start minus a window, and it would not
+have been granted.
 
-Large limits are leased: to the end of a twentieth of the window, so that a log has some twenty entries. Small limits,
-and callers that are slow, get single units for use at once: their ends are close to when they are spent, and get closer
-when the replica reports when that was. Where it tells that by a clock which other replicas read too, the entry keeps
-this end besides, and those replicas are told the start by it: what messages take on their way delays nobody then.
+Large limits are leased up to the end of a twentieth of the window, so that a log has about twenty entries. Small limits
+and slow callers get single units for immediate use: their ends are close to when they are spent, and get closer when
+the replica reports that time. If the report uses a clock that other replicas share, the entry also keeps the end by
+that clock, and those replicas get start times by it, so that the delay of messages makes nobody wait.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Grant
 from keygauge_keyservice.limits.kinds.kind import Columns, Refund, Row, Wish
 
-BUCKETS = 20  # leases end on a grid of so many points a window; more use the limit better, and end leases sooner
-PATIENCE_US = 250_000  # a unit for use at once may be given so long before it may be spent
-_LIFE_US = 500_000  # how long such a unit may be under way
-_APART_US = 1_000_000  # two that name their clocks alike differ by more: those are not the same, as after a VM's copy
+BUCKETS = 20  # grid points per window on which leases end; more use the limit better, but make leases shorter
+PATIENCE_US = 250_000  # a unit for immediate use may be granted this long before it may be spent
+_LIFE_US = 500_000  # how long such a unit may take to be spent
+_APART_US = 1_000_000  # clocks with equal names that differ by more are not the same, as after copying a VM
 _ENTRIES_MAX = 64
 _SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True)
 class Log:
-    """Units given and still counting, by end, soonest first.
+    """Granted units that still count, by end, soonest first.
 
-    `stamps` are the ends by `clock`, 0 where they are not known, and none at all where no clock has told any.
+    `stamps` are the ends by `clock`, 0 if unknown, and empty if none is known.
     """
 
     ends: tuple[int, ...] = ()
@@ -44,21 +45,21 @@ class Log:
 
     @classmethod
     def load(cls, row: Row) -> Log:
-        """Read the log from its row, of which an empty one has a cell too."""
+        """Load the log from its row; the row of an empty log also has a cell."""
         if not row["ends"]:
             return cls()
         return cls(tuple(row["ends"]), tuple(row["cells"]), row["clock"], tuple(row["stamps"]))
 
     def dump(self) -> Columns:
-        """Write the log."""
+        """Return the columns to store."""
         return Columns(0, self.cells, self.ends, self.clock, self.stamps)
 
     def now(self, row: Row, *, now_us: int) -> tuple[Log, int]:
-        """Return the log of what counts now, and when nothing of it can count any more."""
+        """Return the log of what counts now, and when none of it will count any more."""
         return advance(self, now_us=now_us, window_s=row["window_s"]), now_us + row["window_s"] * _SECOND_US
 
     def give(self, wish: Wish, row: Row) -> Grant[Log]:
-        """Grant what the terms allow."""
+        """Grant what the limit allows."""
         return grant(
             self,
             now_us=wish.now_us,
@@ -72,7 +73,7 @@ class Log:
         )
 
     def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Log:
-        """Apply what was returned: what was not spent, and when the rest was."""
+        """Apply a refund: the unspent units, and when the others were spent."""
         window_s = row["window_s"]
         log = self.refund(refund.unspent, refund.bucket, window_s=window_s) if refund.unspent else self
         if refund.ago_us is None or not refund.spent:
@@ -86,11 +87,11 @@ class Log:
         return sum(self.cells)
 
     def since(self, us: int) -> Log:
-        """Leave out what ended by a moment."""
+        """Return the log without what ended at or before `us`."""
         return _log({end: (units, stamp) for end, units, stamp in self._entries() if end > us}, self.clock)
 
     def add(self, units: int, end: int, *, stamp: int = 0) -> Log:
-        """Add units under an end."""
+        """Add units with an end."""
         entries = self._by_end()
         if end in entries:
             held, known = entries[end]
@@ -98,21 +99,21 @@ class Log:
         return _log(entries | {end: (units, stamp)}, self.clock)
 
     def take(self, units: int, end: int) -> Log:
-        """Take units away that are counted under an end, as far as they are there."""
+        """Remove units counted with an end, as far as they exist."""
         entries = self._by_end()
         held, stamp = entries[end]
         return _log(entries | {end: (held - min(units, held), stamp)}, self.clock)
 
     def coarse(self, width_us: int) -> Log:
-        """Move every end up to the grid: each unit counts a little longer, never shorter."""
+        """Round every end up to the grid: units count a little longer, never shorter."""
         return _sum((_up(end, width_us), units) for end, units, _ in self._entries())
 
     def read_by(self, reading: ClockReading | None, now_us: int) -> Log:
-        """Move ends that are known by a clock to where they are by now at the latest, given what it showed before."""
+        """Convert the ends known by a clock to the latest possible times, given an earlier reading of that clock."""
         return _sum((self._end(end, stamp, reading, now_us), units) for end, units, stamp in self._entries())
 
     def waits(self, reading: ClockReading | None, now_us: int, *, start_us: int, window_us: int) -> tuple[int, int]:
-        """Return how long to wait for what a window that ends at `start_us` does not see: from now, and by a clock."""
+        """Return how long to wait until entries leave the window that ends at `start_us`: from now, and by a clock."""
         by_now = by_clock = 0
         for end, _, stamp in self._entries():
             last = self._end(end, stamp, reading, now_us)
@@ -120,25 +121,25 @@ class Log:
                 continue
             if last == end:
                 by_now = max(by_now, end + window_us - now_us)
-            else:  # from the reading: so much of it has passed on the way
+            else:  # counted from the reading, so the message's delay counts as waiting
                 by_clock = max(by_clock, last + window_us - now_us)
         return by_now, by_clock
 
     def find(self, end: int, width_us: int) -> int | None:
-        """Return the end under which the units given with an end are counted now."""
+        """Return the end with which units granted with an end are counted now."""
         return next((here for here in (end, _up(end, width_us)) if here in self.ends), None)
 
     def refund(self, units: int, end: int, *, window_s: int) -> Log:
-        """Take units back that were given with an end and will not be spent."""
+        """Take back units granted with an end that will not be spent."""
         here = self.find(end, width_us(window_s))
         return self if here is None else self.take(units, here)
 
     def tighten(
         self, units: int, end: int, *, spent_us: int, window_s: int, reading: ClockReading | None = None
     ) -> Log:
-        """Note that units given with an end were spent before a moment: they count until a window after that.
+        """Record that units granted with an end were spent before a time: they count until a window after it.
 
-        `reading` is that moment by a clock of the replica. Of other clocks nothing is known from then on.
+        `reading` is that time by the replica's clock. The ends by any other clock are forgotten.
         """
         here = self.find(end, width_us(window_s))
         if here is None or spent_us >= here:
@@ -152,13 +153,13 @@ class Log:
         return log.add(units, spent_us, stamp=reading.us)
 
     def opens_us(self, amount: int, window_us: int) -> int:
-        """Return when a unit can be given, of a log that has no room now."""
+        """Return when a unit can be granted; the log has no room now."""
         excess = self.used - amount + 1
         gone = accumulate(self.cells)
         return next(end for end, units in zip(self.ends, gone, strict=True) if units >= excess) + window_us
 
     def _entries(self) -> Iterator[tuple[int, int, int]]:
-        return zip(self.ends, self.cells, self.stamps or repeat(0))  # noqa: B905 - `repeat` has no end
+        return zip(self.ends, self.cells, self.stamps or repeat(0))  # noqa: B905 - `repeat` is infinite
 
     def _by_end(self) -> dict[int, tuple[int, int]]:
         return {end: (units, stamp) for end, units, stamp in self._entries()}
@@ -181,7 +182,7 @@ def is_small(amount: int, replicas: int) -> bool:
 
 
 def advance(log: Log, *, now_us: int, window_s: int) -> Log:
-    """Leave out what no window that ends now or later can see."""
+    """Drop entries that no window that ends now or later can contain."""
     return log.since(now_us - window_s * _SECOND_US)
 
 
@@ -197,16 +198,16 @@ def grant(
     reading: ClockReading | None = None,
     life_us: int = 0,
 ) -> Grant[Log]:
-    """Give what the limit allows of the units wanted, and say when more comes free.
+    """Grant up to the units wanted if the limit allows, and return when more comes free.
 
-    `reading` is of the replica's clock when it asked; units live for `life_us` at least, and where that is told, so is
-    when they were spent.
+    `reading` is the replica's clock at its request. Units live for at least `life_us`; if that is set, the replica
+    reports when they were spent.
     """
     window_us, width = window_s * _SECOND_US, width_us(window_s)
     log = advance(log, now_us=now_us, window_s=window_s)
     seen = advance(log.read_by(reading, now_us), now_us=now_us, window_s=window_s)
     small = is_small(amount, replicas)
-    exact = small or waiting >= want  # all is for use at once
+    exact = small or waiting >= want  # everything is for immediate use
     start_us = now_us
     if exact and 0 < amount <= seen.used:
         start_us = seen.opens_us(amount, window_us)
@@ -239,7 +240,7 @@ def grant(
 
 
 def _sum(entries: Iterable[tuple[int, int]]) -> Log:
-    """Count units by end, of no clock."""
+    """Return a log of units by end, without a clock."""
     summed: dict[int, tuple[int, int]] = {}
     for end, units in entries:
         summed[end] = (summed.get(end, (0, 0))[0] + units, 0)
@@ -253,5 +254,5 @@ def _log(entries: Mapping[int, tuple[int, int]], clock: str = "") -> Log:
 
 
 def _up(us: int, width: int) -> int:
-    """Return the first point of the grid that is not before a moment."""
+    """Return the first grid point that is not before a time."""
     return -(-us // width) * width
