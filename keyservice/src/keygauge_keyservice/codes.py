@@ -51,6 +51,7 @@ CODES: Mapping[str, str] = {
     "notification_not_found": "Notification not found",
     "notification_unsigned": "Notification without a secret",
     "plan_exists": "Plan already exists",
+    "plan_changed_today": "Plan already changed today",
     "plan_in_use": "Plan in use",
     "plan_not_found": "Plan not found",
     "read_only": "Key service read-only",
