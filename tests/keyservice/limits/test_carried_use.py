@@ -41,7 +41,7 @@ def key(connection, account):
 
 
 def ask(connection, plan_id, name, subject, units):
-    """Take units of a limit and spend them; return how many there were."""
+    """Take units of a limit and spend them; return how many were granted."""
     number = next(limit.id for limit in plans.require(connection, plan_id).limits if limit.name == name)
     wanted = [Acquisition(f"{number}:{subject}", units, units)]
     with connection.transaction():
@@ -55,7 +55,7 @@ def used(connection, account):
     return {quota.name: quota.used for quota in find_quotas(connection, account.id)}
 
 
-def test_use_is_carried_to_another_plan_and_back(connection, account, key):
+def test_usage_is_carried_to_another_plan_and_back(connection, account, key):
     ask(connection, "free", "monthly", account.id, 43)
     ask(connection, "free", "per_key", key.id, 10)
     ask(connection, "free", "rpm", account.id, 43)
@@ -78,7 +78,7 @@ def test_use_is_carried_to_another_plan_and_back(connection, account, key):
 )
 @example("month", (date(2025, 5, 31), date(2026, 1, 31)), (None, None), 43)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_use_is_carried_where_periods_are_the_same_and_nowhere_else(connection, account, period, anchors, zones, taken):
+def test_usage_is_carried_only_between_equal_periods(connection, account, period, anchors, zones, taken):
     with connection.transaction(force_rollback=True):
         for plan_id, anchor, zone in zip(("one", "two"), anchors, zones, strict=True):
             limit = plans.Limit(name=plan_id, unit="request", amount=50, period=period, anchor=anchor, zone=zone)
@@ -93,7 +93,7 @@ def test_use_is_carried_where_periods_are_the_same_and_nowhere_else(connection, 
 
 
 @pytest.mark.parametrize("limit", ["monthly", "per_key", "rpm"])
-def test_units_that_are_held_are_not_used_and_come_back_to_the_new_limit(connection, account, key, limit):
+def test_held_units_come_back_to_the_new_limit(connection, account, key, limit):
     later = {"monthly": "requests_a_month", "per_key": "daily_tokens", "rpm": "fast"}[limit]
     subject = key.id if limit == "per_key" else account.id
     amount = {"monthly": 20_000, "per_key": 20, "rpm": 100}[limit]
@@ -112,14 +112,14 @@ def test_units_that_are_held_are_not_used_and_come_back_to_the_new_limit(connect
 
 @pytest.mark.parametrize("later", ["one", "two"])
 @pytest.mark.parametrize(("old", "new"), [(400, 800), (800, 400), (400, 400)])
-def test_units_of_a_smooth_rate_are_as_many_at_another_pace(connection, account, old, new, later):
+def test_a_smooth_rate_keeps_its_units_at_another_pace(connection, account, old, new, later):
     for plan_id, amount in (("one", old), ("two", new)):
         even = plans.Limit(name="even", unit="request", amount=amount, window_s=86_400, smooth=True)
         plans.create(connection, plan_id=plan_id, name=plan_id, limits=[even], actor="test")
     accounts.change_plan(connection, account.id, "one", actor="test")
     assert ask(connection, "one", "even", account.id, 2) == 2
     lease_id = connection.execute("SELECT id FROM lease").fetchone()["id"]
-    assert ask(connection, "one", "even", account.id, 4) == 4  # of which none come back
+    assert ask(connection, "one", "even", account.id, 4) == 4  # none of these come back
     if later == "one":
         plans.replace_limits(connection, "one", [even], actor="test")
     else:
@@ -132,7 +132,7 @@ def test_units_of_a_smooth_rate_are_as_many_at_another_pace(connection, account,
     assert ask(connection, later, "even", account.id, new) == 1
 
 
-def test_calls_under_way_stay_in_their_slots(connection, account):
+def test_calls_in_progress_keep_their_slots(connection, account):
     for plan_id in ("one", "two"):
         slots = plans.Limit(name="slots", unit="concurrent", amount=3)
         plans.create(connection, plan_id=plan_id, name=plan_id, limits=[slots], actor="test")
@@ -142,7 +142,7 @@ def test_calls_under_way_stay_in_their_slots(connection, account):
     assert ask(connection, "two", "slots", account.id, 3) == 1
 
 
-def test_a_plan_between_without_such_a_limit_gives_nothing_away(connection, account):
+def test_usage_survives_a_plan_in_between_without_such_a_limit(connection, account):
     ask(connection, "free", "monthly", account.id, 5)
     accounts.change_plan(connection, account.id, "pro", actor="test")
     ask(connection, "pro", "requests_a_month", account.id, 40)
@@ -152,14 +152,14 @@ def test_a_plan_between_without_such_a_limit_gives_nothing_away(connection, acco
     assert ask(connection, "free", "monthly", account.id, 10) == 5
 
 
-def test_a_plan_without_such_a_limit_forgets_nothing(connection, account):
+def test_a_plan_without_such_a_limit_does_not_reset_usage(connection, account):
     ask(connection, "free", "monthly", account.id, 43)
     accounts.change_plan(connection, account.id, "none", actor="test")
     accounts.change_plan(connection, account.id, "free", actor="test")
     assert used(connection, account)["monthly"] == 43
 
 
-def test_use_of_a_weighted_unit_is_carried_where_the_weights_are_the_same(connection, account):
+def test_usage_of_a_weighted_unit_is_carried_if_the_weights_are_equal(connection, account):
     for plan_id, output in (("one", 4), ("two", 4), ("three", 5)):
         limit = plans.Limit(
             name="points",
@@ -177,7 +177,7 @@ def test_use_of_a_weighted_unit_is_carried_where_the_weights_are_the_same(connec
         assert used(connection, account) == {"points": left}
 
 
-def test_of_limits_that_measure_the_same_the_most_use_counts(connection, account):
+def test_the_highest_usage_of_limits_with_the_same_measure_counts(connection, account):
     twice = [
         plans.Limit(name=name, unit="request", amount=90, period="month", dry_run=trial)
         for name, trial in (("a", True), ("b", False))
@@ -190,10 +190,10 @@ def test_of_limits_that_measure_the_same_the_most_use_counts(connection, account
     assert used(connection, account)["requests_a_month"] == 9
 
 
-def test_a_limit_of_a_plan_keeps_its_use_when_it_is_renamed(connection, account):
+def test_a_renamed_limit_keeps_its_usage(connection, account):
     ask(connection, "free", "monthly", account.id, 43)
     renamed = [
-        plans.Limit(name="rpm", unit="request", amount=70, period="month"),  # a name that is passed on
+        plans.Limit(name="rpm", unit="request", amount=70, period="month"),  # a name that another limit had
         plans.Limit(name="per_minute", unit="request", amount=60, window_s=60),
         plans.Limit(name="second", unit="request", amount=70, period="month"),
     ]

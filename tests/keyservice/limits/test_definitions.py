@@ -14,7 +14,7 @@ DAILY = Limit(name="daily", unit="token", amount=5, period="day")
 
 @pytest.fixture
 def plan(connection):
-    """`plan(*limits)` replaces a plan's limits and returns their ids by name."""
+    """Return `plan(*limits)`, which replaces a plan's limits and returns their ids by name."""
     plans.create(connection, plan_id="p", name="P", limits=[], actor="test")
 
     def plan(*limits):
@@ -27,7 +27,7 @@ def plan(connection):
     return plan
 
 
-def test_a_limit_that_keeps_its_measure_keeps_its_use(plan):
+def test_a_limit_that_keeps_its_measure_keeps_its_usage(plan):
     before = plan(RPM, DAILY)
     assert plan(replace(RPM, amount=7, dry_run=True), replace(DAILY, name="tokens")) == {
         "rpm": before["rpm"],
@@ -37,7 +37,7 @@ def test_a_limit_that_keeps_its_measure_keeps_its_use(plan):
     assert plan() == {}
 
 
-def test_names_may_be_passed_on(plan):
+def test_limits_may_exchange_names(plan):
     before = plan(RPM, DAILY)
     swapped = plan(replace(RPM, name="daily"), replace(DAILY, name="rpm"))
     assert swapped == {"daily": before["rpm"], "rpm": before["daily"]}
@@ -54,7 +54,7 @@ LISTS = st.lists(MEASURES, max_size=4, unique_by=lambda limit: limit.name)
 
 
 @given(LISTS, LISTS)
-def test_each_limit_follows_one_of_its_measure_at_most_and_as_many_do_as_can(old, new):
+def test_as_many_limits_as_possible_are_paired_by_measure(old, new):
     kept = definitions._kept(old, new)
     assert all(before.measure == after.measure for before, after in kept)
     assert len({id(before) for before, _ in kept}) == len({id(after) for _, after in kept}) == len(kept)
@@ -63,7 +63,7 @@ def test_each_limit_follows_one_of_its_measure_at_most_and_as_many_do_as_can(old
         assert follows == min(sum(one.measure == measure for one in side) for side in (old, new))
 
 
-def test_the_audit_trail_has_what_is_said_and_nothing_else():
+def test_the_audit_log_has_the_terms_that_are_set():
     assert terms(replace(RPM, id=5, by_operator=True)) == terms(RPM)
     assert terms(RPM)["window_s"] == 60
     assert "period" not in terms(RPM)

@@ -7,7 +7,7 @@ counts = st.integers(0, 10**12)
 
 
 @given(want=counts, remaining=counts, replicas=st.integers(0, 1000))
-def test_a_lease_is_never_more_than_wanted_or_left(want, remaining, replicas):
+def test_a_lease_never_exceeds_what_is_wanted_or_left(want, remaining, replicas):
     assert 0 <= clamp(want, remaining=remaining, replicas=replicas) <= min(want, remaining)
 
 
@@ -21,5 +21,5 @@ def test_no_replica_takes_more_than_half_of_its_part(remaining, replicas):
     assert clamp(10**9, remaining=remaining, replicas=replicas) <= max(1, remaining / (2 * replicas))
 
 
-def test_a_lone_replica_gets_all_it_wants():
+def test_a_single_replica_gets_all_it_wants():
     assert clamp(100, remaining=100, replicas=1) == 100

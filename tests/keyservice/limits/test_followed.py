@@ -33,7 +33,7 @@ def ask(connection, replica, ids, units, **told):
     return {item.limit_id: str(item.lease_id) for item in exchanged.granted}
 
 
-def test_what_others_hold_of_a_quota_is_unused_until_they_spend_it(connection, limits):
+def test_units_held_by_others_are_unused_until_spent(connection, limits):
     names = {number: name for name, number in limits.items()}
     ask(connection, "one", limits.values(), 1)
     held = ask(connection, "two", limits.values(), 100)[limits["daily"]]
@@ -48,7 +48,7 @@ def test_what_others_hold_of_a_quota_is_unused_until_they_spend_it(connection, l
     assert unused() == {"daily": 969, "rate": 899}
 
 
-def test_a_replica_is_told_of_limits_that_it_uses_only(connection, limits):
+def test_a_replica_only_follows_limits_that_it_uses(connection, limits):
     ask(connection, "one", [limits["daily"]], 1)
     told = followed.find_unused(
         connection, [("one", [limits["daily"], limits["rate"], "nonsense"]), ("two", [limits["daily"]])]

@@ -49,7 +49,7 @@ def want(limit, units):
     return [Acquisition(limit, units, units)]
 
 
-def test_no_more_is_given_than_there_is_whoever_asks_together(exchange, limits):
+def test_concurrent_requests_do_not_exceed_the_limit(exchange, limits):
     asked = [{"replica": name, "acquisitions": want(limits["daily"], 6)} for name in ("r1", "r2", "r3")]
     granted = [one.granted[0].grant.units for one in exchange(*asked, alive=3)]
     granted += [exchange(one, alive=3)[0].granted[0].grant.units for one in asked]
@@ -57,7 +57,7 @@ def test_no_more_is_given_than_there_is_whoever_asks_together(exchange, limits):
     assert exchange(asked[0])[0].granted[0].lease_id is None
 
 
-def test_units_come_back_once_however_often_they_are_returned(exchange, limits):
+def test_repeated_returns_count_once(exchange, limits):
     ((given,),) = (one.granted for one in exchange({"replica": "r1", "acquisitions": want(limits["daily"], 10)}))
     back = {"replica": "r1", "returns": [Return(str(given.lease_id), unspent=4)]}
     for _ in range(2):
@@ -66,7 +66,7 @@ def test_units_come_back_once_however_often_they_are_returned(exchange, limits):
     assert again.grant.units == 4
 
 
-def test_limits_of_keys_cost_the_same_however_many_keys_an_account_has(connection, limits):
+def test_limits_of_keys_cost_the_same_with_many_keys(connection, limits):
     account = limits["daily"].partition(":")[2]
     each = plans.Limit(name="each", unit="request", amount=10, period="day", subject="key")
     plans.replace_limits(connection, "p", [each], actor="test")
@@ -85,11 +85,11 @@ def test_limits_of_keys_cost_the_same_however_many_keys_an_account_has(connectio
             "WHERE relname IN ('key', 'service_key')"
         ).fetchone()["rows"]
     assert [one.grant.units for one in told.granted] == [1] * 100
-    assert read < 10_000  # all keys once, not once for each limit
+    assert read < 10_000  # all keys once, not once per limit
 
 
 @pytest.mark.parametrize("name", ["daily", "slots"])
-def test_what_was_granted_in_answers_that_were_lost_comes_back(exchange, limits, name):
+def test_grants_of_lost_answers_come_back(exchange, limits, name):
     for heartbeat in (3, 4, 5):
         exchange({"replica": "r1", "heartbeat": heartbeat, "acquisitions": want(limits[name], 1)})
     exchange({"replica": "r2", "heartbeat": 4, "acquisitions": want(limits[name], 1)})
@@ -99,21 +99,21 @@ def test_what_was_granted_in_answers_that_were_lost_comes_back(exchange, limits,
     assert [exchange(asked | one)[0].granted[0].grant.units for one in told] == [whole - 2] * 2
 
 
-def test_nobody_returns_what_another_holds(exchange, limits):
+def test_replicas_cannot_return_leases_of_others(exchange, limits):
     ((given,),) = (one.granted for one in exchange({"replica": "r1", "acquisitions": want(limits["daily"], 10)}))
     exchange({"replica": "r2", "returns": [Return(str(given.lease_id), unspent=10)]})
     ((none,),) = (one.granted for one in exchange({"replica": "r2", "acquisitions": want(limits["daily"], 1)}))
     assert none.grant.units == 0
 
 
-def test_slots_are_kept_by_those_who_hold_them(exchange, limits):
+def test_slots_are_renewed_only_by_their_holders(exchange, limits):
     ((given,),) = (one.granted for one in exchange({"replica": "r1", "acquisitions": want(limits["slots"], 3)}))
     hold = [Hold(str(given.lease_id), given.grant.units)]
     kept = exchange({"replica": "r1", "holds": hold}, {"replica": "r2", "holds": hold})
     assert [[item.lease_id for item in one.kept] for one in kept] == [[str(given.lease_id)], []]
 
 
-def test_what_is_no_limit_or_lease_is_passed_over(exchange, limits):
+def test_invalid_limit_and_lease_ids_are_ignored(exchange, limits):
     (told,) = exchange(
         {
             "replica": "r1",
@@ -128,13 +128,13 @@ def test_what_is_no_limit_or_lease_is_passed_over(exchange, limits):
 @pytest.mark.parametrize(
     ("told", "soon"),
     [
-        ((0, 0), {"r2"}),  # the other one may not spend what it holds
+        ((0, 0), {"r2"}),  # the other replica may not spend what it holds
         ((10, 0), set()),
         ((10, 1), {"r1", "r2"}),
         ((9, 1), {"r1", "r2"}),
     ],
 )
-def test_more_may_come_back_where_others_hold_units_or_calls_reserved_them(exchange, limits, alive, told, soon):
+def test_units_held_by_others_or_reserved_by_calls_may_come_back(exchange, limits, alive, told, soon):
     alive("r1", "r2")
     ((given,),) = (one.granted for one in exchange({"replica": "r1", "acquisitions": want(limits["daily"], 10)}))
     progress = [Progress(str(given.lease_id), *told)]
@@ -143,7 +143,7 @@ def test_more_may_come_back_where_others_hold_units_or_calls_reserved_them(excha
     assert {name for name, one in zip(("r1", "r2"), answers, strict=True) if one.granted[0].is_soon} == soon
 
 
-def test_a_call_that_needs_more_than_may_come_back_is_not_to_wait(exchange, limits, alive):
+def test_a_call_that_needs_more_than_may_come_back_does_not_wait(exchange, limits, alive):
     alive("r1", "r2")
     exchange({"replica": "r1", "acquisitions": want(limits["daily"], 7)})
     for least, soon in ((11, False), (10, True)):
@@ -154,14 +154,14 @@ def test_a_call_that_needs_more_than_may_come_back_is_not_to_wait(exchange, limi
         exchange({"replica": "r2", "returns": [Return(str(part.lease_id), unspent=3)]})
 
 
-def test_who_is_not_heard_of_gives_nothing_back(exchange, limits, alive):
+def test_a_silent_replica_is_not_expected_to_give_back(exchange, limits, alive):
     alive("r2")
     exchange({"replica": "r1", "acquisitions": want(limits["daily"], 10)})
     ((none,),) = (one.granted for one in exchange({"replica": "r2", "acquisitions": want(limits["daily"], 1)}))
     assert not none.is_soon
 
 
-def test_calls_lack_units_where_fewer_came_than_wait_and_none_comes_soon():
+def test_calls_lack_units_if_the_grant_is_too_small_and_no_more_comes_soon():
     def grant(units, reset_us):
         return Grant(None, units, 0, 0, reset_us)
 
@@ -173,8 +173,8 @@ def test_calls_lack_units_where_fewer_came_than_wait_and_none_comes_soon():
 
 
 @pytest.mark.parametrize("per_tag", [False, True])
-def test_a_limit_that_its_plan_loses_meanwhile_is_not_denied(connection, database_url, per_tag):
-    """Who is denied units refuses calls; who hears nothing of a limit looks at the plan as it is now."""
+def test_a_limit_deleted_in_the_meantime_is_not_denied(connection, database_url, per_tag):
+    """A replica that is denied units refuses calls; without an answer, it uses the current plan."""
     rpm = plans.Limit(name="rpm", unit="request", amount=10, window_s=60, per_tag=per_tag)
     plans.create(connection, plan_id="r", name="R", limits=[rpm], actor="test")
     account = accounts.create(connection, name="Acme", plan_id="r", actor="test")

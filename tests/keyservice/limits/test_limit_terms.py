@@ -73,7 +73,7 @@ RPM = {"name": "rpm", "unit": "request", "amount": 60, "window_s": 60}
         ),
     ],
 )
-def test_a_limit_is_read_as_people_write_it(text, limit):
+def test_limits_are_parsed(text, limit):
     assert parse_limit(text) == limit
 
 
@@ -128,13 +128,13 @@ def test_a_limit_is_read_as_people_write_it(text, limit):
         ("slots=5:concurrent,safe", "when_down"),
     ],
 )
-def test_a_wrong_limit_says_what_is_wrong(text, field):
+def test_errors_name_the_wrong_field(text, field):
     with pytest.raises(Problem) as caught:
         parse_limit(text)
     assert field in [error.field for error in caught.value.errors]
 
 
-def test_more_than_can_be_counted_exactly_is_refused():
+def test_amounts_that_cannot_be_counted_exactly_are_refused():
     terms = {"name": "points", "unit": "credit", "period": "day", "credit_nanousd": 1000}
     assert read(LimitTerms, terms | {"amount": INTEGER_MAX // 1000}).limit().amount <= INTEGER_MAX
     for amount in (INTEGER_MAX // 1000 + 1, INTEGER_MAX):
@@ -142,21 +142,21 @@ def test_more_than_can_be_counted_exactly_is_refused():
             read(LimitTerms, terms | {"amount": amount})
 
 
-def test_a_pace_is_no_finer_than_microseconds_can_tell():
+def test_the_rate_of_a_smooth_limit_is_bounded():
     assert read(LimitTerms, RPM | {"smooth": True, "amount": 3_000_000}).smooth
     with pytest.raises(Problem):
         read(LimitTerms, RPM | {"smooth": True, "amount": 3_000_001})
 
 
 @given(st.integers(0, 10**6), st.none() | st.integers(1, 10**6))
-def test_a_limit_that_is_told_in_credits_is_told_so_again(amount, credit):
+def test_a_limit_in_credits_is_returned_in_credits(amount, credit):
     unit = "credit" if credit else "nanousd"
     terms = LimitTerms(name="cost", unit=unit, amount=amount, period="month", credit_nanousd=credit)
     assert LimitTerms.of(terms.limit()) == terms
     assert terms.limit().amount == amount * (credit or 1)
 
 
-def test_names_of_a_list_differ_and_there_are_not_too_many():
+def test_limits_have_unique_names_and_a_maximum_number():
     assert [limit.subject for limit in read(LimitList, {"limits": [RPM]}).of_key()] == ["key"]
     assert [limit.subject for limit in read(LimitList, {"limits": [RPM]}).of_plan()] == ["account"]
     many = [RPM | {"name": f"l{number}"} for number in range(LIMITS_MAX + 1)]

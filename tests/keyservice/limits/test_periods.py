@@ -20,7 +20,7 @@ dates = st.dates(date(1990, 1, 1), date(2060, 12, 31))
 
 
 def is_first(day, period, anchor):
-    """Tell whether a period begins on a date, by what people say of it."""
+    """Return whether a period begins on a date, by a simple definition."""
     if period == "day":
         return True
     if period == "week":
@@ -32,7 +32,7 @@ def is_first(day, period, anchor):
 
 
 def first_s(day, zone):
-    """Look at each minute for the first one whose local date is this one, or a later one where it was skipped."""
+    """Search minute by minute for the first one with this local date, or a later date if it was skipped."""
     minute = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) // 60 - 27 * 60
     while datetime.fromtimestamp(60 * minute, zone).date() < day:
         minute += 1
@@ -40,7 +40,7 @@ def first_s(day, zone):
 
 
 def reference(moment_s, period, anchor, zone):
-    """Walk through the days, as far back as their first minutes are after the moment."""
+    """Search day by day for the period around a time."""
     day = datetime.fromtimestamp(moment_s, zone).date() + timedelta(days=1)
     while first_s(day, zone) > moment_s or not is_first(day, period, anchor):
         day -= timedelta(days=1)
@@ -59,7 +59,7 @@ def reference(moment_s, period, anchor, zone):
 @example(1_792_888_200, "day", None, "Atlantic/Azores")
 @example(594_178_270, "day", None, "America/St_Johns")  # one minute past the first midnight, then 23:01 again
 @example(1_325_239_199, "month", date(2011, 1, 30), "Pacific/Apia")  # the 30th of December 2011 did not exist
-def test_boundaries_are_those_of_the_local_calendar(moment_s, period, anchor, zone):
+def test_boundaries_follow_the_local_calendar(moment_s, period, anchor, zone):
     found = Periods(period, None if period == "day" else anchor, zone).around(moment_s)
     assert found == reference(moment_s, period, None if period == "day" else anchor, ZoneInfo(zone))
     assert found[0] <= moment_s < found[1]
@@ -68,7 +68,7 @@ def test_boundaries_are_those_of_the_local_calendar(moment_s, period, anchor, zo
 @given(
     moment_s=moments, period=st.sampled_from(get_args(Period)), anchor=st.none() | dates, zone=st.sampled_from(ZONES)
 )
-def test_periods_tile_time(moment_s, period, anchor, zone):
+def test_periods_cover_time_without_gaps_or_overlaps(moment_s, period, anchor, zone):
     periods = Periods(period, anchor, zone)
     start, end = periods.around(moment_s)
     assert periods.around(start) == periods.around(end - 1) == (start, end)
@@ -78,14 +78,14 @@ def test_periods_tile_time(moment_s, period, anchor, zone):
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_months_tile_ten_years_of_every_zone(zone):
+def test_months_cover_ten_years_in_every_zone(zone):
     periods = Periods("month", date(2024, 1, 31), zone)
     moment_s = int(datetime(2020, 1, 15, tzinfo=UTC).timestamp())
     for _ in range(120):
         start, end = periods.around(moment_s)
         assert periods.around(end - 1) == (start, end)
         local = datetime.fromtimestamp(end, ZoneInfo(zone))
-        assert (local + timedelta(days=1)).day == 1  # the last of its month, from its first instant on
+        assert (local + timedelta(days=1)).day == 1  # the last day of its month, from its first instant on
         assert datetime.fromtimestamp(end - 1, ZoneInfo(zone)).date() < local.date()
         moment_s = end
     assert local.date() == date(2029, 12, 31)
@@ -113,7 +113,7 @@ def test_anchors_at_the_end_of_months(period, anchor, moment, start, end):
 
 
 @given(period=st.sampled_from(ANCHORED), one=st.none() | dates, other=st.none() | dates, moment_s=moments)
-def test_anchors_of_the_same_phase_begin_on_the_same_days(period, one, other, moment_s):
+def test_periods_with_the_same_phase_begin_on_the_same_days(period, one, other, moment_s):
     first, second = Periods(period, one), Periods(period, other)
     if first.phase == second.phase:
         assert first.around(moment_s) == second.around(moment_s)

@@ -25,7 +25,7 @@ def use(connection):
     return lambda *pairs: replicas.use(connection, pairs)
 
 
-def test_those_are_alive_that_were_seen_a_moment_ago(connection, see):
+def test_replicas_seen_recently_are_alive(connection, see):
     assert see(1) == 1
     assert see(2, 3) == 3
     assert see(2) == 3
@@ -33,7 +33,7 @@ def test_those_are_alive_that_were_seen_a_moment_ago(connection, see):
     assert see(2) == 2
 
 
-def test_those_that_ended_are_forgotten_when_another_starts(connection, see):
+def test_old_replicas_are_forgotten_when_another_starts(connection, see):
     see(1, 2)
     connection.execute("UPDATE replica SET seen_at = seen_at - interval '2 days' WHERE id = %s", (f"{1:032x}",))
     see(2, cursor=5)
@@ -42,7 +42,7 @@ def test_those_that_ended_are_forgotten_when_another_starts(connection, see):
     assert connection.execute("SELECT count(*) AS n FROM replica").fetchone()["n"] == 2
 
 
-def test_others_that_use_a_limit_are_counted_of_each_limit(connection, use):
+def test_other_replicas_are_counted_per_limit(connection, use):
     assert use() == {}
     assert use(("r1", "1:a")) == {}
     assert use(("r2", "1:a"), ("r2", "2:a")) == {"1:a": 1}

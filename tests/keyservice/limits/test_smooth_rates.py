@@ -17,7 +17,7 @@ def test_other_limits_have_no_interval():
 
 
 @pytest.mark.parametrize("amount", [100, 1600])
-def test_what_is_in_a_bucket_takes_as_much_longer_as_the_rate_is_slower(connection, amount):
+def test_a_bucket_takes_longer_to_empty_at_a_slower_rate(connection, amount):
     even = plans.Limit(name="even", unit="request", amount=400, window_s=DAY_S, smooth=True)
     plans.create(connection, plan_id="p", name="P", limits=[even], actor="test")
     (limit,) = plans.require(connection, "p").limits

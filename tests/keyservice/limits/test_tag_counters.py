@@ -1,4 +1,4 @@
-"""Counters of tags on PostgreSQL: opened when first asked for, bounded, deleted when they are over."""
+"""Counters of tags in PostgreSQL: created on first use, bounded, and deleted when they are over."""
 
 from hashlib import sha256
 
@@ -40,7 +40,7 @@ def key(connection, account):
 
 @pytest.fixture
 def limits(connection, account, key):
-    """The ids of the limits by name."""
+    """Return the ids of the limits by name."""
     ids = {limit.name: limit.id for limit in plans.require(connection, "free").limits}
     return {name: f"{number}:{key.id if name == 'trial' else account.id}" for name, number in ids.items()}
 
@@ -62,41 +62,41 @@ def exchange(connection, *wanted, returns=(), replica="r", service=None, alive=1
 
 
 def ask(connection, limit, *tags, units=1, **options):
-    """Take units for tags; return how many each got."""
+    """Request units for tags; return how many each got."""
     granted = exchange(connection, *((of_tag(limit, tag), units) for tag in tags), **options)
     return [granted[of_tag(limit, tag)].grant.units if of_tag(limit, tag) in granted else None for tag in tags]
 
 
 def tags(connection, limit):
-    """How many counters of a limit there are, and how many it says."""
+    """Return the actual number of counters of a limit, and the recorded number."""
     (kept,) = connection.execute("SELECT count(*) AS number FROM limit_state WHERE base = %s", (limit,)).fetchall()
     row = connection.execute("SELECT tags FROM limit_state WHERE id = %s", (limit,)).fetchone()
     return kept["number"], row["tags"] if row else 0
 
 
 @pytest.mark.parametrize("name", ["daily", "rpm", "at_once", "trial"])
-def test_each_tag_gets_the_whole_amount_and_calls_without_one_have_one_together(connection, limits, name):
+def test_each_tag_gets_the_whole_amount_and_calls_without_one_share_a_counter(connection, limits, name):
     amount = {"daily": 10, "rpm": 10, "at_once": 3, "trial": 50}[name]
     assert ask(connection, limits[name], "ada", "bob", None, units=amount) == [amount] * 3
     assert ask(connection, limits[name], "ada", "bob", None, "cat", units=amount) == [0, 0, 0, amount]
     assert tags(connection, limits[name]) == (3, 3)
 
 
-def test_a_limit_of_all_calls_together_has_no_tags(connection, limits):
+def test_a_limit_without_per_tag_has_no_tag_counters(connection, limits):
     assert ask(connection, limits["plain"], "ada") == [None]
     assert ask(connection, limits["plain"], None) == [1]
     for wrong in ("x", "A" * 32, "0" * 31, "0" * 33, "\u0660" * 32):
         assert exchange(connection, (f"{limits['daily']}:{wrong}", 1)) == {}
 
 
-def test_a_service_spends_tags_of_keys_that_it_was_told_of_only(connection, limits, key):
+def test_a_service_spends_only_tags_of_keys_that_it_has_looked_up(connection, limits, key):
     assert ask(connection, limits["daily"], "ada", service="api") == [None]
     service_keys.add(connection, "api", [key.id])
     assert ask(connection, limits["daily"], "ada", service="api") == [1]
     assert ask(connection, limits["trial"], "ada", service="api") == [1]
 
 
-def test_beyond_the_bound_new_tags_are_refused_and_known_ones_go_on(connection, limits, monkeypatch):
+def test_new_tags_beyond_the_maximum_are_refused_and_known_ones_continue(connection, limits, monkeypatch):
     monkeypatch.setattr(tag_counters, "MOST", 5)
     first = [f"user {number}" for number in range(4)]
     assert ask(connection, limits["daily"], *first) == [1] * 4
@@ -104,13 +104,13 @@ def test_beyond_the_bound_new_tags_are_refused_and_known_ones_go_on(connection, 
     assert sorted(more) == [0] * 9 + [1]
     assert tags(connection, limits["daily"]) == (5, 5)
     assert ask(connection, limits["daily"], *first, None) == [1] * 5
-    assert ask(connection, limits["rpm"], "another") == [1]  # has room of its own
+    assert ask(connection, limits["rpm"], "another") == [1]  # has its own maximum
     (denied,) = exchange(connection, (of_tag(limits["daily"], "last"), 1)).values()
     assert heartbeat.denial(denied).retry_ms == 60_000
     assert tag_counters.full(connection) == [limits["daily"]]
 
 
-def test_counters_that_are_over_are_deleted_and_no_others(connection, limits, key):
+def test_only_counters_that_are_over_are_deleted(connection, limits, key):
     names = ("daily", "rpm", "smooth", "at_once", "trial")
     for name in names:
         assert ask(connection, limits[name], "ada", "bob", None) == [1] * 3
@@ -132,7 +132,7 @@ def test_counters_that_are_over_are_deleted_and_no_others(connection, limits, ke
     assert ask(connection, limits["daily"], "ada", units=10) == [10]
 
 
-def test_all_pages_are_looked_at(connection, limits, monkeypatch):
+def test_all_pages_are_checked(connection, limits, monkeypatch):
     monkeypatch.setattr(tag_counters, "_PAGE", 7)
     for name in ("daily", "rpm"):
         ask(connection, limits[name], *(str(number) for number in range(30)))
@@ -154,7 +154,7 @@ def test_a_counter_in_use_is_not_deleted(connection, limits, database_url):
     assert tags(connection, limits["daily"]) == (1, 1)
 
 
-def test_what_was_deleted_meanwhile_is_made_anew_when_it_is_asked_for_again(connection, limits, monkeypatch):
+def test_a_deleted_counter_is_created_again_on_the_next_request(connection, limits, monkeypatch):
     def delete(connection, wanted):
         connection.execute("DELETE FROM limit_state WHERE base IS NOT NULL")
         return lock(connection, wanted)
@@ -163,11 +163,11 @@ def test_what_was_deleted_meanwhile_is_made_anew_when_it_is_asked_for_again(conn
     lock = leases.lease_rows.lock
     with monkeypatch.context() as patched:
         patched.setattr(leases.lease_rows, "lock", delete)
-        assert not exchange(connection, (of_tag(limits["daily"], "ada"), 1))  # nor denied: its calls ask again
+        assert not exchange(connection, (of_tag(limits["daily"], "ada"), 1))  # not even denied: its calls ask again
     assert ask(connection, limits["daily"], "ada") == [1]
 
 
-def test_use_of_each_tag_is_carried_to_another_plan(connection, account, limits):
+def test_usage_of_each_tag_is_carried_to_another_plan(connection, account, limits):
     assert ask(connection, limits["daily"], "ada", None, units=8) == [8, 8]
     accounts.change_plan(connection, account.id, "pro", actor="test")
     (later,) = plans.require(connection, "pro").limits
@@ -176,13 +176,13 @@ def test_use_of_each_tag_is_carried_to_another_plan(connection, account, limits)
     assert tags(connection, of_later) == (2, 2)
 
 
-def test_what_comes_back_of_a_lease_counts_for_its_tag(connection, limits):
+def test_returned_units_count_for_their_tag(connection, limits):
     (given,) = exchange(connection, (of_tag(limits["daily"], "ada"), 10)).values()
     exchange(connection, returns=[Return(str(given.lease_id), 4)])
     assert ask(connection, limits["daily"], "ada", "bob", units=10) == [4, 10]
 
 
-def test_a_limit_for_each_tag_has_no_figures_of_all(connection, account, key, limits):
+def test_a_limit_per_tag_has_no_total_figures(connection, account, key, limits):
     for limit in (limits["daily"], limits["trial"]):
         ask(connection, limit, "ada", None, units=10)
     assert {quota.name for quota in find_quotas(connection, account.id)} == {"plain"}
@@ -191,7 +191,7 @@ def test_a_limit_for_each_tag_has_no_figures_of_all(connection, account, key, li
     assert connection.execute("SELECT FROM grafana.quota WHERE limit_name = 'daily'").fetchall() == []
 
 
-def test_a_deleted_limit_takes_its_counters_along(connection, limits):
+def test_a_deleted_limit_deletes_its_counters(connection, limits):
     ask(connection, limits["daily"], "ada", None)
     plans.replace_limits(connection, "free", [RPM], actor="test")
     assert connection.execute("SELECT FROM limit_state WHERE id LIKE %s", (limits["daily"] + "%",)).fetchall() == []

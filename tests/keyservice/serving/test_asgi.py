@@ -3,7 +3,7 @@ import json
 from keygauge_keyservice.serving.asgi import refuse
 
 
-async def test_a_refusal_is_a_whole_answer_with_a_problem():
+async def test_a_refusal_is_a_complete_problem_response():
     sent = []
 
     async def send(message):

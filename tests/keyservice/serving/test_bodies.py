@@ -10,7 +10,7 @@ PART = b"x" * 1_000
 
 
 class Client:
-    """Sends a body as it is told to, from an address."""
+    """A client that sends a body step by step from an address."""
 
     def __init__(self, app, address="192.0.2.1", path="/v1/events", headers=()):
         self._parts = asyncio.Queue()
@@ -27,7 +27,7 @@ class Client:
             self._parts.put_nowait({"type": "http.request", "body": part, "more_body": True})
         if not more:
             self._parts.put_nowait({"type": "http.request", "body": b"", "more_body": False})
-        for _ in range(10):  # until all of it is taken
+        for _ in range(10):  # until everything has been read
             await asyncio.sleep(0)
 
     async def leave(self):
@@ -44,7 +44,7 @@ class App:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
 
-async def test_a_request_comes_in_once_its_body_is_there():
+async def test_the_app_gets_a_request_once_its_body_is_complete():
     app = App()
     client = Client(Bodies(app))
     await client.send(PART, PART)
@@ -55,7 +55,7 @@ async def test_a_request_comes_in_once_its_body_is_there():
     assert client.scope["body_size"] == 2_000
 
 
-async def test_a_client_that_leaves_is_forgotten():
+async def test_a_client_that_leaves_frees_its_space():
     app = App()
     bodies = Bodies(app)
     client = Client(bodies)
@@ -68,19 +68,19 @@ async def test_only_batches_of_events_may_be_large():
     app = App()
     told = [(b"content-length", b"2000000")]
     await Client(Bodies(app), path="/sign-in", headers=told).task
-    assert app.bodies == [None]  # it is refused by its length
+    assert app.bodies == [None]  # refused by its length
     client = Client(Bodies(app), headers=told)
     await client.send(PART * 2_000, more=False)
     await client.task
     assert len(app.bodies[1]) == 2_000_000
 
 
-async def test_who_sends_most_loses_first_where_too_much_is_on_its_way():
+async def test_if_too_much_is_being_received_the_largest_sender_loses_first():
     app = App()
     bodies = Bodies(app, bytes_max=10_000)
     replica = Client(bodies, "198.51.100.1")
     await replica.send(PART, PART)
-    attack = [Client(bodies, f"2001:db8::{number}") for number in range(5)]  # one network
+    attack = [Client(bodies, f"2001:db8::{number}") for number in range(5)]  # all in one network
     for client in attack:
         await client.send(*[PART] * 3)
     assert [client.statuses for client in attack] == [[503], [503], [503], [], []]
@@ -92,7 +92,7 @@ async def test_who_sends_most_loses_first_where_too_much_is_on_its_way():
     assert (bodies._bytes, bodies._arriving) == (0, {})
 
 
-async def test_a_body_may_be_the_one_that_is_dropped_by_its_own_last_part():
+async def test_the_last_part_of_a_body_may_drop_that_body():
     app = App()
     client = Client(Bodies(app, bytes_max=1_500))
     await client.send(PART, PART, more=False)
@@ -102,14 +102,14 @@ async def test_a_body_may_be_the_one_that_is_dropped_by_its_own_last_part():
 
 @pytest.fixture
 def full_disk():
-    """Let no file become larger than 100 kB, as on a full disk."""
+    """Limit files to 100 kB, to simulate a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def test_a_full_disk_refuses_what_does_not_fit(full_disk):
+async def test_bodies_that_do_not_fit_on_a_full_disk_are_refused(full_disk):
     app = App()
     bodies = Bodies(app)
     large, small = Client(bodies), Client(bodies)
@@ -121,7 +121,7 @@ async def test_a_full_disk_refuses_what_does_not_fit(full_disk):
     assert (bodies._bytes, bodies._arriving) == (0, {})
 
 
-async def test_bodies_on_their_way_take_a_part_of_a_small_disk(monkeypatch):
+async def test_incomplete_bodies_use_only_a_part_of_a_small_disk(monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=8_000))
     app = App()
     first, second = Client(bodies := Bodies(app), "192.0.2.1"), Client(bodies, "192.0.2.2")

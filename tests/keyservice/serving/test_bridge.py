@@ -10,7 +10,7 @@ from keygauge_keyservice.serving.bridge import Bridge
 
 @pytest.fixture
 def visit():
-    """`await visit(app)` sends one request through a bridge; the messages of the answer."""
+    """Return `visit(app)`, which sends one request through a bridge and returns the messages of the answer."""
 
     async def visit(app, *, bridge=None, body=b"", leaves=False):
         sent = []
@@ -45,7 +45,7 @@ def content(sent):
     return b"".join(message["body"] for message in sent[1:])
 
 
-async def test_an_answer_that_tells_its_length_is_made_at_once(visit):
+async def test_an_answer_with_a_length_is_generated_at_once(visit):
     def app(environ, start_response):
         body = environ["wsgi.input"].read() + environ["QUERY_STRING"].encode()
         start_response("201 Created", [("Content-Length", str(len(body)))])
@@ -57,7 +57,7 @@ async def test_an_answer_that_tells_its_length_is_made_at_once(visit):
     assert max(len(message["body"]) for message in sent[1:]) <= 64 << 10
 
 
-async def test_another_is_made_piece_by_piece_and_closed(visit):
+async def test_an_answer_without_a_length_is_generated_piece_by_piece_and_closed(visit):
     closed = threading.Event()
 
     def app(environ, start_response):
@@ -71,7 +71,7 @@ async def test_another_is_made_piece_by_piece_and_closed(visit):
     assert closed.is_set()
 
 
-async def test_when_the_client_has_left_the_rest_is_not_made(visit):
+async def test_the_rest_is_not_generated_once_the_client_has_left(visit):
     made = []
 
     def app(environ, start_response):
@@ -84,7 +84,7 @@ async def test_when_the_client_has_left_the_rest_is_not_made(visit):
     assert 0 < len(made) < 1000
 
 
-async def test_more_requests_than_may_wait_are_refused(visit):
+async def test_requests_beyond_the_queue_are_refused(visit):
     entered, leave = threading.Event(), threading.Event()
 
     def app(environ, start_response):

@@ -38,7 +38,7 @@ class Served(NamedTuple):
 
 @pytest.fixture
 def served(monkeypatch):
-    """The port of a server whose clients get little time."""
+    """Start a server with short timeouts."""
     monkeypatch.setattr(connection, "HEAD_S", 0.3)
     monkeypatch.setattr(connection, "BODY_S", 0.6)
     monkeypatch.setattr(connection, "WRITE_S", 0.5)
@@ -71,19 +71,19 @@ def client(served):
 @pytest.mark.parametrize(
     "sent", [b"", b"\r\n", b"GET / HTTP/1.1\r\nA: b", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1"]
 )
-def test_an_unfinished_request_has_an_end(client, sent):
+def test_an_unfinished_request_times_out(client, sent):
     client.sendall(sent)
     assert read_all(client).startswith((b"HTTP/1.1 408", b""))
 
 
-def test_a_body_of_which_nothing_more_comes_has_an_end(client, monkeypatch):
+def test_a_stalled_body_times_out(client, monkeypatch):
     monkeypatch.setattr(connection, "BODY_S", 1000)
     monkeypatch.setattr(connection, "BODY_IDLE_S", 0.3)
     client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9000\r\n\r\n" + b"1" * 5_000)
     assert read_all(client).startswith((b"HTTP/1.1 408", b""))
 
 
-def test_a_body_that_comes_slowly_is_taken(client, monkeypatch):
+def test_a_slow_body_is_accepted(client, monkeypatch):
     monkeypatch.setattr(connection, "BODY_S", 0.1)
     monkeypatch.setattr(connection, "BODY_BYTES_PER_S", 50)
     client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9000\r\nConnection: close\r\n\r\n" + b"1" * 5_000)
@@ -92,7 +92,7 @@ def test_a_body_that_comes_slowly_is_taken(client, monkeypatch):
     assert read_all(client).endswith(b"\r\n\r\n9000")
 
 
-def test_a_body_that_drips_has_an_end(client, monkeypatch):
+def test_a_body_below_the_minimum_rate_times_out(client, monkeypatch):
     monkeypatch.setattr(connection, "BODY_BYTES_PER_S", 1_000_000)
     client.settimeout(0.05)
     client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\n1")
@@ -114,22 +114,22 @@ CHUNKED = b"POST /%s HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize("endless", [b"0\r\n%b" % (b"a: b\r\n" * 30_000), b"0\r\na: %b" % LARGE, b"1;a=%b" % LARGE])
-def test_what_is_beside_a_body_is_bounded(client, monkeypatch, endless):
+def test_the_framing_of_a_body_is_bounded(client, monkeypatch, endless):
     monkeypatch.setattr(connection, "BODY_S", 100)
     try:
         client.sendall(CHUNKED % b"" + endless)
         answer = read_all(client)
-    except ConnectionError:  # closed while this was sending
+    except ConnectionError:  # closed during sending
         answer = b""
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
 
 
-def test_a_body_of_small_chunks_is_taken(client):
+def test_a_body_of_small_chunks_is_accepted(client):
     client.sendall(CHUNKED % b"" + b"1\r\na\r\n" * 50_000 + b"0\r\na: b\r\n\r\n")
     assert read_all(client).endswith(b"\r\n\r\n50000")
 
 
-def test_a_trailer_is_no_header(client):
+def test_a_trailer_is_not_a_header(client):
     client.sendall(CHUNKED % b"fields" + b"0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
     answer = read_all(client)
     assert b"wsgi.input" in answer
@@ -143,7 +143,7 @@ def test_malformed_requests_do_not_fill_the_log(client, caplog, sent, status):
     assert caplog.records == []
 
 
-def test_a_client_that_trickles_gets_no_more_time(client):
+def test_a_trickling_head_gets_no_more_time(client):
     client.settimeout(0.1)
     client.sendall(b"GET / HTTP/1.1\r\n")
     received = b""
@@ -158,7 +158,7 @@ def test_a_client_that_trickles_gets_no_more_time(client):
     assert received.startswith(b"HTTP/1.1 408")
 
 
-def test_a_head_has_a_largest_size(client):
+def test_the_size_of_a_head_is_bounded(client):
     client.sendall(b"GET / HTTP/1.1\r\n" + b"a: bbbbbbb\r\n" * 6_000)
     assert read_all(client).startswith(b"HTTP/1.1 431")
 
@@ -167,12 +167,12 @@ def test_a_head_has_a_largest_size(client):
 def test_a_client_that_does_not_read_is_dropped(served, path):
     with reading_little(served, path) as client:
         wait_until(lambda: len(served.connections) == 1)
-        assert answered(served.address) == b"0"  # the one thread is free
+        assert answered(served.address) == b"0"  # the only thread is free
         wait_until(lambda: not served.connections)
         assert len(read_all(client)) < len(LARGE)
 
 
-def test_clients_that_read_slowly_hold_no_thread(served, monkeypatch):
+def test_clients_that_read_slowly_block_no_thread(served, monkeypatch):
     monkeypatch.setattr(connection, "WRITE_S", 100)
     slow = [reading_little(served, "/stream") for _ in range(4)]
     for _ in range(3):
@@ -183,13 +183,13 @@ def test_clients_that_read_slowly_hold_no_thread(served, monkeypatch):
         client.close()
 
 
-def test_a_stream_arrives_whole(served, monkeypatch):
+def test_a_stream_arrives_completely(served, monkeypatch):
     monkeypatch.setattr(connection, "WRITE_S", 100)
     answer = answered(served.address, b"\r\n", path="/stream")
     assert answer.count(b"x") == 150 * 70_000
 
 
-def test_the_longest_waiting_leave_when_too_many_come(served):
+def test_the_longest_waiting_connections_are_closed_if_there_are_too_many(served):
     waiting = [socket.create_connection(served.address, timeout=100) for _ in range(8)]
     assert answered(served.address) == b"0"
     assert read_all(waiting[0]) == b""
@@ -197,18 +197,18 @@ def test_the_longest_waiting_leave_when_too_many_come(served):
         client.close()
 
 
-def test_a_body_arrives_whole_however_it_is_sent(served):
+def test_a_body_arrives_completely_in_any_encoding(served):
     body = b"y" * 200_000
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:70_000], body[70_000:])) + b"0\r\n\r\n"
     assert answered(served.address, b"Content-Length: 200000\r\n\r\n" + body) == b"200000"
     assert answered(served.address, b"Transfer-Encoding: chunked\r\n\r\n" + chunks) == b"200000"
 
 
-def test_who_left_before_the_server_looked_is_not_served(served, monkeypatch):
+def test_a_client_that_left_before_its_request_was_read_is_not_served(served, monkeypatch):
     made = connection.Connection.connection_made
 
     def late(self, transport):
-        time.sleep(0.3)  # meanwhile both clients send all and leave
+        time.sleep(0.3)  # in the meantime, both clients send everything and leave
         made(self, transport)
 
     monkeypatch.setattr(connection.Connection, "connection_made", late)
@@ -219,7 +219,7 @@ def test_who_left_before_the_server_looked_is_not_served(served, monkeypatch):
     assert seen == ["c"]
 
 
-def test_who_left_while_the_request_waited_for_a_thread_is_not_served(served):
+def test_a_client_that_left_while_waiting_for_a_thread_is_not_served(served):
     with asking(served.address, "/slow?a") as first:
         wait_until(lambda: seen)
         with asking(served.address, "/?b"):

@@ -12,15 +12,13 @@ from keygauge_keyservice.serving.bodies import Bodies
 from keygauge_keyservice.serving.connection import protocol
 from keygauge_keyservice.serving.forwarder import Forwarded, Forwarder
 
-SECONDS = 5  # far less than the 10 s after which a request that never comes is given up
+SECONDS = 5  # far less than the 10 s timeout for a request that never arrives
 LONG = 60_000
 
 
 async def page(scope, receive, send):
-    """Tell what arrived, in an answer that has a head as long as the request's query."""
-    scope["client"] = (
-        tuple(scope["client"] or ()) or None
-    )  # for uvicorn's log of requests, which the key service has off
+    """Answer with what arrived, with a head as long as the request's query."""
+    scope["client"] = tuple(scope["client"] or ()) or None  # for uvicorn's access log, which the key service disables
     headers = [(b"location", scope["query_string"]), (b"content-type", b"text/plain")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     told = repr([scope["client"], *((name, value) for name, value in scope["headers"] if name != b"host")])
@@ -29,7 +27,7 @@ async def page(scope, receive, send):
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory):
-    """Yield the port of a server that hands everything to another one over a UNIX socket, as `keygauge serve` does."""
+    """Yield the port of a server that forwards everything to another one over a Unix socket, like `keygauge serve`."""
     path = str(tmp_path_factory.mktemp("s") / "pages")
     inside, outside = socket.socket(socket.AF_UNIX), socket.socket()
     inside.bind(path)
@@ -52,7 +50,7 @@ def front(tmp_path_factory):
 
 
 def ask(port, head, body=b""):
-    """Send a request as it stands; return the status, and head and body together."""
+    """Send a raw request; return the status, and the head and body together."""
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
         client.sendall(head.encode("latin-1") + b"\r\nConnection: close\r\n\r\n" + body)
         answer = b"".join(iter(lambda: client.recv(1 << 16), b"")).decode("latin-1")
@@ -60,7 +58,7 @@ def ask(port, head, body=b""):
 
 
 @pytest.mark.parametrize("value", ["a ", "a\t", " a  \t", "a; b; "])
-def test_space_around_a_value_is_no_part_of_it(front, value):
+def test_space_around_a_header_value_is_removed(front, value):
     status, answer = ask(front, f"GET / HTTP/1.1\r\nHost: x\r\nCookie:{value}")
     assert status == 200
     assert f"(b'cookie', {value.strip().encode()!r})" in answer
@@ -76,19 +74,19 @@ def test_space_around_a_value_is_no_part_of_it(front, value):
     ],
     ids=["no host", "no host in HTTP/1.0", "two hosts", "an encoding besides chunked"],
 )
-def test_what_cannot_be_handed_on_is_refused_at_once(front, head):
+def test_requests_that_cannot_be_forwarded_are_refused_at_once(front, head):
     status, answer = ask(front, head, b"0\r\n\r\n" if "chunked" in head else b"")
     assert status == 400
     assert '"code": "bad_request"' in answer
 
 
-def test_an_answer_may_have_a_head_as_long_as_a_requests(front):
+def test_an_answer_may_have_a_head_as_long_as_a_request(front):
     status, answer = ask(front, f"GET /?{'q' * LONG} HTTP/1.1\r\nHost: x")
     assert status == 200
     assert "q" * LONG in answer
 
 
-def test_nobody_says_for_another_who_asks(front):
+def test_clients_cannot_forge_the_client_header(front):
     told = '{"client": ["192.0.2.66", 1], "server": ["evil", 80], "scheme": "https"}'
     status, answer = ask(front, f"GET / HTTP/1.1\r\nHost: x\r\nX-KeyGauge-Client: {told}")
     assert status == 200
@@ -96,10 +94,10 @@ def test_nobody_says_for_another_who_asks(front):
     assert "127.0.0.1" in answer
 
 
-def test_who_leaves_with_answers_unread_writes_nothing_into_the_log(front, caplog):
+def test_clients_that_leave_with_unread_answers_log_nothing(front, caplog):
     for _ in range(10):
         with socket.create_connection(("127.0.0.1", front), timeout=SECONDS) as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it ends with a reset
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with a reset
             client.sendall((b"GET /?" + b"x" * LONG + b" HTTP/1.1\r\nHost: x\r\n\r\n") * 20)
     assert ask(front, "GET / HTTP/1.1\r\nHost: x")[0] == 200
     time.sleep(0.2)

@@ -8,7 +8,7 @@ from keygauge_keyservice.serving.front import REPLICA_PATHS, Front, Turns
 
 
 class App:
-    """An ASGI app that counts its requests, which stay until they are let go."""
+    """An ASGI app that counts its requests and holds them until released."""
 
     def __init__(self):
         self.inside = self.answered = 0
@@ -29,7 +29,7 @@ def scope(path="/", client="192.0.2.1", **headers):
 
 
 async def settled():
-    """Let every task go as far as it can: none waits for anything but the app."""
+    """Let every task run until it waits for the app."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -45,7 +45,7 @@ async def ask(app, scope):
     return statuses[0]
 
 
-def test_the_paths_of_replicas_are_those_that_ask_for_a_service_token():
+def test_the_paths_of_replicas_are_those_that_require_a_service_token():
     of_replicas = {
         path
         for path, item in document(API)["paths"].items()
@@ -56,7 +56,7 @@ def test_the_paths_of_replicas_are_those_that_ask_for_a_service_token():
 
 
 @pytest.mark.parametrize("path", [*sorted(REPLICA_PATHS), "/healthz", "/readyz"])
-async def test_what_replicas_need_goes_to_their_own_app(path):
+async def test_requests_of_replicas_go_to_their_own_app(path):
     replicas, pages = App(), App()
     replicas.let_go.set()
     assert await ask(Front(replicas=replicas, pages=pages), scope(path)) == 200
@@ -67,7 +67,7 @@ async def test_pages_do_not_serve_replicas():
     assert await ask(Front(replicas=None, pages=App()), scope("/v1/heartbeat")) == 404
 
 
-async def test_one_visitor_has_a_few_requests_at_once_and_others_their_own():
+async def test_each_visitor_has_a_few_requests_at_once():
     pages = App()
     turns = Turns(pages, at_once=2, line_max=3)
     greedy = [asyncio.create_task(ask(turns, scope(cookie="keygauge_session=a"))) for _ in range(7)]
@@ -80,7 +80,7 @@ async def test_one_visitor_has_a_few_requests_at_once_and_others_their_own():
     assert not turns._visitors
 
 
-async def test_who_waits_too_long_is_told_to_come_back():
+async def test_requests_that_wait_too_long_are_refused():
     pages = App()
     turns = Turns(pages, at_once=1, turn_s=0.01)
     first = asyncio.create_task(ask(turns, scope(authorization="Bearer x")))
@@ -91,7 +91,7 @@ async def test_who_waits_too_long_is_told_to_come_back():
 
 
 @pytest.mark.parametrize("client", ["192.0.2.1", "2001:db8::{:x}"])
-async def test_sessions_that_an_address_invents_give_it_no_more_room(client):
+async def test_invented_sessions_do_not_raise_the_bound_of_an_address(client):
     pages = App()
     turns = Turns(pages, of_address_max=5)
     many = [
@@ -106,7 +106,7 @@ async def test_sessions_that_an_address_invents_give_it_no_more_room(client):
     assert not turns._of_address
 
 
-async def test_addresses_behind_proxies_are_told_apart():
+async def test_addresses_behind_proxies_are_distinguished():
     pages = App()
     turns = Turns(pages, proxies=1, at_once=1)
     tasks = [

@@ -11,7 +11,7 @@ from ports import free_port
 
 @pytest.fixture
 def starting(empty_database_url, tmp_path):
-    """`keygauge serve` as it starts, its first worker just begun; and that worker's process id."""
+    """Start `keygauge serve`; return it and the process id of its first worker, which is still starting."""
     with subprocess.Popen(
         [sys.executable, "-m", "keygauge.cli", "serve", "--port", str(free_port())],
         env=os.environ | {"KEYGAUGE_DATABASE_URL": empty_database_url, "KEYGAUGE_DATA_DIR": str(tmp_path)},
@@ -35,7 +35,7 @@ def read_until(process, text):
     return log
 
 
-def test_a_worker_that_crashes_as_it_starts_is_started_again(starting):
+def test_a_worker_that_crashes_while_starting_is_restarted(starting):
     process, worker = starting
     os.kill(worker, signal.SIGKILL)
-    assert f"({worker}) ended with -9" in read_until(process, "Portal:")  # told when all are ready
+    assert f"({worker}) ended with -9" in read_until(process, "Portal:")  # printed when all are ready

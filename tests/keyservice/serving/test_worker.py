@@ -1,7 +1,7 @@
 import psutil
 
 
-def test_workers_end_with_a_killed_supervisor(serve):
+def test_workers_exit_if_the_supervisor_is_killed(serve):
     process, _ = serve("--workers", "2")
     workers = psutil.Process(process.pid).children()
     assert len(workers) >= 2

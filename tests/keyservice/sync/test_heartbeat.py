@@ -40,7 +40,7 @@ def key(connection, account):
 
 @pytest.fixture
 def limits(connection, account, key):
-    """The ids of the limits by name."""
+    """Return the ids of the limits by name."""
     ids = {limit.name: limit.id for limit in plans.require(connection, "free").limits}
     return {name: f"{number}:{key[0].id if name == 'per_key' else account.id}" for name, number in ids.items()}
 
@@ -130,7 +130,7 @@ def test_a_deleted_key_is_in_the_feed(send, connection, key):
     assert [entry["status"] for entry in send(cursor=cursor)["keys"]] == ["deleted"]
 
 
-def test_a_cursor_that_the_feed_never_had_starts_afresh(send, key):
+def test_an_unknown_cursor_starts_afresh(send, key):
     assert key
     answer = send(cursor=999)
     assert answer["afresh"]
@@ -147,7 +147,7 @@ def test_units_are_granted_and_counted(send, limits, connection):
     assert use(connection, limits["rpm"]) == 20
 
 
-def test_a_budget_lease_lives_30_seconds(send, limits):
+def test_a_quota_lease_lives_30_seconds(send, limits):
     (grant,) = send(**acquire(limits["monthly_requests"], 10))["grants"]
     now = datetime.now(UTC)
     ends = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
@@ -156,7 +156,7 @@ def test_a_budget_lease_lives_30_seconds(send, limits):
     assert grant["reset_ms"] == pytest.approx(left_ms, abs=5_000)
 
 
-def test_what_is_used_up_is_denied_with_the_time_to_wait(send, limits, connection):
+def test_an_exhausted_limit_is_denied_with_the_time_to_wait(send, limits, connection):
     send(**acquire(limits["rpm"], 60))
     answer = send(**acquire(limits["rpm"], 1))
     assert answer["grants"] == []
@@ -166,7 +166,7 @@ def test_what_is_used_up_is_denied_with_the_time_to_wait(send, limits, connectio
     assert use(connection, limits["rpm"]) == 60
 
 
-def test_a_refusal_leaves_no_lease(send, limits, connection):
+def test_a_denial_creates_no_lease(send, limits, connection):
     send(**acquire(limits["per_key"], 5))
     send(**acquire(limits["per_key"], 5))
     assert connection.execute("SELECT sum(units) AS units FROM lease").fetchone()["units"] == 5
@@ -186,16 +186,16 @@ def test_a_return_refunds_at_most_what_was_granted(send, limits, connection):
     assert use(connection, limits["monthly_requests"]) == 7
 
 
-def test_what_was_not_spent_of_a_lease_comes_back_after_its_end_too(send, limits, connection):
+def test_unspent_units_may_be_returned_after_the_end_of_a_lease(send, limits, connection):
     (grant,) = send(**acquire(limits["monthly_requests"], 20))["grants"]
     connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '30 seconds'")
-    for _ in range(2):  # once, however often it is told
+    for _ in range(2):  # counts once, even if reported twice
         send(**give_back(grant["lease"], 8))
         assert use(connection, limits["monthly_requests"]) == 12
     assert connection.execute("SELECT FROM lease").fetchall() == []
 
 
-def test_the_last_unit_is_granted_again_to_who_could_not_spend_it_in_time(send, limits, connection):
+def test_units_that_arrived_too_late_are_granted_again(send, limits, connection):
     (grant,) = send(acquire=[{"limit": limits["rpm"], "units": 60, "waiting": 60}])["grants"]
     assert send(acquire=[{"limit": limits["rpm"], "units": 1, "waiting": 1}])["denials"]
     connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '1 second'")
@@ -205,7 +205,7 @@ def test_the_last_unit_is_granted_again_to_who_could_not_spend_it_in_time(send, 
     assert 1900 < again["left_ms"] <= 2000
 
 
-def test_units_that_an_idle_replica_holds_are_called_back(send, limits):
+def test_units_held_by_an_idle_replica_are_called_back(send, limits):
     quota = limits["monthly_requests"]
     (held,) = send(**acquire(quota, 20_000))["grants"]
     assert send()["wanted"] == []
@@ -218,7 +218,7 @@ def test_units_that_an_idle_replica_holds_are_called_back(send, limits):
     assert grant["retry_ms"] == grant["reset_ms"]
 
 
-def test_what_is_spent_of_a_lease_that_goes_on_is_used(send, account, limits, connection):
+def test_reported_progress_counts_as_used(send, account, limits, connection):
     def figures():
         found = {quota.name: quota for quota in find_quotas(connection, account.id)}["monthly_requests"]
         assert found.used + found.remaining == found.amount
@@ -228,15 +228,15 @@ def test_what_is_spent_of_a_lease_that_goes_on_is_used(send, account, limits, co
     assert figures() == (0, 20)
     send(progress=[{"lease": grant["lease"], "spent": 7}])
     assert figures() == (7, 13)
-    send(TWO, progress=[{"lease": grant["lease"], "spent": 9}])  # not its own
+    send(TWO, progress=[{"lease": grant["lease"], "spent": 9}])  # of a lease of another replica
     assert figures() == (7, 13)
-    send(**{"return": [{"lease": grant["lease"], "used": 12}]})  # by calls under way
+    send(**{"return": [{"lease": grant["lease"], "used": 12}]})  # by calls in progress
     assert figures() == (12, 0)
     send(**give_back(grant["lease"], 2))
     assert figures() == (10, 0)
 
 
-def test_what_others_hold_and_have_not_spent_is_told_as_unused(send, limits, connection):
+def test_unspent_units_of_others_are_reported_as_unused(send, limits, connection):
     quota = limits["monthly_requests"]
     (mine,) = send(**acquire(quota, 100))["grants"]
     assert (mine["remaining"], mine["unused"], mine["told_ms"]) == (900, 900, 0)
@@ -249,7 +249,7 @@ def test_what_others_hold_and_have_not_spent_is_told_as_unused(send, limits, con
     assert 3_000 <= grant["told_ms"] < 60_000
 
 
-def test_who_was_asked_a_while_ago_spends_what_it_holds(send, limits, connection):
+def test_units_called_back_a_while_ago_are_not_expected_back(send, limits, connection):
     quota = limits["monthly_requests"]
     send(**acquire(quota, 20_000))
     asked = {"acquire": [{"limit": quota, "units": 1, "waiting": 1}]}
@@ -259,7 +259,7 @@ def test_who_was_asked_a_while_ago_spends_what_it_holds(send, limits, connection
     assert denial["retry_ms"] == denial["reset_ms"]
 
 
-def test_own_units_of_a_budget_may_come_back_while_calls_reserve_some(send, connection, account):
+def test_own_reserved_units_of_a_quota_may_come_back(send, connection, account):
     budget = plans.Limit(name="tokens", unit="token", amount=1000, period="month")
     plans.replace_limits(connection, "free", [budget], actor="x")
     connection.commit()
@@ -283,32 +283,32 @@ def test_a_limit_is_shared_by_the_replicas_that_use_it(send, limits):
     assert (grant["units"], grant["replicas"]) == (5, 2)
 
 
-def test_a_lease_of_a_bucket_that_no_longer_counts_is_burnt(send, limits, connection):
+def test_units_of_a_bucket_that_no_longer_counts_are_lost(send, limits, connection):
     (grant,) = send(**acquire(limits["rpm"], 20))["grants"]
     connection.execute("UPDATE limit_state SET ends = ARRAY[ends[1] + 10000000]")
     send(**give_back(grant["lease"], 20))
     assert use(connection, limits["rpm"]) == 20
 
 
-def test_ended_leases_are_deleted_as_they_are_met(send, limits, connection):
+def test_ended_leases_are_deleted_by_heartbeats(send, limits, connection):
     send(**acquire(limits["rpm"], 5))
     connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '61 seconds'")
     send(**acquire(limits["monthly_requests"], 1))
     assert connection.execute("SELECT units FROM lease").fetchall() == [{"units": 1}]
 
 
-def test_a_lease_with_calls_under_way_gives_back_now_and_once_more_later(send, limits, connection):
+def test_a_lease_with_calls_in_progress_gives_back_now_and_once_more_later(send, limits, connection):
     (grant,) = send(**acquire(limits["monthly_requests"], 20))["grants"]
     for _ in range(2):  # sent twice
         send(**{"return": [{"lease": grant["lease"], "used": 12}]})
         assert use(connection, limits["monthly_requests"]) == 12
-    send(**{"return": [{"lease": grant["lease"], "used": 15}]})  # an older one that comes late
+    send(**{"return": [{"lease": grant["lease"], "used": 15}]})  # an older one that arrives late
     assert use(connection, limits["monthly_requests"]) == 12
     send(**give_back(grant["lease"], 5))
     assert use(connection, limits["monthly_requests"]) == 7
 
 
-def test_a_lease_that_ended_is_left_open_for_calls_under_way(send, limits, connection):
+def test_an_ended_lease_is_kept_for_calls_in_progress(send, limits, connection):
     (grant,) = send(**acquire(limits["monthly_requests"], 20))["grants"]
     connection.execute("UPDATE lease SET ends_at = clock_timestamp()")
     send(**{"return": [{"lease": grant["lease"], "used": 12}]})
@@ -317,7 +317,7 @@ def test_a_lease_that_ended_is_left_open_for_calls_under_way(send, limits, conne
     assert use(connection, limits["monthly_requests"]) == 0
 
 
-def test_a_unit_for_use_at_once_counts_from_when_it_was_spent(send, limits, connection):
+def test_a_unit_for_immediate_use_counts_from_when_it_was_spent(send, limits, connection):
     def end():
         return connection.execute("SELECT ends[1] AS us FROM limit_state").fetchone()["us"]
 
@@ -326,13 +326,13 @@ def test_a_unit_for_use_at_once_counts_from_when_it_was_spent(send, limits, conn
     assert (grant["exact"], grant["start_us"]) == (True, 0)
     assert grant["left_ms"] <= 500
     before = end()
-    connection.execute("UPDATE lease SET ends_at = clock_timestamp()")  # it may be told after its end
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp()")  # it may be reported after its end
     send(**{"return": [{"lease": grant["lease"], "unspent": 0, "ago_us": 10}]})
     assert before - 500_000 < end() < before
     assert use(connection, limits["rpm"]) == 1
 
 
-def test_a_replica_of_the_same_clock_learns_when_the_last_unit_was_spent(send, limits, connection):
+def test_a_replica_with_the_same_clock_learns_when_the_last_unit_was_spent(send, limits, connection):
     connection.execute("UPDATE plan_limit SET amount = 1 WHERE name = 'rpm'")
     ask = {"acquire": [{"limit": limits["rpm"], "units": 1, "waiting": 1}]}
     took_s = 1.0
@@ -366,24 +366,24 @@ def test_a_return_makes_room_in_the_same_heartbeat(send, limits):
 
 
 @pytest.mark.parametrize("limit", ["", "x", "0:none", "99999999999999999999:abc", "1:", ":1", "-1:a", "1:none"])
-def test_limits_that_are_not_known_are_passed_over(send, limits, limit, connection):
+def test_unknown_limits_are_ignored(send, limits, limit, connection):
     answer = send(acquire=[{"limit": limit, "units": 5}, {"limit": limits["rpm"], "units": 5}])
     assert [grant["limit"] for grant in answer["grants"]] == [limits["rpm"]]
     assert connection.execute("SELECT id FROM limit_state").fetchall() == [{"id": limits["rpm"]}]
 
 
 @pytest.mark.parametrize("lease", ["", "x", "12", "9" * 40, "-1"])
-def test_leases_that_are_not_known_are_passed_over(send, lease):
+def test_unknown_leases_are_ignored(send, lease):
     assert send(**give_back(lease, 5))["grants"] == []
 
 
-def test_a_limit_of_another_plan_is_not_known(send, limits, connection, account):
+def test_a_limit_of_another_plan_is_unknown(send, limits, connection, account):
     plans.create(connection, plan_id="pro", name="Pro", limits=[], actor="test")
     accounts.change_plan(connection, account.id, "pro", actor="test")
     assert send(**acquire(limits["rpm"], 5))["grants"] == []
 
 
-def test_a_lowered_limit_gives_nothing_above_it(send, limits, connection):
+def test_a_lowered_limit_grants_nothing_beyond_its_amount(send, limits, connection):
     send(**acquire(limits["monthly_requests"], 100))
     plans.replace_limits(
         connection, "free", [plans.Limit(name="monthly_requests", unit="request", amount=50, period="month")], actor="t"
@@ -392,14 +392,14 @@ def test_a_lowered_limit_gives_nothing_above_it(send, limits, connection):
     assert denial["remaining"] == 0
 
 
-def test_replicas_share_and_a_lone_one_gets_all(send, limits, connection):
+def test_replicas_share_and_a_single_one_gets_everything(send, limits, connection):
     assert send(ONE, **acquire(limits["rpm"], 40))["grants"][0]["units"] == 40
     assert send(TWO, **acquire(limits["rpm"], 40))["grants"][0]["units"] == 5
     connection.execute("UPDATE replica SET seen_at = seen_at - interval '61 seconds'")
     assert send(THREE, **acquire(limits["rpm"], 40))["grants"][0]["units"] == 15
 
 
-def test_a_replica_is_noted_and_forgotten(send, connection):
+def test_a_replica_is_recorded_and_forgotten(send, connection):
     send(ONE)
     connection.execute("UPDATE replica SET seen_at = seen_at - interval '2 days'")
     send(TWO)
@@ -436,7 +436,7 @@ def test_a_heartbeat_makes_as_many_statements_for_many_limits_as_for_one(connect
     assert count(ids[:1]) == count(ids) <= 13
 
 
-def test_heartbeats_at_the_same_time_never_grant_more_than_the_limit_in_any_window(connection, account, database_url):
+def test_concurrent_heartbeats_never_exceed_the_limit_in_any_window(connection, account, database_url):
     amount, window_s, seconds = 40, 1, 2.5
     limit = plans.Limit(name="burst", unit="request", amount=amount, window_s=window_s)
     budget = plans.Limit(name="daily", unit="request", amount=300, period="day")
@@ -445,7 +445,7 @@ def test_heartbeats_at_the_same_time_never_grant_more_than_the_limit_in_any_wind
     spends, totals, began = [], [], time.monotonic()
 
     def is_over(now):
-        """Much was spent: on a busy machine that takes longer, as leases end before they arrive."""
+        """Return whether enough was spent; on a busy machine it takes longer, as leases end before they arrive."""
         return (now > began + seconds and sum(totals) >= 300 and len(spends) > amount / 3) or now > began + 60
 
     def replica(number):
@@ -472,7 +472,7 @@ def test_heartbeats_at_the_same_time_never_grant_more_than_the_limit_in_any_wind
 
 
 def test_a_heartbeat_that_waits_for_a_lock_uses_the_time_after_it(connection, account, database_url):
-    """`now()` is the transaction's start: with it a heartbeat that waited would be granted a lease that is over."""
+    """`now()` is the start of the transaction: with it, a heartbeat that waited would get a lease that is over."""
     plans.replace_limits(
         connection, "free", [plans.Limit(name="rps", unit="request", amount=9, window_s=1)], actor="test"
     )
@@ -510,7 +510,7 @@ def wait_for_blocked(url):
     raise TimeoutError("no beat waits for the lock")
 
 
-def test_a_service_has_open_streams_of_keys_that_it_was_told_of_alone(connection, account, key):
+def test_a_service_only_has_open_streams_of_keys_that_it_has_looked_up(connection, account, key):
     streams = [{"key": key[0].id, "open": 2, "oldest_ms": 1_000, "messages": 5}]
     head = {"service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None, "streams": streams}
     look_up = {"look_up": [{"key": key[0].id, "digest": digest(key[1]).hex()}]}
@@ -521,5 +521,5 @@ def test_a_service_has_open_streams_of_keys_that_it_was_told_of_alone(connection
         return find_live_rates(connection, account.id).streams.open
 
     assert send("stranger", ONE) == 0
-    assert send("own", TWO, **look_up) == 0  # not told yet as this one came
+    assert send("own", TWO, **look_up) == 0  # not looked up yet when it arrived
     assert send("own", THREE) == 2

@@ -1,4 +1,4 @@
-"""Heartbeats answered together: who waits, who is answered with whom, and what one that fails costs the others."""
+"""Heartbeats answered together: which ones wait, how they are batched, and how failures are isolated."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def connect():
 
 
 class Gate:
-    """Answers transactions, each after it was let go, with an error where one of these replicas takes part."""
+    """Answers transactions once each is released, with an error if one of these replicas takes part."""
 
     def __init__(self, **errors):
         self.sizes = []
@@ -52,7 +52,7 @@ class Gate:
 
 @pytest.fixture
 def send_behind():
-    """Send heartbeats while so many are under way that they have to wait: (gate, heartbeats) -> futures."""
+    """Return a function that sends heartbeats behind others, so that they wait: (gate, heartbeats) -> futures."""
     with ThreadPoolExecutor(200) as threads:
 
         def send(gate, heartbeats):
@@ -72,7 +72,7 @@ def outcomes(futures):
     return [future.exception(10) or future.result().cursor for future in futures]
 
 
-def test_one_is_answered_at_once_and_alone():
+def test_a_single_heartbeat_is_answered_at_once():
     gate = Gate()
     gate.let_go.set()
     queue = HeartbeatQueue(connect, gate)
@@ -80,13 +80,13 @@ def test_one_is_answered_at_once_and_alone():
     assert gate.sizes == [1] * 5
 
 
-def test_those_that_wait_are_answered_together(send_behind):
+def test_waiting_heartbeats_are_answered_together(send_behind):
     gate = Gate()
     assert outcomes(send_behind(gate, [heartbeat(number) for number in range(20)])) == list(range(20))
     assert gate.sizes == [1] * AT_ONCE + [20]
 
 
-def test_a_transaction_has_a_bound(send_behind):
+def test_the_size_of_a_transaction_is_bounded(send_behind):
     gate = Gate()
     assert outcomes(send_behind(gate, [heartbeat(number) for number in range(MOST + 5)])) == list(range(MOST + 5))
     assert sorted(gate.sizes[AT_ONCE:]) == [5, MOST]
@@ -99,20 +99,20 @@ def test_a_replica_has_one_heartbeat_in_a_transaction(send_behind):
 
 
 @pytest.mark.parametrize("error", [ValueError("a row that cannot be"), DeadlockDetected("two")])
-def test_one_that_fails_costs_no_other_its_answer(send_behind, error):
+def test_a_failing_heartbeat_does_not_affect_others(send_behind, error):
     gate = Gate(r3=error)
     assert outcomes(send_behind(gate, [heartbeat(number) for number in range(6)])) == [0, 1, 2, error, 4, 5]
     assert gate.sizes == [1] * AT_ONCE + [6] + [1] * 6
 
 
-def test_a_database_that_is_away_is_not_asked_again_for_each(send_behind):
+def test_an_unavailable_database_is_not_retried_for_each_heartbeat(send_behind):
     gone = OperationalError("the connection is closed")
     gate = Gate(r3=gone)
     assert outcomes(send_behind(gate, [heartbeat(number) for number in range(6)])) == [gone] * 6
     assert gate.sizes == [1] * AT_ONCE + [6]
 
 
-def test_it_goes_on_after_errors():
+def test_the_queue_continues_after_errors():
     gate = Gate(r1=OperationalError())
     gate.let_go.set()
     queue = HeartbeatQueue(connect, gate)

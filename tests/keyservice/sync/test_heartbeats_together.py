@@ -1,4 +1,4 @@
-"""Many replicas answered in one transaction: each as if it had been alone, and no limit given twice."""
+"""Many replicas answered in one transaction, each as if it were alone, without granting any limit twice."""
 
 import msgspec
 import psycopg
@@ -33,7 +33,7 @@ def account(connection):
 
 @pytest.fixture
 def limits(connection, account):
-    """The ids of the limits by name."""
+    """Return the ids of the limits by name."""
     return {limit.name: f"{limit.id}:{account.id}" for limit in plans.require(connection, "free").limits}
 
 
@@ -44,7 +44,7 @@ def received(number, *, service=None, **parts):
 
 @pytest.fixture
 def send(connection):
-    """Send heartbeats in one transaction: (heartbeats) -> the answers."""
+    """Return a function that sends heartbeats in one transaction: (heartbeats) -> the answers."""
 
     def send(*heartbeats):
         with connection.transaction():
@@ -60,7 +60,7 @@ def units(answers, limit):
 
 
 @pytest.mark.parametrize(("name", "amount"), [("rpm", 60), ("daily", 1000), ("slots", 5)])
-def test_replicas_that_ask_together_get_no_more_than_the_limit(send, limits, name, amount):
+def test_concurrent_requests_do_not_exceed_the_limit(send, limits, name, amount):
     ask = {"acquire": [{"limit": limits[name], "units": 400, "waiting": 400}]}
     answers = send(*(received(number, **ask) for number in range(30)))
     assert sum(units(answers, limits[name])) == amount
@@ -69,12 +69,12 @@ def test_replicas_that_ask_together_get_no_more_than_the_limit(send, limits, nam
     assert units(send(*(received(number, **ask) for number in range(30))), limits[name]) == []
 
 
-def test_an_even_pace_is_kept_for_all_together(send, limits):
+def test_a_smooth_rate_applies_to_all_together(send, limits):
     ask = {"acquire": [{"limit": limits["even"], "units": 4000, "waiting": 4000}]}
     assert sum(units(send(*(received(number, **ask) for number in range(30))), limits["even"])) <= 4000
 
 
-def test_each_gets_its_own_answer(send, limits):
+def test_each_replica_gets_its_own_answer(send, limits):
     first, second, third = send(
         received(1, acquire=[{"limit": limits["daily"], "units": 3, "waiting": 3}]),
         received(2),
@@ -87,7 +87,7 @@ def test_each_gets_its_own_answer(send, limits):
     assert len(leases) == 3
 
 
-def test_units_given_back_by_one_are_given_to_another(send, limits):
+def test_units_returned_by_one_replica_are_granted_to_another(send, limits):
     ask = {"acquire": [{"limit": limits["daily"], "units": 1000, "waiting": 1000}]}
     (answer,) = send(received(1, **ask))
     (grant,) = answer["grants"]
@@ -96,7 +96,7 @@ def test_units_given_back_by_one_are_given_to_another(send, limits):
     assert units(answers, limits["daily"]) == [700]
 
 
-def test_nobody_gives_back_or_keeps_what_another_holds(send, limits, connection):
+def test_replicas_cannot_return_or_renew_the_leases_of_others(send, limits, connection):
     ask = {"acquire": [{"limit": limits[name], "units": 4, "waiting": 4} for name in ("daily", "slots")]}
     (answer,) = send(received(1, **ask))
     daily, slots = (next(g["lease"] for g in answer["grants"] if g["limit"] == limits[n]) for n in ("daily", "slots"))
@@ -111,7 +111,7 @@ def test_nobody_gives_back_or_keeps_what_another_holds(send, limits, connection)
     assert connection.execute("SELECT * FROM lease ORDER BY id").fetchall() == before
 
 
-def test_slots_that_two_hold_go_on_for_both(send, limits):
+def test_two_replicas_renew_their_slots_together(send, limits):
     ask = {"acquire": [{"limit": limits["slots"], "units": 2, "waiting": 2}]}
     leases = [answer["grants"][0]["lease"] for answer in send(received(1, **ask), received(2, **ask))]
     answers = send(*(received(n + 1, hold=[{"lease": lease, "units": 2}]) for n, lease in enumerate(leases)))
@@ -119,7 +119,7 @@ def test_slots_that_two_hold_go_on_for_both(send, limits):
     assert {held["left_ms"] for answer in answers for held in answer["held"]} == {LIFE_US // 1000}
 
 
-def test_who_is_denied_asks_again_soon_and_who_holds_is_asked_next_time(send, limits):
+def test_a_denied_replica_retries_soon_and_the_holder_is_called_on_next_time(send, limits):
     ask = {"acquire": [{"limit": limits["daily"], "units": 1000, "waiting": 1000}]}
     first, second = send(received(1, **ask), received(2, **ask))
     assert [grant["units"] for grant in first["grants"]] == [1000]
@@ -129,7 +129,7 @@ def test_who_is_denied_asks_again_soon_and_who_holds_is_asked_next_time(send, li
     assert [answer["wanted"] for answer in send(received(1), received(2))] == [[limits["daily"]], []]
 
 
-def test_each_service_hears_of_and_spends_what_it_was_told_of(send, connection, account, limits):
+def test_each_service_receives_and_spends_only_what_it_has_looked_up(send, connection, account, limits):
     made, token = keys.create(connection, peppers=PEPPERS, account_id=account.id, name="k", actor="test")
     ask = {"acquire": [{"limit": limits["daily"], "units": 5, "waiting": 5}]}
     look_up = {"look_up": [{"key": made.id, "digest": digest(token).hex()}]}
@@ -143,7 +143,7 @@ def test_each_service_hears_of_and_spends_what_it_was_told_of(send, connection, 
     assert [len(answer["grants"]) for answer in answers] == [1, 0]
 
 
-def test_each_hears_of_what_changed_since_its_own_cursor(send, connection, account):
+def test_each_replica_receives_the_changes_since_its_cursor(send, connection, account):
     named = [keys.create(connection, peppers=PEPPERS, account_id=account.id, name="k", actor="test")[0] for _ in "ab"]
     cursors = []
     for key in named:
@@ -160,7 +160,7 @@ def test_each_hears_of_what_changed_since_its_own_cursor(send, connection, accou
     assert [answer["afresh"] for answer in answers] == [False, False, True, False]
 
 
-def test_many_replicas_cost_as_many_statements_as_one(send, connection, limits, monkeypatch):
+def test_many_replicas_need_as_many_statements_as_one(send, connection, limits, monkeypatch):
     statements = []
     execute = psycopg.Cursor.execute
     monkeypatch.setattr(
@@ -186,7 +186,7 @@ def test_many_replicas_cost_as_many_statements_as_one(send, connection, limits, 
     assert count([1]) == count(range(2, 20))
 
 
-def test_who_waits_for_a_row_is_no_longer_than_told(send, limits, database_url):
+def test_waits_for_a_locked_row_time_out(send, limits, database_url):
     ask = {"acquire": [{"limit": limits["daily"], "units": 1}]}
     send(received(1, **ask))
     with database.connect(database_url) as other:

@@ -31,7 +31,7 @@ def look_up(connection):
     return look_up
 
 
-def test_an_unknown_key_and_a_wrong_secret_are_alike(look_up, key):
+def test_unknown_keys_and_wrong_secrets_are_both_not_found(look_up, key):
     made, token = key
     assert [found.key for found in look_up(made.id, token)] == [made.id]
     assert look_up(made.id, generate("live", made.id)) == look_up("unknown", generate("live")) == []
@@ -50,7 +50,7 @@ def test_an_expired_secret_is_not_found(look_up, key, connection):
     assert look_up(key[0].id, key[1]) == []
 
 
-def test_a_hash_of_another_pepper_is_found_and_one_of_a_lost_pepper_is_not(look_up, key, caplog):
+def test_a_hash_with_another_pepper_is_found_but_not_with_a_lost_one(look_up, key, caplog):
     newer = Peppers({**PEPPERS.by_version, 2: b"x" * 32})
     assert len(look_up(key[0].id, key[1], newer)) == 1
     assert look_up(key[0].id, key[1], Peppers({2: b"x" * 32})) == []

@@ -26,7 +26,7 @@ def made(connection):
 
 @pytest.fixture
 def send(connection):
-    """Send heartbeats together, one for each of the parts: (service, parts of the message)."""
+    """Return a function that sends heartbeats together, given as (service, fields of the message)."""
     head = {"service": "api", "host": "a", "version": "0", "mode": "enforce"}
 
     def send(*sent):
@@ -45,7 +45,7 @@ def look_up(key, token):
     return {"look_up": [{"key": key.id, "digest": digest(token).hex()}]}
 
 
-def test_a_changed_plan_is_told_as_one_entry(connection, send, made):
+def test_a_changed_plan_is_sent_as_one_entry(connection, send, made):
     (first,) = send(("shop", look_up(*made)))
     plan = plans.replace_limits(connection, "pro", [RPM, EACH], actor="test")
     plans.set_providers(connection, "pro", ["/v1/chat=openai"], actor="test")
@@ -59,7 +59,7 @@ def test_a_changed_plan_is_told_as_one_entry(connection, send, made):
     assert send(("shop", {"cursor": answer.cursor, "plans": True}))[0].plans == []
 
 
-def test_a_service_hears_of_plans_of_which_it_knows_a_key(connection, send, made):
+def test_a_service_receives_plans_of_which_it_knows_a_key(connection, send, made):
     (first, _) = send(("shop", look_up(*made)), ("search", {}))
     plans.replace_limits(connection, "pro", [RPM], actor="test")
     after = {"cursor": first.cursor, "plans": True}
@@ -67,7 +67,7 @@ def test_a_service_hears_of_plans_of_which_it_knows_a_key(connection, send, made
     assert [[plan.id for plan in answer.plans] for answer in told] == [["pro"], [], ["pro"]]
 
 
-def test_a_replica_that_takes_no_plans_is_told_the_keys(connection, send, made):
+def test_a_replica_that_accepts_no_plans_receives_the_keys(connection, send, made):
     (first, _) = send(("shop", look_up(*made)), ("search", {}))
     plans.replace_limits(connection, "pro", [RPM], actor="test")
     after = {"cursor": first.cursor}
@@ -76,7 +76,7 @@ def test_a_replica_that_takes_no_plans_is_told_the_keys(connection, send, made):
     assert (shop.plans, shop.afresh, search.keys, new.keys) == ([], False, [], [])
 
 
-def test_a_replica_that_takes_no_plans_starts_afresh_where_there_are_many_keys(connection, send, made, monkeypatch):
+def test_a_replica_that_accepts_no_plans_starts_afresh_if_there_are_many_keys(connection, send, made, monkeypatch):
     monkeypatch.setattr(heartbeat, "_PLAN_KEYS_MAX", 1)
     (first,) = send(("shop", look_up(*made)))
     other = keys.create(connection, peppers=PEPPERS, account_id=made[0].account_id, name="dev", actor="test")

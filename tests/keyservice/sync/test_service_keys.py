@@ -1,4 +1,4 @@
-"""What a service's token opens: the keys that were shown to it, and nothing of others."""
+"""The scope of a service token: only the keys that the service has looked up."""
 
 import pytest
 from row_counts import count_rows
@@ -10,7 +10,7 @@ from keygauge_keyservice.limits import lease_rows
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import service_keys
 
-PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
+PEPPERS = Peppers.parse("1:" + "11" * 32)  # as in the app fixture
 RPM = plans.Limit(name="rpm", unit="request", amount=60, window_s=3600)
 BY_KEY = plans.Limit(name="per_key", unit="request", amount=5, period="day", subject="key")
 
@@ -32,7 +32,7 @@ def make_key(connection, limits):
 
 @pytest.fixture
 def send(client, connection):
-    """`send(service, **parts)` sends a heartbeat with a token of a service."""
+    """Return `send(service, **parts)`, which sends a heartbeat with a service's token."""
     secrets = {name: tokens.create(connection, kind="service", name=name, actor="t")[1] for name in ("shop", "search")}
 
     def send(service, **parts):
@@ -49,7 +49,7 @@ def look_up(key, token):
     return {"look_up": [{"key": key.id, "digest": digest(token).hex()}]}
 
 
-def test_changes_of_keys_are_told_to_those_only_who_showed_them(send, connection, make_key):
+def test_changes_of_keys_are_sent_only_to_services_that_looked_them_up(send, connection, make_key):
     (ours, token), (theirs, _) = make_key("ours"), make_key("theirs")
     send("shop", **look_up(ours, token))
     for key in (ours, theirs):
@@ -58,14 +58,14 @@ def test_changes_of_keys_are_told_to_those_only_who_showed_them(send, connection
     assert send("search", cursor=0)["keys"] == []
 
 
-def test_a_wrong_secret_tells_nothing(send, connection, make_key):
+def test_a_wrong_secret_gives_no_access(send, connection, make_key):
     (ours, _), (_, other_token) = make_key("ours"), make_key("other")
     assert send("shop", **look_up(ours, other_token))["found"] == []
     keys.set_status(connection, ours.id, "disabled", actor="test")
     assert send("shop", cursor=0)["keys"] == []
 
 
-def test_limits_are_spent_by_those_only_who_showed_a_key_of_theirs(send, make_key, limits):
+def test_limits_are_spent_only_by_services_that_looked_up_a_key(send, make_key, limits):
     (ours, token), (theirs, _) = make_key("ours"), make_key("theirs")
     send("shop", **look_up(ours, token))
     of_ours = [f"{limits['rpm']}:{ours.account_id}", f"{limits['per_key']}:{ours.id}"]
@@ -75,7 +75,7 @@ def test_limits_are_spent_by_those_only_who_showed_a_key_of_theirs(send, make_ke
     assert send("search", acquire=acquire)["grants"] == []
 
 
-def test_prices_of_an_account_are_told_to_those_only_who_showed_a_key_of_it(send, client, operator, make_key):
+def test_prices_of_an_account_are_sent_only_to_services_that_looked_up_a_key(send, client, operator, make_key):
     (ours, token) = make_key("ours")
     price = {"model": "house-1", "tiers": [{"input": 7}], "account": ours.account_id}
     assert client.post("/v1/prices", json=price, headers=operator).status_code == 201
@@ -86,7 +86,7 @@ def test_prices_of_an_account_are_told_to_those_only_who_showed_a_key_of_it(send
 
 
 @pytest.mark.parametrize("shows_the_key", [False, True])
-def test_leases_are_given_back_by_the_service_only_that_took_them(send, make_key, limits, shows_the_key):
+def test_leases_are_returned_only_by_the_service_that_holds_them(send, make_key, limits, shows_the_key):
     key, token = make_key("ours")
     all_of_it = {"acquire": [{"limit": f"{limits['per_key']}:{key.id}", "units": 5, "waiting": 5}]}
     (grant,) = send("shop", number=7, **look_up(key, token), **all_of_it)["grants"]
@@ -103,7 +103,7 @@ def test_leases_are_given_back_by_the_service_only_that_took_them(send, make_key
 
 @pytest.fixture
 def fifty_thousand(connection, make_key):
-    """A key of an account with very many others: "few" was told of it alone, "many" of all, "none" of another's."""
+    """Create a key in an account with very many: "few" looked up only it, "many" all, "none" another account's."""
     key, _ = make_key("large")
     other, _ = make_key("other")
     connection.execute(
@@ -118,7 +118,7 @@ def fifty_thousand(connection, make_key):
 
 
 @pytest.mark.parametrize("service", ["few", "many", "none"])
-def test_what_a_service_may_spend_is_found_without_a_look_at_all_keys(connection, fifty_thousand, limits, service):
+def test_limits_of_a_service_are_found_without_reading_all_keys(connection, fifty_thousand, limits, service):
     key = fifty_thousand
     of_account, of_key = f"{limits['rpm']}:{key.account_id}", f"{limits['per_key']}:{key.id}"
     others = [(service, f"{limits['per_key']}:k{number}") for number in range(100)]

@@ -16,7 +16,7 @@ ONE, TWO = "1" * 32, "2" * 32
 
 @pytest.fixture
 def limit(connection):
-    """The id of a limit of 3 calls at once."""
+    """Return the id of a limit of 3 concurrent calls."""
     at_once = plans.Limit(name="at_once", unit="concurrent", amount=3)
     (made,) = plans.create(connection, plan_id="free", name="Free", limits=[at_once], actor="test").limits
     account = accounts.create(connection, name="Acme", plan_id="free", actor="test")
@@ -45,7 +45,7 @@ def lapse(connection):
     connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '1 millisecond'")
 
 
-def test_slots_are_given_up_to_the_limit(send, limit):
+def test_slots_are_granted_up_to_the_limit(send, limit):
     (grant,) = send(**acquire(limit, 2))["grants"]
     assert (grant["units"], grant["remaining"], grant["left_ms"]) == (2, 1, heartbeat.T_MAX_MS)
     (grant,) = send(TWO, **acquire(limit, 2))["grants"]
@@ -54,10 +54,10 @@ def test_slots_are_given_up_to_the_limit(send, limit):
     assert denial["limit"] == limit
 
 
-def test_slots_that_come_back_are_free_and_no_message_frees_them_twice(send, limit):
+def test_returned_slots_are_freed_once(send, limit):
     (grant,) = send(**acquire(limit, 3))["grants"]
     back = {"return": [{"lease": grant["lease"], "unspent": 0}]}
-    send(TWO, **back)  # another's
+    send(TWO, **back)  # the lease of another replica
     assert send(TWO, **acquire(limit, 1))["grants"] == []
     send(**back)
     assert send(TWO, **acquire(limit, 3))["grants"][0]["units"] == 3
@@ -65,7 +65,7 @@ def test_slots_that_come_back_are_free_and_no_message_frees_them_twice(send, lim
     assert send(**acquire(limit, 1))["grants"] == []
 
 
-def test_slots_that_are_held_are_kept_and_may_shrink_but_not_grow(send, limit, connection):
+def test_held_slots_are_renewed_and_may_shrink_but_not_grow(send, limit, connection):
     lease = send(**acquire(limit, 3))["grants"][0]["lease"]
     connection.execute("UPDATE lease SET ends_at = clock_timestamp() + interval '1 second'")
     (held,) = send(hold=[{"lease": lease, "units": 1}])["held"]
@@ -76,14 +76,14 @@ def test_slots_that_are_held_are_kept_and_may_shrink_but_not_grow(send, limit, c
     assert send(TWO, **acquire(limit, 3))["grants"][0]["units"] == 2
 
 
-def test_slots_of_a_process_that_is_gone_come_free(send, limit, connection):
+def test_slots_of_a_lost_process_come_free(send, limit, connection):
     lease = send(**acquire(limit, 3))["grants"][0]["lease"]
     lapse(connection)
     assert send(TWO, **acquire(limit, 3))["grants"][0]["units"] == 3
     assert send(hold=[{"lease": lease, "units": 3}])["held"] == []
 
 
-def test_only_slots_can_be_held(send, limit, connection):
+def test_only_slots_can_be_renewed(send, limit, connection):
     other = plans.Limit(name="rpm", unit="request", amount=60, window_s=60)
     plan = plans.replace_limits(connection, "free", [other], actor="test")
     rpm = f"{plan.limits[0].id}:{limit.split(':')[1]}"
@@ -93,7 +93,7 @@ def test_only_slots_can_be_held(send, limit, connection):
     assert connection.execute("SELECT ends_at FROM lease").fetchone() == before
 
 
-def test_a_limit_that_was_lowered_gives_nothing_until_enough_came_back(send, limit, connection):
+def test_a_lowered_limit_grants_nothing_until_enough_came_back(send, limit, connection):
     lease = send(**acquire(limit, 3))["grants"][0]["lease"]
     lower = plans.Limit(name="at_once", unit="concurrent", amount=1)
     plans.replace_limits(connection, "free", [lower], actor="test")
@@ -104,7 +104,7 @@ def test_a_limit_that_was_lowered_gives_nothing_until_enough_came_back(send, lim
     assert send(TWO, **acquire(limit, 1))["grants"][0]["units"] == 1
 
 
-def test_replicas_that_share_leave_slots_for_each_other():
+def test_sharing_replicas_leave_slots_for_each_other():
     out, grants = 0, []
     for _ in range(60):
         given = concurrency.grant(out, now_us=0, amount=40, want=30, replicas=4, waiting=1)
@@ -115,11 +115,11 @@ def test_replicas_that_share_leave_slots_for_each_other():
 
 
 @pytest.mark.parametrize("hold", [{}, {"lease": "1"}, {"lease": "1", "units": 0}, {"lease": 1, "units": 1}])
-def test_a_wrong_hold_is_refused(hold):
+def test_an_invalid_hold_is_refused(hold):
     head = {"replica": ONE, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
     with pytest.raises(msgspec.ValidationError, match="hold"):
         msgspec.convert(head | {"hold": [hold]}, Heartbeat)
 
 
-def test_a_hold_of_no_number_is_passed_over(send):
+def test_a_hold_without_a_numeric_id_is_ignored(send):
     assert send(hold=[{"lease": "x", "units": 1}])["held"] == []

@@ -32,7 +32,7 @@ asks = st.lists(
 
 
 @given(asks=asks, amount=st.integers(0, 400), window_s=windows)
-def test_no_real_window_sees_more_than_the_limit(asks, amount, window_s):
+def test_no_window_contains_more_than_the_limit(asks, amount, window_s):
     flow, now_us, spends, returns = Flow(), START_US, [], []
     for ask in asks:
         now_us += ask["step"] * window_s * 100
@@ -55,7 +55,7 @@ def test_no_real_window_sees_more_than_the_limit(asks, amount, window_s):
 
 
 @pytest.mark.parametrize(("amount", "window_s"), [(600, 60), (10, 60), (3000, 10), (1, 1)])
-def test_units_flow_at_an_even_pace(amount, window_s):
+def test_units_flow_at_a_steady_pace(amount, window_s):
     flow, now_us, units = Flow(), START_US, 0
     first = gcra.grant(flow, now_us=now_us, amount=amount, window_s=window_s, want=amount)
     assert first.units == max(1, amount // 40)
@@ -67,7 +67,7 @@ def test_units_flow_at_an_even_pace(amount, window_s):
 
 
 @given(step_us=st.integers(0, 10**8), amount=st.integers(1, 500), window_s=windows)
-def test_a_refusal_says_when_a_unit_comes_free(step_us, amount, window_s):
+def test_a_denial_states_when_a_unit_comes_free(step_us, amount, window_s):
     first = gcra.grant(Flow(), now_us=START_US, amount=amount, window_s=window_s, want=amount)
     options = {"amount": amount, "window_s": window_s, "want": 1}
     second = gcra.grant(first.state, now_us=START_US + step_us, **options)
@@ -77,7 +77,7 @@ def test_a_refusal_says_when_a_unit_comes_free(step_us, amount, window_s):
         assert gcra.grant(first.state, now_us=later, **options).units == 1
 
 
-def test_a_smooth_limit_is_kept_in_the_database(connection):
+def test_a_smooth_limit_is_stored_in_the_database(connection):
     limit = parse_limit("rpm=4000:request:60s,smooth")
     (made,) = plans.create(connection, plan_id="even", name="Even", limits=[limit], actor="test").limits
     account = accounts.create(connection, name="Acme", plan_id="even", actor="test")
@@ -95,12 +95,12 @@ def test_a_smooth_limit_is_kept_in_the_database(connection):
     assert ahead < 20
     exchange(returns=[Return(str(lease), 60)])
     ((_, more),) = exchange(Acquisition(state_id, 1000, 1))
-    assert 60 <= ahead + more < 90  # a unit given ahead of its time is one of those that came back
+    assert 60 <= ahead + more < 90  # a unit granted ahead of time is one of those that came back
 
 
 @pytest.mark.parametrize(
     "text", ["monthly=9:request:month,smooth", "parallel=3:concurrent,smooth", "rpm=9:request:60s,x"]
 )
-def test_smooth_goes_with_a_rate(text):
+def test_only_rate_limits_can_be_smooth(text):
     with pytest.raises(Problem):
         parse_limit(text)

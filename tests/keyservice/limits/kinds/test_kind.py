@@ -31,7 +31,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("kind", "row"), ROWS)
 @given(wants=st.lists(st.integers(1, 40), max_size=5), unspent=st.integers(0, 40))
-def test_a_kind_is_the_same_after_it_was_written_and_read(kind, row, wants, unspent):
+def test_a_state_survives_dumping_and_loading(kind, row, wants, unspent):
     row |= Columns()._asdict()
     state, given_units, bucket = kinds.load(row), 0, 0
     assert (type(state), state.used) == (kind, 0)

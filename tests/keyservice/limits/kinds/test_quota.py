@@ -23,7 +23,7 @@ def micros(moment):
     amount=st.integers(0, 30),
     period=st.sampled_from(get_args(Period)),
 )
-def test_no_period_gives_more_than_the_budget(steps, amount, period):
+def test_no_period_grants_more_than_the_quota(steps, amount, period):
     counter, moment, given_by_period = NEW, datetime(2026, 1, 1, tzinfo=UTC), {}
     periods = Periods(period)
     for hours, want, replicas in steps:
@@ -39,7 +39,7 @@ def test_no_period_gives_more_than_the_budget(steps, amount, period):
 @pytest.mark.parametrize(
     ("used", "want", "debt", "units", "after"), [(0, 9, 4, 5, 5), (3, 9, 7, 7, 10), (8, 4, 4, 4, 12)]
 )
-def test_what_was_used_already_counts_however_little_is_left(used, want, debt, units, after):
+def test_debt_counts_even_if_too_little_is_left(used, want, debt, units, after):
     now_us = micros(datetime(2026, 1, 31, tzinfo=UTC))
     counter = quota.advance(NEW, now_us=now_us, periods=MONTH).take(used)
     grant = quota.grant(counter, now_us=now_us, amount=5, periods=MONTH, want=want, waiting=want, debt=debt)
@@ -54,7 +54,7 @@ def test_a_lease_ends_with_its_period(second, lease_s):
     assert grant.reset_us == (60 - second) * 1_000_000
 
 
-def test_a_clock_set_back_does_not_open_the_last_period_again():
+def test_a_clock_set_back_does_not_reopen_the_last_period():
     later = quota.grant(NEW, now_us=micros(datetime(2026, 2, 1, tzinfo=UTC)), amount=5, periods=MONTH, want=5)
     back = quota.grant(
         later.state, now_us=micros(datetime(2026, 1, 31, 23, 59, tzinfo=UTC)), amount=5, periods=MONTH, want=5
@@ -64,7 +64,7 @@ def test_a_clock_set_back_does_not_open_the_last_period_again():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=12))
-def test_whatever_is_given_and_given_back_the_use_is_never_negative(steps):
+def test_usage_is_never_negative(steps):
     counter, used = Counter(7, 0), 0
     for is_refund, units in steps:
         counter = counter.refund(units, head=7) if is_refund else counter.take(units)
@@ -73,21 +73,21 @@ def test_whatever_is_given_and_given_back_the_use_is_never_negative(steps):
         assert counter.room(15) == max(0, 15 - used)
 
 
-def test_units_of_a_period_that_is_over_are_burnt():
+def test_returned_units_of_a_past_period_are_lost():
     counter = Counter(7, 5)
     assert counter.refund(3, head=6) is counter
     assert counter.refund(3, head=7).used == 2
 
 
-def test_a_lifetime_gives_its_amount_once():
+def test_a_lifetime_quota_grants_its_amount_once():
     first = quota.grant(NEW, now_us=1, amount=5, periods=Periods("lifetime"), want=5)
     later = quota.grant(first.state, now_us=10**16, amount=5, periods=Periods("lifetime"), want=1)
     assert (first.units, later.units) == (5, 0)
 
 
-def test_a_period_ends_when_it_was_said_to_whatever_rules_of_time_zones_change_meanwhile():
+def test_a_period_keeps_its_end_if_time_zone_rules_change():
     now_us = micros(datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
-    end_us = now_us + 3_600_000_000  # as the rules had it then
+    end_us = now_us + 3_600_000_000  # by the rules at that time
     counter = Counter(1, 3, end_us)
     assert quota.advance(counter, now_us=end_us - 1, periods=MONTH) == counter
     assert quota.advance(counter, now_us=end_us, periods=MONTH).used == 0

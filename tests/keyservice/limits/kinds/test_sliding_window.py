@@ -29,7 +29,7 @@ asks = st.lists(
 
 
 def spend(asks, *, amount, window_s):
-    """Ask as a number of replicas would; return (moment, units) of what was spent."""
+    """Simulate requests of several replicas; return (time, units) of what was spent."""
     log, now_us, spends = NEW, START_US + 12_345, []
     for ask in asks:
         now_us += ask["step"] * window_s * 1_000
@@ -56,15 +56,15 @@ def spend(asks, *, amount, window_s):
 
 
 @given(asks=asks, amount=st.integers(0, 120), window_s=windows)
-def test_no_real_window_sees_more_than_the_limit(asks, amount, window_s):
+def test_no_window_contains_more_than_the_limit(asks, amount, window_s):
     spends = spend(asks, amount=amount, window_s=window_s)
-    for start_us, _ in spends:  # a window gains most when it starts at some spend
+    for start_us, _ in spends:  # the fullest window starts at a spend
         end_us = start_us + window_s * SECOND_US
         assert sum(units for moment, units in spends if start_us <= moment <= end_us) <= amount
 
 
 @given(asks=asks, amount=st.integers(1, 60), window_s=windows)
-def test_a_refusal_says_when_a_unit_comes_free(asks, amount, window_s):
+def test_a_denial_states_when_a_unit_comes_free(asks, amount, window_s):
     log, now_us = NEW, START_US
     for ask in asks:
         now_us += ask["step"] * window_s * 1_000
@@ -79,7 +79,7 @@ def test_a_refusal_says_when_a_unit_comes_free(asks, amount, window_s):
 
 
 @given(step=st.integers(-(10**9), 10**9), amount=st.integers(1, 50))
-def test_a_clock_set_back_gives_nothing_twice(step, amount):
+def test_a_clock_set_back_grants_nothing_twice(step, amount):
     first = sliding_window.grant(NEW, now_us=START_US, amount=amount, window_s=60, want=amount)
     second = sliding_window.grant(first.state, now_us=START_US + step, amount=amount, window_s=60, want=amount)
     if step < 59_000_000:
@@ -95,12 +95,12 @@ def test_a_log_stays_short(asks):
         assert len(log.ends) <= 65
 
 
-def test_a_lone_replica_spends_the_last_unit():
+def test_a_single_replica_spends_the_last_unit():
     given = sliding_window.grant(NEW, now_us=START_US, amount=70, window_s=60, want=100)
     assert (given.units, given.remaining) == (70, 0)
 
 
-def test_replicas_that_share_get_single_units_near_the_end():
+def test_sharing_replicas_get_single_units_near_the_end():
     log, grants = NEW, []
     for _ in range(40):
         given = sliding_window.grant(log, now_us=START_US, amount=40, window_s=60, want=30, replicas=4)
@@ -111,31 +111,31 @@ def test_replicas_that_share_get_single_units_near_the_end():
     assert grants[-1] == 0
 
 
-def test_a_lease_never_begins_with_less_than_a_quarter_of_the_grid():
+def test_a_lease_lasts_at_least_a_quarter_of_a_grid_interval():
     for offset_us in range(0, 3_000_000, 50_000):
         given = sliding_window.grant(NEW, now_us=START_US + offset_us, amount=100, window_s=60, want=100)
         assert 750_000 <= given.ends_us - given.start_us <= 3_750_000
         assert given.ends_us % 3_000_000 == 0
 
 
-def test_a_limit_that_was_lowered_below_its_use_gives_nothing():
+def test_a_limit_lowered_below_its_usage_grants_nothing():
     first = sliding_window.grant(NEW, now_us=START_US, amount=50, window_s=60, want=50)
     second = sliding_window.grant(first.state, now_us=START_US, amount=10, window_s=60, want=1)
     assert (second.units, second.remaining) == (0, 0)
 
 
-def test_a_limit_of_zero_never_gives():
+def test_a_limit_of_zero_grants_nothing():
     assert sliding_window.grant(NEW, now_us=START_US, amount=0, window_s=60, want=1).reset_us > 0
 
 
-def test_a_refund_never_makes_units():
+def test_a_refund_never_creates_units():
     given = sliding_window.grant(NEW, now_us=START_US, amount=10, window_s=60, want=3)
     assert given.state.refund(9, given.ends_us, window_s=60).used == 0
     assert given.state.refund(9, given.ends_us + 60_000_000, window_s=60).used == 3
 
 
-def test_a_lone_client_that_spaces_its_calls_by_the_window_is_never_refused():
-    """Each call waits until the one before is a window old; the client counts from the answer."""
+def test_a_client_that_calls_once_per_window_is_never_refused():
+    """Each call waits until the previous one is a window old, counted by the client from the answer."""
     log, now_us = NEW, START_US
     for call in range(200):
         now_us += call * 7919 % 40_000  # the way to the store varies
@@ -146,37 +146,37 @@ def test_a_lone_client_that_spaces_its_calls_by_the_window_is_never_refused():
         now_us = spent_us + SECOND_US
 
 
-def test_a_small_limit_is_given_for_use_at_once():
+def test_units_of_a_small_limit_are_for_immediate_use():
     assert sliding_window.grant(NEW, now_us=START_US, amount=30, window_s=60, want=1, replicas=8).is_exact
     assert not sliding_window.grant(NEW, now_us=START_US, amount=33, window_s=60, want=2, replicas=8).is_exact
     assert sliding_window.grant(NEW, now_us=START_US, amount=33, window_s=60, want=1, waiting=1).is_exact
 
 
 def stamped(*, amount=1, clock="a host"):
-    """Return the log of one unit, spent before 5,001 us of a clock; that was told 40 ms later."""
+    """Return the log of one unit, spent before 5,001 us of a clock and reported 40 ms later."""
     given = sliding_window.grant(NEW, now_us=START_US, amount=amount, window_s=1, want=1)
     reading = ClockReading(clock, 5_001)
     return given.state.tighten(1, given.ends_us, spent_us=START_US + 40_002, window_s=1, reading=reading)
 
 
-def test_a_replica_of_the_same_clock_is_told_the_start_by_it():
+def test_a_replica_with_the_same_clock_gets_the_start_by_it():
     asked = {"now_us": START_US + 990_000, "amount": 1, "window_s": 1, "want": 1}
     given = sliding_window.grant(stamped(), **asked, reading=ClockReading("a host", 935_001))
     assert (given.units, given.wait_us) == (1, 5_001 + SECOND_US - 935_001)
-    assert given.start_us == asked["now_us"]  # nothing to wait for but that
+    assert given.start_us == asked["now_us"]  # nothing else to wait for
     given = sliding_window.grant(stamped(), **asked, reading=ClockReading("another", 935_001))
     assert (given.units, given.wait_us, given.start_us) == (1, 0, START_US + 40_002 + SECOND_US)
     assert sliding_window.grant(stamped(), **asked).start_us == START_US + 40_002 + SECOND_US
 
 
-def test_a_clock_that_cannot_be_the_same_is_not_believed():
+def test_a_clock_that_cannot_be_the_same_is_ignored():
     given = sliding_window.grant(
         stamped(), now_us=START_US + 990_000, amount=1, window_s=1, want=1, reading=ClockReading("a host", 95_000_000)
     )
     assert (given.wait_us, given.start_us) == (0, START_US + 40_002 + SECOND_US)
 
 
-def test_readings_of_one_clock_only_are_kept():
+def test_only_readings_of_one_clock_are_kept():
     log = stamped(amount=2)
     assert (log.clock, log.stamps) == ("a host", (5_001,))
     given = sliding_window.grant(log, now_us=START_US + 50_000, amount=2, window_s=1, want=1)
