@@ -99,6 +99,7 @@ FIELD_CODES = frozenset(
             "wrong_name",
             "wrong_number",
             "wrong_period",
+            "wrong_plan",
             "wrong_role",
             "wrong_slug",
         ),
