@@ -38,7 +38,7 @@ class Served(NamedTuple):
 
 @pytest.fixture
 def served(monkeypatch):
-    """Start a server with short timeouts."""
+    """Start a server with short timeouts; return its address and connections."""
     monkeypatch.setattr(connection, "HEAD_S", 0.3)
     monkeypatch.setattr(connection, "BODY_S", 0.6)
     monkeypatch.setattr(connection, "WRITE_S", 0.5)

@@ -2,5 +2,5 @@
 
 They use only what this process holds, without I/O.
 
-May import `pricing` and the modules outside the packages.
+May import `pricing`, `settings`, `usage` and the modules directly in `keygauge`.
 """

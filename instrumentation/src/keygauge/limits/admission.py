@@ -66,7 +66,7 @@ class Admission:
         self.away = False  # the last heartbeat was not answered
         self.asking: set[LeasePool] = set()  # those that the next heartbeat requests units for
         self._waiting: dict[Waiter, Sequence[Claim]] = {}
-        self.held: set[LeasePool] = set()  # those with leases
+        self.held: set[LeasePool] = set()  # those that hold leases
         self.due: set[LeasePool] = set()  # of these, those with something to report before a lease ends
 
     def check(self, key: Key, secret: int, wall_ns: int) -> Refusal | None:

@@ -16,7 +16,7 @@ Requested: TypeAlias = tuple[str, ...] | str | None
 """All models that a call named, or the route if it named none or may name any."""
 
 _MOST_ASKED = 1_000
-_MOST_ANSWERED = 16  # the last ones
+_MOST_ANSWERED = 16  # per request, the most recent ones
 
 
 def requested_by(call: Call) -> Requested:

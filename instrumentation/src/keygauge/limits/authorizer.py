@@ -315,7 +315,7 @@ class Authorizer:
         return lease_pools
 
     def _price(self, call: Call, key: Key, estimate: Estimate) -> tuple[Sequence[Rates], ...] | Refusal | Wait:
-        """Return the rates of the models that a call names, and of those that answered such calls, or wait for them.
+        """Return the rates of the models that a call names and of those that answered such calls; a wait if unknown.
 
         A name that has no price and no answer yet may cost what other calls to its route do.
         """
@@ -336,7 +336,7 @@ class Authorizer:
         return others if isinstance(others, Wait) else (*found, *others)
 
     def _find(self, key: Key, models: Iterable[Model], call: Call) -> list[Sequence[Rates]] | Wait:
-        """Return the rates of those models that have a price, or wait for them."""
+        """Return the rates of the models that have a price; a wait if some are unknown."""
         found: list[Sequence[Rates]] = []
         for provider, model in models:
             tiers = self._costing.find(key.tariff, provider, model, call.time_ns)

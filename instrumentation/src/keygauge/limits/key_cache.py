@@ -23,7 +23,7 @@ _Pools = TypeVar("_Pools", LeasePool, TagPools)
 
 _MOST_KEYS = 100_000
 _MOST_UNKNOWN = 10_000
-_UNKNOWN_NS = 5 * SECOND  # how long a key that does not exist is remembered as such
+_UNKNOWN_NS = 5 * SECOND  # how long to remember that a key does not exist
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

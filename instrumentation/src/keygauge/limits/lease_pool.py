@@ -310,7 +310,7 @@ class LeasePool(WaitQueue):
             self._urgent_at = self.spent + max(1, held - held // 4)
 
     def deny(self, now_ns: int, retry_ns: int, reset_ns: int) -> None:
-        """Remember a refusal."""
+        """Record a denial by the key service."""
         self.rest = 0
         self.unused.forget()
         self._wait(now_ns, retry_ns, reset_ns)

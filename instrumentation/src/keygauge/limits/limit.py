@@ -103,7 +103,7 @@ class Limit:
 
     @property
     def is_scoped(self) -> bool:
-        """Return whether it counts only some of the calls."""
+        """Return whether it counts only some calls."""
         return self.route is not None or self.model is not None or self.tool is not None
 
     def of_tag(self, tag: str | None) -> Limit:
@@ -124,7 +124,7 @@ class Limit:
         )
 
     def is_for(self, route: str | None) -> bool:
-        """Return whether calls of a route may count."""
+        """Return whether calls to a route may count."""
         if route is None or self.route is None or is_meant(self.route, route):
             return True
         return isinstance(route, OpenRoute) and route.may_be(self.route)

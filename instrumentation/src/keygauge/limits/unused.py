@@ -31,7 +31,7 @@ class Unused:
             self._before, self._since = self._since, (told_ns, taken)
         moment_ns, before = self._before
         self._per_s = max(0, taken - before) * SECOND // max(told_ns - moment_ns, SECOND)
-        if risen <= 0 and later_ns >= _FRESH_NS:  # they have stopped
+        if risen <= 0 and later_ns >= _FRESH_NS:  # others have stopped
             self._per_s = 0
 
     def forget(self) -> None:

@@ -2,5 +2,5 @@
 
 Its counterpart is the key service's package `sync`.
 
-May import `limits`, `pricing` and the modules outside the packages.
+May import `limits`, `pricing`, `settings` and the modules directly in `keygauge`.
 """

@@ -51,7 +51,7 @@ class LeaseSync:
         self._lost = LostAnswers()
         self._slots: set[ConcurrencyPool] = set()  # those with leases
         self._pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()  # by limit
-        self._followed: deque[LeasePool] = deque()  # those with leases on units, in turn
+        self._followed: deque[LeasePool] = deque()  # those with leases of units, in rotation
         self._untold: list[dict[str, Any]] = []  # returns that no answered offer has carried
         self._untold_ns = 0  # the time that their ages refer to
         self.most = MOST  # entries per list in the next offer: halved after one that was not answered

@@ -59,7 +59,7 @@ class LookUps:
     _known: dict[bytes, LookUp] = field(default_factory=dict)
     _clean: _Turns = field(default_factory=_Turns)
     _suspect: _Turns = field(default_factory=_Turns)
-    _has_no_room: bool = False  # until the next heartbeat takes some
+    _has_no_room: bool = False  # until the next heartbeat takes look-ups
     _guessers: dict[str | None, int] = field(default_factory=dict)  # address -> when its guesses are forgotten
     _suspects: dict[str | None, int] = field(default_factory=dict)  # site -> when it guessed last
 

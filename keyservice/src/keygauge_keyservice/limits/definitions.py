@@ -169,7 +169,7 @@ def from_terms(terms: Mapping[str, Any]) -> Limit:
     """Parse a limit of the audit log.
 
     Raises:
-        TypeError: another version wrote it.
+        TypeError: the entry was written by another version.
     """
     kept = dict(terms)
     if "anchor" in kept:

@@ -33,7 +33,7 @@ class Waiting:
         self._waiting: OrderedDict[Connection, None] = OrderedDict()
 
     def add(self, connection: Connection) -> None:
-        """Put a connection at the end of the line."""
+        """Add a connection at the end of the queue."""
         self._waiting[connection] = None
         self._waiting.move_to_end(connection)
 

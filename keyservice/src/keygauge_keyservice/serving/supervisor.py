@@ -24,7 +24,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StartError(RuntimeError):
-    """The first workers did not start; their reason is on stderr."""
+    """A failure of the first workers to start; they print the reason on stderr."""
 
 
 @dataclass(frozen=True)

@@ -2,5 +2,5 @@
 
 The counterpart is `keygauge.sync`.
 
-May import `keys`, `limits`, `journal`, `pricing`.
+May import `database`, `journal`, `limits`, `pricing`, `secret`.
 """

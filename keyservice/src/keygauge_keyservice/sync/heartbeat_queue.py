@@ -1,7 +1,7 @@
 """A queue of heartbeats that arrive while others are being answered; they are answered together in one transaction.
 
-One of the waiting threads answers for all. If the transaction fails, each is retried alone, so that one replica's
-heartbeat never makes another's fail.
+One of the waiting threads answers for all. If the transaction fails, each heartbeat is retried alone, so that one
+replica's never makes another's fail; if the database is unavailable, all fail at once.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ START_US = 1_800_000_000_000_000
 SECOND_US = 1_000_000
 
 windows = st.sampled_from([1, 3, 60, 86_400])
-# Steps in ten-thousandths of the window, most of them small, some longer than it.
+# Steps in ten-thousandths of the window; most are small, some longer than the window.
 asks = st.lists(
     st.fixed_dictionaries(
         {

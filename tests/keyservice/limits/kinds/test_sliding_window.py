@@ -10,7 +10,7 @@ START_US = 1_800_000_000_000_000
 SECOND_US = 1_000_000
 
 windows = st.sampled_from([1, 3, 60, 3600, 86_400])
-# Steps in thousandths of the window, most of them small, some longer than it.
+# Steps in thousandths of the window; most are small, some longer than the window.
 asks = st.lists(
     st.fixed_dictionaries(
         {
@@ -138,10 +138,10 @@ def test_a_client_that_calls_once_per_window_is_never_refused():
     """Each call waits until the previous one is a window old, counted by the client from the answer."""
     log, now_us = NEW, START_US
     for call in range(200):
-        now_us += call * 7919 % 40_000  # the way to the store varies
+        now_us += call * 7919 % 40_000  # the delay of the request varies
         given = sliding_window.grant(log, now_us=now_us, amount=1, window_s=1, want=1, replicas=8)
         assert given.units == 1
-        spent_us = given.start_us + call * 104_729 % 30_000  # … and so does the way back
+        spent_us = given.start_us + call * 104_729 % 30_000  # … and so does that of the answer
         log = given.state.tighten(1, given.ends_us, spent_us=spent_us + 2_000, window_s=1)
         now_us = spent_us + SECOND_US
 

@@ -67,7 +67,7 @@ _INSIDE = frozenset(
 _INSTANCES = "instances"  # Vertex AI's: each gets an answer
 _IN_INSTANCES = frozenset({"parameters", "sampling_params"})
 _EXTRA = "extra_body"  # LiteLLM passes its members on, replacing the body's own
-_SESSIONS = frozenset({"session", "response", "request"})  # Realtime and Perplexity's jobs name their model there
+_SESSIONS = frozenset({"session", "response", "request"})  # where Realtime and Perplexity's jobs name models
 _LOOKED_INTO = _INSIDE | _SESSIONS
 _is_upload = re.compile(r"/v\d\w*/(?:files|uploads(?:/[^/]+/(?:parts|complete|cancel))?)/?$").search
 
