@@ -2,7 +2,7 @@ from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keygauge.kinds import CHARGED, PART_OF
@@ -61,14 +61,16 @@ def exact_by_kind(rates, usage):
     of_kinds = Counter()
     for kind, count in (usage.details or {}).items():
         whole = PART_OF[kind]
-        rate = rates.details.get(kind, getattr(rates, whole) if whole else 0)
-        of_kinds[kind] = count * rate
+        rest = min(count, counts[whole]) if whole else 0  # reasoning in audio, say, is counted as reasoning already
         if whole:
-            counts[whole] -= count
+            counts[whole] -= rest
+        own = rates.details.get(kind)
+        of_kinds[kind] = count * own if own is not None else rest * getattr(rates, whole) if whole else 0
     exact = {kind: count * getattr(rates, kind) for kind, count in counts.items()} | of_kinds
     return {kind: Fraction(cost, 10**6) for kind, cost in exact.items()}
 
 
+@example(replace(PLAIN, output=10**6, reasoning=0), Usage(None, None, None, None, 1, {"output_audio": 1}))
 @given(RATES, USAGES)
 def test_costs_by_kind_add_up_and_each_is_off_by_less_than_a_nano_dollar(rates, usage):
     usage = fitted(usage)[0]

@@ -1,3 +1,4 @@
+import logging
 import socket
 import time
 from threading import Event, Thread
@@ -137,10 +138,14 @@ def test_a_trailer_is_not_a_header(client):
 
 
 @pytest.mark.parametrize(("sent", "status"), [(b"no HTTP\r\n\r\n", 400), (b"GET / HTTP/1.1\r\n" + UPGRADE, 200)])
-def test_malformed_requests_do_not_fill_the_log(client, caplog, sent, status):
+def test_malformed_requests_do_not_fill_the_log(client, caplog, monkeypatch, sent, status):
+    connection._log.setLevel(logging.NOTSET)  # as `dictConfig` does for uvicorn's loggers
+    for name in ("uvicorn", "uvicorn.error"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    connection._log.error("an error")
     client.sendall(sent)
     assert client.recv(100).startswith(b"HTTP/1.1 %d" % status)
-    assert caplog.records == []
+    assert [record.message for record in caplog.records] == ["an error"]
 
 
 def test_a_trickling_head_gets_no_more_time(client):

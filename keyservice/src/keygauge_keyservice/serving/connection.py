@@ -21,7 +21,8 @@ HEAD_BYTES_MAX = 64 << 10  # also of a body's chunk framing, plus the following 
 _FRAME_BYTES = 8
 _LEFT = getattr(select, "POLLRDHUP", select.POLLHUP)  # closed by the client; Linux reports it before all is read
 _log = logging.getLogger("uvicorn.error.client")
-_log.setLevel(logging.ERROR)  # uvicorn warns of each malformed request; anyone could fill the log with them
+# uvicorn warns of each malformed request, so anyone could fill the log. A level would be reset by `dictConfig`.
+_log.addFilter(lambda record: record.levelno >= logging.ERROR)
 CONNECTIONS_MAX = 4_000  # per process: two for each of a thousand replicas, and as many others
 
 
