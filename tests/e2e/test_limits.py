@@ -359,7 +359,8 @@ def test_a_lone_client_that_waits_a_window_between_calls_is_never_refused(cluste
 def test_a_lone_client_that_calls_slightly_early_is_served(cluster):
     """It is 100 ms early from the second call on, so that each call waits; see also test_schedule_simulation.py.
 
-    If a busy machine delays a call by 150 ms more, it is refused: then the test retries with another key.
+    If a busy machine delays a call by 150 ms more, or the key service by seconds, the call is refused: then the test
+    retries with another key.
     """
     window_s, calls = 2, 100 if LONG else 4
     limit = {"name": "free", "unit": "request", "amount": 1, "window_s": window_s}
@@ -368,10 +369,10 @@ def test_a_lone_client_that_calls_slightly_early_is_served(cluster):
     for place in range(len(tokens)):
         moments = []
         for number in range(calls):
-            told = cluster.call(processes[number % 8], place)
-            if told == "rate_limited":
+            admitted = cluster.call(processes[number % 8], place)
+            if admitted in {"rate_limited", "key_service_unavailable"}:
                 break
-            moments.append(int(told))
+            moments.append(int(admitted))
             time.sleep(window_s - 0.1)
         assert most_in_any_window(moments, window_s) == 1
         if len(moments) == calls:
