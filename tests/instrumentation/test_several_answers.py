@@ -1,11 +1,14 @@
-"""Several answers in one stream, and several models in one answer: each is a call of its own, at its own price."""
+"""Several answers in one stream, and several models in one answer: each is a row of its own, at its own price."""
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
+
+from keygauge_keyservice.ledger.replicas import reconcile
 
 LARGE = 150_000  # two of these are past the size from which the model's rates are higher
 
@@ -34,7 +37,15 @@ async def events_of(service, guard, visit, app, count, *limits):
     answer = await visit(app, token, "/v1/chat/completions", method="POST", json={"model": "router"})
     assert answer.status_code == 200
     app._process.stop()
-    return sorted(service.events(count), key=lambda event: event["messages"])
+    events = sorted(service.events(count), key=lambda event: event["messages"])
+    assert sorted(event["outcome"] for event in events) == ["admitted", *["part"] * (count - 1)]
+    sums = service.connection.execute(
+        "SELECT sum(requests) AS requests, sum(cost_nanousd) AS cost FROM rollup"
+    ).fetchone()
+    assert sums == {"requests": 1, "cost": sum(event["cost_nanousd"] for event in events)}
+    first = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    assert reconcile.find_drift(service.connection, first, first + timedelta(hours=3)) == []
+    return events
 
 
 def told(event):

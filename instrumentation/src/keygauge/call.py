@@ -29,7 +29,9 @@ Outcome = Literal[
     "unavailable",
     "would_limit",  # admitted, although a dry-run limit would have refused it
     "degraded",  # admitted by a `safe` limit without a lease while the key service was unreachable
+    "part",  # usage of another answer or model within a call: it is not a request, and has no duration
 ]
+PART: Outcome = "part"
 UsageStatus = Literal["reported", "partial", "estimated", "none"]
 StreamKind = Literal["sse", "ndjson", "eventstream", "websocket"]
 
@@ -124,7 +126,8 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
     ) -> None:
         """Record this call's usage from inside the app. It can be called repeatedly until the call ends; counts add up.
 
-        Several models are counted and priced separately; all but the last one named become calls of their own.
+        Several models are counted and priced separately; all but the last one named become ledger rows of their own,
+        which are not counted as requests.
         `details` are counts of the kinds in `keygauge.kinds`, such as `input_audio`, `images`, `seconds`,
         `web_searches`. Counts of tokens are included in the input or output, not additional.
 

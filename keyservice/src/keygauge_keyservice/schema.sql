@@ -354,7 +354,7 @@ CREATE TABLE event (
     usage_status        text NOT NULL CHECK (usage_status IN ('reported', 'partial', 'estimated', 'none')),
     cost_nanousd        bigint,
     price_version       text,
-    outcome             text NOT NULL,        -- admitted, limited, quota, revoked, expired, forbidden, unavailable
+    outcome             text NOT NULL,        -- admitted, limited, quota, revoked, expired, forbidden, unavailable, part
     limit_name          text,
     trace_id            text,
     details             jsonb,                -- kinds of use other than the five token counts; NULL for nearly every call

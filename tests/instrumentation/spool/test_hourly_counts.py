@@ -24,6 +24,14 @@ def test_calls_are_counted_by_hour_of_arrival():
     assert totals.changed() == {hour_s(0): (1, 0, 0), hour_s(1): (3, 15, 7)}
 
 
+def test_a_part_of_a_call_counts_tokens_and_no_request():
+    totals, part = HourlyCounts(), call(0, Usage(5, 1))
+    part.outcome = "part"
+    for made in (call(0, Usage(10, 3)), part):
+        totals.add(made)
+    assert totals.changed() == {hour_s(0): (1, 15, 4)}
+
+
 def test_reported_hours_are_reported_again_only_if_changed():
     totals = HourlyCounts()
     totals.add(call(0))

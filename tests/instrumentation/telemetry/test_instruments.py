@@ -193,6 +193,15 @@ def test_call_without_an_end_has_a_duration_of_0(telemetry):
     assert telemetry.read()[metrics.DURATION.name][1][0].sum == 0
 
 
+def test_a_part_of_a_call_counts_tokens_and_no_request(telemetry):
+    part = make_call(usage=Usage(10, 5))
+    part.outcome = "part"
+    telemetry.record(make_call(usage=Usage(100, 50)), part)
+    assert sum(telemetry.values(metrics.TOKENS).values()) == 165
+    assert sum(telemetry.values(metrics.REQUESTS).values()) == sum(telemetry.values(metrics.DECISIONS).values()) == 1
+    assert telemetry.read()[metrics.DURATION.name][1][0].count == 1
+
+
 def test_gauge_without_a_value_is_omitted(telemetry):
     seen = telemetry.read()
     assert seen[metrics.BEAT_AGE.name][1][0].value == 1.5

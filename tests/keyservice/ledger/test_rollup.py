@@ -40,6 +40,12 @@ def test_limited_calls_are_counted_and_unknown_tokens_are_zero(kept, make_event)
     assert (row["requests"], row["limited"], row["input_tokens"], row["cache_read_tokens"]) == (4, 2, 0, 0)
 
 
+def test_a_part_of_a_call_counts_tokens_and_cost_and_no_request(kept, make_event):
+    [row] = kept([(make_event(), Cost(7, "test")), (make_event(outcome="part", duration_us=0), Cost(5, "test"))])
+    assert (row["requests"], row["input_tokens"], row["cost_nanousd"], row["duration_us"]) == (1, 200, 12, 120_000)
+    assert sum(rollup.duration_counts(int(row["durations"]))) == 1
+
+
 def test_durations_are_counted_by_bucket_with_inclusive_bounds(kept, make_event):
     bounds_us = [round(bound * 1e6) for bound in DURATION_BUCKETS_S]
     calls = [make_event(duration_us=us) for us in (0, bounds_us[0], bounds_us[0] + 1, bounds_us[-1], bounds_us[-1] + 1)]

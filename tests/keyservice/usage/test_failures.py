@@ -26,6 +26,7 @@ def test_failures_of_one_kind_are_grouped_and_small_groups_left_out(connection, 
     fail(4)
     fail(2, error="KeyError")
     fail(5, status=200, error=None)
+    fail(3, outcome="part")
     assert find_failures(connection, "acme", now=noon) == [A_KIND]
     assert find_failures(connection, "beta", now=noon) == []
 

@@ -22,7 +22,7 @@ RATES = [
 def now(connection, metered, make_line, noon):
     """Ingest calls of two keys in the last hour: three in the last minute, one refused, four failed, one older."""
     plans.replace_limits(connection, "ledger", RATES, actor="test")
-    calls = [make_line(-1800, key="acme-test")]
+    calls = [make_line(-1800, key="acme-test"), make_line(-1700, outcome="part", input_tokens=0, output_tokens=0)]
     calls += [make_line(-30), make_line(-20, key="acme-test"), make_line(-10, model="o3")]
     calls += [make_line(-5, status=429, outcome="limited", input_tokens=None, output_tokens=None)]
     calls += [make_line(-900 + second, status=500, error="ValueError") for second in range(4)]

@@ -75,7 +75,7 @@ WITH whole AS (
     WHERE bucket >= first AND bucket < last
         AND half_day > $__timeFrom()::timestamptz - interval '12 hours' AND half_day < $__timeTo()::timestamptz
     UNION ALL
-    SELECT 1, input_tokens, output_tokens, cost_nanousd
+    SELECT CASE outcome WHEN 'part' THEN 0 ELSE 1 END, input_tokens, output_tokens, cost_nanousd
     FROM grafana.event CROSS JOIN whole
     WHERE $__timeFilter(time) AND (time < first OR time >= last)
 )

@@ -69,7 +69,7 @@ _ADDRESSES = """\
 SELECT ip AS address, count(*) AS requests, count(*) FILTER (WHERE status IN (400, 401, 403)) AS refused,
     max(time) AS last
 FROM grafana.event
-WHERE $__timeFilter(time) AND {selected_calls}
+WHERE $__timeFilter(time) AND outcome <> 'part' AND {selected_calls}
 GROUP BY ip
 ORDER BY requests DESC
 LIMIT 100"""

@@ -27,7 +27,7 @@ _ADDRESSES = """\
 SELECT ip AS address, count(*) AS requests, count(*) FILTER (WHERE status IN (400, 401, 403)) AS refused,
     count(*) FILTER (WHERE status = 429) AS "429", count(DISTINCT key_id) AS keys, max(time) AS last
 FROM grafana.event
-WHERE $__timeFilter(time) AND {selected_calls}
+WHERE $__timeFilter(time) AND outcome <> 'part' AND {selected_calls}
     AND {status_and_address}
 GROUP BY ip
 ORDER BY requests DESC
@@ -37,7 +37,7 @@ _STATUSES = """\
 /* requests.statuses */
 SELECT $__timeGroup(time, $__interval) AS time, {status_class} AS metric, count(*) AS requests
 FROM grafana.event
-WHERE $__timeFilter(time) AND {selected_calls}
+WHERE $__timeFilter(time) AND outcome <> 'part' AND {selected_calls}
     AND {status_and_address}
 GROUP BY 1, 2
 ORDER BY 1, 2"""

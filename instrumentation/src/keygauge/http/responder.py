@@ -9,7 +9,7 @@ from typing import Any, ClassVar, ParamSpec, Protocol
 
 from msgspec import Struct
 
-from keygauge.call import Call, Stated
+from keygauge.call import PART, Call, Stated
 from keygauge.clock import now_ns
 from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry import tracing
@@ -254,7 +254,7 @@ class Responder(Struct, kw_only=True, eq=False):
         another = copy(call)
         self.runtime.aggregator.started(another)
         another.usage, another.model, another.provider = usage, model, provider or call.provider
-        another.is_model_assumed = False
+        another.is_model_assumed, another.outcome = False, PART
         another.request_bytes = another.response_bytes = another.first_byte_ns = another.messages = 0
         another.context, another.stream, another.others = None, None, {}
         another.ended_ns = call.ended_ns or now_ns()

@@ -6,7 +6,7 @@ from collections import deque
 from threading import Lock
 from typing import TypeAlias
 
-from keygauge.call import Call
+from keygauge.call import PART, Call
 
 _HOUR_S = 3_600
 _HOUR_NS = _HOUR_S * 1_000_000_000
@@ -15,7 +15,7 @@ _MOST_WAITING = 4_096  # calls not yet counted, a few seconds of one busy proces
 _REPORTED_MAX = 500  # hours per report, see docs/reference/protocol.md
 
 Sums: TypeAlias = tuple[int, int, int]
-"""Calls, input tokens, output tokens."""
+"""Requests, input tokens, output tokens."""
 
 
 class HourlyCounts:
@@ -38,8 +38,8 @@ class HourlyCounts:
         with self._lock:
             for _ in range(len(self._waiting)):
                 call = self._waiting.popleft()
-                usage = call.usage
-                self._count(call.time_ns, (usage and usage.input_tokens) or 0, (usage and usage.output_tokens) or 0)
+                given, made = (call.usage[0] or 0, call.usage[1] or 0) if call.usage is not None else (0, 0)
+                self._count(call.time_ns, given, made, requests=int(call.outcome != PART))
 
     def count(self, time_ns: int, input_tokens: int, output_tokens: int) -> None:
         """Count one call by its arrival time."""
@@ -63,10 +63,10 @@ class HourlyCounts:
         with self._lock:
             self._reported.clear()
 
-    def _count(self, time_ns: int, input_tokens: int, output_tokens: int) -> None:
+    def _count(self, time_ns: int, input_tokens: int, output_tokens: int, *, requests: int = 1) -> None:
         hour = time_ns // _HOUR_NS * _HOUR_S
-        requests, given, made = self._hours.get(hour, (0, 0, 0))
-        self._hours[hour] = (requests + 1, given + input_tokens, made + output_tokens)
+        before, given, made = self._hours.get(hour, (0, 0, 0))
+        self._hours[hour] = (before + requests, given + input_tokens, made + output_tokens)
         if len(self._hours) > _MOST_HOURS:
             oldest = min(self._hours)
             del self._hours[oldest]

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from threading import Condition, Lock
 from typing import get_args
 
-from keygauge.call import Call, StreamKind
+from keygauge.call import PART, Call, StreamKind
 from keygauge.telemetry.counters import Counters
 from keygauge.telemetry.labels import (
     BASE,
@@ -130,7 +130,8 @@ class Aggregator:
                 cell = self._find(Labels._make(labels), is_proven=call.model is not None)
             except Exception:  # noqa: BLE001 - a call is counted even if its labels fail
                 failed, cell = "labels", self._nameless(call)
-        cell.requests += 1
+        if call.outcome != PART:
+            cell.requests += 1
         try:
             cell.add(call)
         except Exception:  # noqa: BLE001 - an app can set any value on its call

@@ -14,7 +14,7 @@ from typing import Any, Final
 from opentelemetry.metrics import Meter
 
 from keygauge import metrics
-from keygauge.call import Call
+from keygauge.call import PART, Call
 from keygauge.clock import SECOND
 from keygauge.metrics import Metric
 from keygauge.settings.conventions import GEN_AI, LATEST
@@ -152,7 +152,8 @@ def operation(route: str) -> str:
 
 
 def _measure(call: Call, *, error: str | None) -> Iterator[tuple[Metric, float, dict[str, str]]]:
-    yield DURATION, _seconds(call.started_ns, call.ended_ns), {metrics.ERROR: error} if error else {}
+    if call.outcome != PART:
+        yield DURATION, _seconds(call.started_ns, call.ended_ns), {metrics.ERROR: error} if error else {}
     usage = call.usage or Usage()
     if call.stream and call.first_byte_ns and 0 < call.status < _REFUSED:
         yield FIRST_TOKEN, _seconds(call.started_ns, call.first_byte_ns), {}

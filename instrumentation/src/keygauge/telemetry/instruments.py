@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from keygauge import metrics
-from keygauge.call import Call
+from keygauge.call import PART, Call
 from keygauge.metrics import Metric
 from keygauge.telemetry.aggregator import GIVE_WAY, Aggregator, Observe
 from keygauge.telemetry.counters import Counters
@@ -82,6 +82,8 @@ class Histograms:
 
     def observe(self, series: Labels, call: Call) -> None:
         """Record the times of one call in its context, so that its span becomes an exemplar."""
+        if call.outcome == PART:
+            return
         duration_s = _seconds(call.started_ns, call.ended_ns)
         context = call.context
         models = (series.model, series.requested)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from keygauge import metrics
+from keygauge.call import PART
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.pricing.cost import Cost
@@ -90,9 +91,12 @@ class Sums:
         row = self.groups.get(group)
         if row is None:
             row = self.groups[group] = _EMPTY.copy()
-        row[0] += 1
-        if event.outcome in _LIMITED:
-            row[1] += 1
+        if event.outcome != PART:
+            row[0] += 1
+            row[10] += event.duration_us
+            row[_SUMS] += _CALL_IN[bisect_left(_DURATION_BOUNDS_US, event.duration_us)]
+            if event.outcome in _LIMITED:
+                row[1] += 1
         row[2] += event.input_tokens or 0
         row[3] += event.output_tokens or 0
         row[4] += event.cache_read_tokens or 0
@@ -103,8 +107,6 @@ class Sums:
         if cost:
             row[_COST] += cost.nanousd
             row[_KIND_COSTS] += cost.kind_costs
-        row[10] += event.duration_us
-        row[_SUMS] += _CALL_IN[bisect_left(_DURATION_BOUNDS_US, event.duration_us)]
 
     def by_hour(self) -> list[tuple[int, int, int, int]]:
         """Return (hour in unix seconds, requests, input tokens, output tokens) for each hour, in order."""

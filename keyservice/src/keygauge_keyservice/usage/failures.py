@@ -14,7 +14,7 @@ _SCANNED_MAX = 20_000  # newest calls scanned
 _FIND = """/* calls.failures */
 SELECT status, error, ip, key_id, count(*) AS calls FROM (
     SELECT status, error, ip, key_id FROM event
-    WHERE account_id = %(account_id)s AND time >= %(since)s AND time <= %(now)s
+    WHERE account_id = %(account_id)s AND time >= %(since)s AND time <= %(now)s AND outcome <> 'part'
     ORDER BY time DESC, id DESC LIMIT %(scanned_max)s
 ) AS newest
 WHERE status >= 400 GROUP BY status, error, ip, key_id HAVING count(*) >= %(least)s

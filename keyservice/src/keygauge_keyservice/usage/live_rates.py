@@ -65,14 +65,14 @@ WHERE window_s IS NOT NULL AND NOT per_tag AND tool IS NULL AND CASE WHEN %(key_
     END
 ORDER BY plan_limit.name"""
 _COUNT = """/* live_rates.count */
-SELECT count(*) AS request, coalesce(sum(given + made), 0)::bigint AS token,
+SELECT count(*) FILTER (WHERE outcome <> 'part') AS request, coalesce(sum(given + made), 0)::bigint AS token,
     coalesce(sum(given), 0)::bigint AS input_token, coalesce(sum(made), 0)::bigint AS output_token,
     coalesce(sum(cost_nanousd), 0)::bigint AS nanousd, coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens,
     coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write_tokens,
     coalesce(sum(reasoning_tokens), 0)::bigint AS reasoning_tokens
 FROM (
     SELECT coalesce(input_tokens, 0) AS given, coalesce(output_tokens, 0) AS made, cost_nanousd,
-        cache_read_tokens, cache_write_tokens, reasoning_tokens FROM event
+        cache_read_tokens, cache_write_tokens, reasoning_tokens, outcome FROM event
     WHERE account_id = %(account_id)s AND time > %(since)s AND time <= %(now)s AND outcome NOT IN ('limited', 'quota')
     AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
     AND (%(route)s::text IS NULL OR route = %(route)s OR starts_with(route, %(route_start)s))

@@ -27,7 +27,8 @@ _FIND = """/* reconcile.find */
 SELECT hour, account_id, part, sum(requests)::bigint AS requests, sum(tokens)::bigint AS tokens,
     sum(cost)::bigint AS cost, sum(kind_costs) AS kind_costs
 FROM (
-    SELECT 'events' AS part, date_trunc('hour', time, 'UTC') AS hour, account_id, count(*) AS requests,
+    SELECT 'events' AS part, date_trunc('hour', time, 'UTC') AS hour, account_id,
+        count(*) FILTER (WHERE outcome <> 'part') AS requests,
         coalesce(sum(input_tokens), 0) + coalesce(sum(output_tokens), 0) AS tokens,
         coalesce(sum(cost_nanousd), 0) AS cost, coalesce(sum(kind_costs), 0) AS kind_costs
     FROM event WHERE time >= %(first)s AND time < %(last)s GROUP BY 2, 3

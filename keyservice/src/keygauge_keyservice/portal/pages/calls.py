@@ -48,6 +48,7 @@ _OUTCOMES = {
     "unavailable": mark("Rejected: limits unavailable"),
     "would_limit": mark("Admitted: would exceed a dry-run limit"),
     "degraded": mark("Admitted: key service unreachable"),
+    "part": mark("Part of another request"),
 }
 _STREAMS = {
     "sse": mark("Server-sent events"),
