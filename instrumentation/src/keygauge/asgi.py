@@ -70,7 +70,7 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
                 CURRENT.reset(outer)
         except BaseException as error:
             if not isinstance(error, Exception):
-                request.note_cancelled()
+                runtime.attempt("cancelled", request.note_cancelled)
             request.end(complete=False, error=error)
             raise
         request.finish()

@@ -149,6 +149,8 @@ def test_cancelled_request_is_the_servers_doing_unless_the_client_left(tmp_path,
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        left = [SENT, GONE] if leaves else [SENT]
+        assert [inbox.get_nowait() for _ in range(inbox.qsize())] == left  # the server's messages stay in its queue
 
     begun = asyncio.Event()
     middleware = KeyGaugeMiddleware(app, mode="observe", spool_dir=tmp_path)

@@ -140,3 +140,30 @@ def test_sent_part_of_a_file_is_what_the_server_read(serve, tmp_path, read, size
     served.answer.close()
     assert served.told == told
     assert file.closed
+
+
+class FixedWrapper:
+    """A file wrapper that takes no other attributes, as one written in C."""
+
+    __slots__ = ("close", "filelike")
+
+    def __init__(self, file):
+        object.__setattr__(self, "filelike", file)
+        object.__setattr__(self, "close", file.close)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(name)
+
+    def __iter__(self):
+        return iter(self.filelike)
+
+
+def test_file_of_a_wrapper_that_takes_no_other_close_counts_whole(serve, tmp_path):
+    (tmp_path / "file").write_bytes(b"0123456789")
+    file = (tmp_path / "file").open("rb")
+    served = serve(answering(lambda: FixedWrapper(file)), **{"wsgi.file_wrapper": FixedWrapper})
+    assert type(served.answer) is FixedWrapper
+    assert b"".join(served.answer) == b"0123456789"
+    served.answer.close()
+    assert file.closed
+    assert served.told == (200, None, 10)

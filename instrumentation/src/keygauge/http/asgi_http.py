@@ -111,8 +111,10 @@ class HttpRequest(AsgiRequest, eq=False):
         if cycle is not None:
             self._is_gone = self._is_gone or cycle.disconnected
         elif isinstance(queue, Queue):  # daphne's; it cancels a request whose client has left
-            while not queue.empty():
-                self._is_gone = self._is_gone or queue.get_nowait().get("type") == "http.disconnect"
+            for _ in range(queue.qsize()):  # look at each message, and leave them all in their order
+                message = queue.get_nowait()
+                queue.put_nowait(message)
+                self._is_gone = self._is_gone or message.get("type") == "http.disconnect"
 
     async def answer(self, refusal: Refusal) -> None:
         """Answer in place of the app."""

@@ -130,7 +130,8 @@ class WsgiRequest(Request, eq=False):
     def _watch_file(self, wrapper: Any) -> None:
         """Count how much of a file was sent, by its position when the server closes it.
 
-        If the position has not changed, the server read it by other means, and all of it counts as sent.
+        If the position has not changed, the server read it by other means, and all of it counts as sent; likewise if
+        the server's class takes no other `close`, as one written in C.
         """
         file = getattr(wrapper, "filelike", None) or getattr(wrapper, "file", None)
         start, close = _position(file), getattr(wrapper, "close", None)
@@ -147,7 +148,11 @@ class WsgiRequest(Request, eq=False):
                 if close is not None:
                     close()
 
-        wrapper.close = end
+        try:
+            wrapper.close = end
+        except AttributeError:
+            self.count_file(size)
+            self.end(complete=True)
 
     def pass_chunk(self, chunk: bytes) -> None:
         """Read a chunk before the server gets it.
