@@ -73,6 +73,15 @@ async def test_two_models_that_take_turns_in_a_stream_have_their_own_rates(servi
     assert sum(sum(row["cells"]) for row in rows) == 2150
 
 
+async def test_the_weight_of_a_request_counts_once(service, guard, visit):
+    weights = {"request": 10_000, "output": 1}
+    limit = {"name": "points", "unit": "weighted", "unit_name": "points", "weights": weights, "period": "month"}
+    answers = [chunk(name, "gpt-4o", usage(1000, 50), done=True) for name in ("a", "b")]
+    await events_of(service, guard, visit, streaming(*answers), 2, limit | {"amount": 1_000_000})
+    rows = service.connection.execute("SELECT cells FROM limit_state").fetchall()
+    assert sum(sum(row["cells"]) for row in rows) == 10_100
+
+
 async def test_an_answer_after_the_end_of_the_first_has_its_own_rates(service, guard, visit):
     first, second = (
         chunk("a", "gpt-4o", usage(1000, 50), done=True),

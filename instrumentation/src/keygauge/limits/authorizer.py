@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from keygauge import key as key_format
-from keygauge.call import INVALID, Call
+from keygauge.call import INVALID, PART, Call
 from keygauge.clock import SECOND
 from keygauge.limits.admission import Admission, Reservation, Short
 from keygauge.limits.answered_models import Model, requested_by
@@ -200,7 +200,8 @@ class Authorizer:
         if money:  # settled separately: it may have to wait for a price, which must not delay the rest
             reservation = Reservation(tuple(part for part in reservation.parts if not _is_money(*part)))
         try:
-            requests = 1 if charged is None else 0  # a session's request is counted with its first part
+            # A session's request is counted when it is first charged, and the parts of a call are no requests.
+            requests = int(charged is None and call.outcome != PART)
             self._admission.settle(reservation, _used(call, reservation, failed=failed, requests=requests))
         finally:
             if money:

@@ -38,8 +38,9 @@ class HourlyCounts:
         with self._lock:
             for _ in range(len(self._waiting)):
                 call = self._waiting.popleft()
-                given, made = (call.usage[0] or 0, call.usage[1] or 0) if call.usage is not None else (0, 0)
-                self._count(call.time_ns, given, made, requests=int(call.outcome != PART))
+                usage, requests = call.usage, int(call.outcome != PART)
+                given, made = (usage.input_tokens or 0, usage.output_tokens or 0) if usage is not None else (0, 0)
+                self._count(call.time_ns, given, made, requests=requests)
 
     def count(self, time_ns: int, input_tokens: int, output_tokens: int) -> None:
         """Count one call by its arrival time."""

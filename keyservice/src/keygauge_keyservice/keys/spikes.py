@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from keygauge.warning_levels import SPIKE_FACTOR, SPIKE_REQUESTS
 from keygauge_keyservice.database import Connection
@@ -26,7 +26,7 @@ class Spike:
 
 def find(connection: Connection, account_id: str, *, now: datetime) -> list[Spike]:
     """Return an account's keys with a spike, most requests first. Keys younger than a day have no usual use yet."""
-    _, end = usage.quarters(now - _HOUR, now.astimezone(UTC))
+    _, end = usage.quarters(now - _HOUR, now)
     start = end - _HOUR
     selection: usage.Selection = {"account_id": account_id, "start": start, "end": end}
     busy = usage.top(connection, by="key", most=_KEYS_MAX, least=SPIKE_REQUESTS, **selection).parts
