@@ -16,6 +16,13 @@ def test_candidates_exclude_thoughts_and_the_prompt_includes_the_cache():
     assert gemini.read({"usageMetadata": []}) is None
 
 
+def test_only_elements_with_a_list_of_candidates_are_chunks_of_a_stream():
+    chunks = [{"candidates": DONE}, {"candidates": []}]
+    others = [{"candidates": None}, {"candidates": "two"}, {"usageMetadata": USAGE}, None]
+    assert gemini.chunks_in([*others, *chunks]) == chunks
+    assert gemini.chunks_in(chunks[0]) == gemini.chunks_in(None) == []
+
+
 def test_counts_are_final_when_every_candidate_has_finished():
     def stage(candidates):
         return gemini.read({"usageMetadata": USAGE, "candidates": candidates}).stage

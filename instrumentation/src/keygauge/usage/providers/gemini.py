@@ -94,7 +94,7 @@ def read_list(documents: list[Any]) -> list[Found]:
 def chunks_in(document: object) -> list[dict[str, Any]]:
     """Return the chunks of a stream that is one JSON array; none if the document is anything else."""
     elements = document if isinstance(document, list) else ()
-    return [one for one in elements if isinstance(one, dict) and "candidates" in one]
+    return [one for one in elements if isinstance(one, dict) and isinstance(one.get("candidates"), list)]
 
 
 def read_predictions(document: dict[str, Any]) -> Found | None:
