@@ -59,7 +59,8 @@ class Store:
         self.leases = {}
         self.users = {}  # limit -> replica -> time of its last request
         self.seen = {}  # replica -> time of its last heartbeat
-        self.debts = Counter()  # limit -> units that calls used beyond their reservations
+        self.debts = Counter()  # limit -> units requested because calls used them beyond their reservations
+        self.answered = Counter()  # replica -> number of its last heartbeat that requested units
         self.last = 0
 
     def exchange(self, replica, message, real_ns, replicas):
@@ -77,7 +78,7 @@ class Store:
         for item in message.get("progress", ()):
             if int(item["lease"]) in self.leases:
                 self.leases[int(item["lease"])] |= {"spent": item["spent"], "reserved": item["reserved"]}
-        wanted = {x["limit"]: Acquisition(**x) for x in message["acquire"]}
+        wanted, repeated = self._wanted(replica, message)
         granted = []
         for name in sorted({*refunds, *wanted}):
             terms = self.terms[name]
@@ -118,8 +119,16 @@ class Store:
             "replicas": replicas,
             "t_max_ms": heartbeat.T_MAX_MS,
             "more": False,
+            "repeated": repeated,
             "wanted": sorted({x["state"] for x in self._open(now_us) if x["replica"] == replica and x["wanted_us"]}),
         }
+
+    def _wanted(self, replica, message):
+        wanted = {x["limit"]: Acquisition(**x) for x in message["acquire"]}
+        if wanted and message["number"] <= self.answered[replica]:
+            return {}, True
+        self.answered[replica] = message["number"] if wanted else self.answered[replica]
+        return wanted, False
 
     def _unused(self, name, replica, remaining, now_us):
         rows = [x for x in self._open(now_us - 2_000_000) if x["state"] == name and x["replica"] != replica]
@@ -184,6 +193,7 @@ class Replica:
         self.key = SimpleNamespace(lease_pools=self.lease_pools)
         self.lease_sync = LeaseSync(self.admission, clock=clock)
         self.asked = None  # the offer in progress
+        self.answered = set()  # numbers of the offers whose answers arrived in time
         self.admission.authority_ns = self.admission.clock() + T_MAX_NS
         self.reached_ns = world.real_ns
 
@@ -219,6 +229,8 @@ class World(RuleBasedStateMachine):
         self.requests, self.answers = [], []
         self.waiting = []  # calls that will be decided again, woken or not
         self.admitted = []  # (time, units)
+        self.overdrawn = 0  # units that calls used beyond their reservations
+        self.everyone = {replica.name: replica for replica in self.replicas}
         self.names = self.REPLICAS
 
     def _replica(self, number, name=None):
@@ -280,6 +292,8 @@ class World(RuleBasedStateMachine):
         if replica.asked is asked:  # neither given up nor already answered
             replica.lease_sync.take(answer, asked)
             replica.asked = None
+            if not answer["repeated"]:
+                replica.answered.add(asked.number)
             replica.reached_ns = real_sent_ns
 
     @rule(number=st.integers(0, 2), there_ms=st.integers(0, 400), back_ms=st.integers(0, 400))
@@ -310,6 +324,7 @@ class World(RuleBasedStateMachine):
             gone = self.replicas[number]
             self.waiting = [call for call in self.waiting if call[0] is not gone]
             self.replicas[number] = self._replica(number, self.names)
+            self.everyone[self.replicas[number].name] = self.replicas[number]
 
     @precondition(lambda self: self.waiting)
     @rule(place=st.integers(0, 20))
@@ -349,7 +364,12 @@ class World(RuleBasedStateMachine):
         for limit in self.limits:  # the store counts units that are spent or may still be spent
             if limit.period:
                 assert self.store.states[limit.id].used >= sum(units for _, units in self.admitted)
-                assert self.store.states[limit.id].used <= limit.amount + self.store.debts[limit.id]
+                on_their_way = sum(
+                    row["units"]
+                    for row in self.store.leases.values()
+                    if row["state"] == limit.id and row["heartbeat"] not in self.everyone[row["replica"]].answered
+                )
+                assert self.store.states[limit.id].used <= limit.amount + self.overdrawn + on_their_way
 
 
 class Requests(World):
@@ -499,7 +519,24 @@ class Money(Tokens):
     def settle(self, place, share):
         super().settle(place, share)
 
+    @rule(number=st.integers(0, 2), used=st.integers(2, 90))
+    def overdraw(self, number, used):
+        """A call uses more than it reserved, and the heartbeat that says so arrives twice."""
+        replica = self.replicas[number % len(self.replicas)]
+        if replica.asked is not None:
+            return
+        calls = len(self._open())
+        self.reserve(replica, 1)
+        if len(self._open()) > calls:
+            self.settle(place=calls, share=used * 100)
+        self.send(number=number, stopping=False)
+        for doubled in (0, 1):
+            self.arrive(place=len(self.requests) - 1, doubled=doubled)
+        self.answer(place=len(self.answers) - 2)
+
     def end(self, replica, reservation, used):
+        reserved = sum(units for _, _, units in reservation.parts) // len(self.limits)
+        self.overdrawn += max(0, (used or 0) - reserved)
         replica.admission.settle(reservation, {"nanousd": used})
 
 

@@ -295,7 +295,10 @@ class Prices(Struct, frozen=True):
 
 
 class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
-    """The answer to a heartbeat: changes, keys found, and units granted."""
+    """The answer to a heartbeat: changes, keys found, and units granted.
+
+    If this or a later heartbeat was answered before, nothing is granted and `repeated` is true.
+    """
 
     cursor: Count
     epoch: str
@@ -313,6 +316,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     denials: list[Denial]
     unused: list[Unused]
     wanted: list[str]
+    repeated: bool = False
 
 
 class Hour(Struct, frozen=True):

@@ -304,6 +304,7 @@ CREATE TABLE replica (
     mode        text NOT NULL,
     started_at  timestamptz NOT NULL,
     seen_at     timestamptz NOT NULL,
+    heartbeat   bigint NOT NULL DEFAULT 0,    -- the number of its last heartbeat that requested units
     streams     jsonb NOT NULL DEFAULT '[]'   -- open streams by key when last seen: protocol.OpenStreams
 ) WITH (fillfactor = 50);
 

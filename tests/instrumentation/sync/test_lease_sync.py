@@ -84,6 +84,18 @@ def test_the_key_service_learns_which_answers_will_never_be_used(process):
     assert numbers == sorted(set(numbers))
 
 
+def test_what_the_first_answer_to_a_repeated_message_granted_goes_back_and_is_requested_again(process):
+    short = process.take()
+    _, asked = process.sync.offer()
+    woken = process.woken
+    process.answer(asked, {"grants": [], "denials": [], "repeated": True})
+    assert process.woken > woken
+    assert not short.wait.woken.done()
+    message, _ = process.sync.offer()
+    assert message["lost"] == [{"first": asked.number, "last": asked.number}]
+    assert [wanted["waiting"] for wanted in message["acquire"]] == [1]
+
+
 def test_messages_shrink_without_answers_and_grow_again(process):
     pools = [LeasePool(Limit(f"{number}:a", "rpm", "request", 600, 60, None)) for number in range(1200)]
     for pool in pools:

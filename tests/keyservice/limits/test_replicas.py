@@ -26,11 +26,25 @@ def use(connection):
 
 
 def test_replicas_seen_recently_are_alive(connection, see):
-    assert see(1) == 1
-    assert see(2, 3) == 3
-    assert see(2) == 3
+    assert see(1).alive == 1
+    assert see(2, 3).alive == 3
+    assert see(2).alive == 3
     connection.execute("UPDATE replica SET seen_at = seen_at - interval '6 seconds' WHERE id = %s", (f"{1:032x}",))
-    assert see(2) == 2
+    assert see(2).alive == 2
+
+
+def test_heartbeats_that_request_units_are_recognized_by_their_numbers(see):
+    acquire = [{"limit": "1:a", "units": 1}]
+
+    def repeated(*numbers, **parts):
+        return {int(name, 16) for name in see(*numbers, **parts).repeated}
+
+    assert repeated(1, 2, number=7, acquire=acquire) == set()
+    assert repeated(1, 3, number=7, acquire=acquire) == {1}
+    assert repeated(2, number=6, acquire=acquire) == {2}  # a later one was answered
+    assert repeated(1, number=8, acquire=acquire) == set()
+    assert repeated(2, number=7) == repeated(2, number=6) == set()  # requests nothing
+    assert repeated(2, acquire=acquire) == repeated(2, acquire=acquire) == set()  # without a number: older middleware
 
 
 def test_old_replicas_are_forgotten_when_another_starts(connection, see):

@@ -353,6 +353,37 @@ def test_a_replica_with_the_same_clock_learns_when_the_last_unit_was_spent(send,
     assert (grant["units"], grant["wait_us"], grant["start_us"]) == (1, 240_500, 0)
 
 
+OVERDRAWN = {"units": 1500, "debt": 1200}  # of a quota of 1,000
+
+
+def test_a_heartbeat_that_arrives_twice_counts_once(send, limits, connection):
+    twice = {"number": 7, "acquire": [{"limit": limits["monthly_requests"], **OVERDRAWN}]}
+    first, second = send(**twice), send(**twice)
+    assert [grant["units"] for grant in first["grants"]] == [1200]
+    assert (first["repeated"], second["repeated"]) == (False, True)
+    assert second["grants"] == second["denials"] == []
+    assert use(connection, limits["monthly_requests"]) == 1200
+    later = send(**twice | {"number": 8, "lost": [{"first": 7, "last": 7}]})  # the first answer did not arrive
+    assert [grant["units"] for grant in later["grants"]] == [1200]
+    assert use(connection, limits["monthly_requests"]) == 1200
+
+
+def test_a_heartbeat_that_arrives_at_two_processes_counts_once(connection, limits, database_url):
+    twice = {"number": 7, "acquire": [{"limit": limits["monthly_requests"], **OVERDRAWN}]}
+
+    def again():
+        with database.connect(database_url) as own, own.transaction():
+            return send_on(own, **twice)
+
+    with ThreadPoolExecutor(1) as threads:
+        with connection.transaction():
+            first = send_on(connection, **twice)
+            second = threads.submit(again)
+            wait_for_blocked(database_url)
+        assert (len(first["grants"]), second.result()["grants"]) == (1, [])
+    assert use(connection, limits["monthly_requests"]) == 1200
+
+
 def test_another_replicas_lease_is_not_taken_back(send, limits, connection):
     (grant,) = send(ONE, **acquire(limits["monthly_requests"], 20))["grants"]
     send(TWO, **give_back(grant["lease"], 20))

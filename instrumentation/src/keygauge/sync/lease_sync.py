@@ -149,9 +149,18 @@ class LeaseSync:
                 admission.due.add(held)
                 if not held.is_crowded:
                     admission.wake()
-        self._wake(request, {grant["limit"] for grant in answer["grants"]}, now)
+        if answer.get("repeated"):  # the message was sent twice, and the first answer did not arrive
+            self._lose(request)
+        else:
+            self._wake(request, {grant["limit"] for grant in answer["grants"]}, now)
         if not answer["more"]:
             admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
+
+    def _lose(self, request: LeaseRequest) -> None:
+        """Request again what another answer granted; that goes back."""
+        self._lost.add(request.number, self._admission.clock())
+        for lease_pool, _ in request.waiting.values():
+            self._admission.ask(lease_pool)
 
     def _grant(self, grant: dict[str, Any], request: LeaseRequest, now: int, *, alive: int) -> None:
         """Add granted units."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,8 +13,15 @@ from keygauge_keyservice.database import Connection
 T_MAX_MS = 10_000  # how long a replica may rely on an answer, counted from its request
 
 
-def see(connection: Connection, messages: Sequence[Heartbeat], *, lock_timeout_ms: int = 0) -> int:
-    """Record that replicas, each with one message, are alive; return how many are, including these.
+class Seen(NamedTuple):
+    """The number of replicas that are alive, and those whose heartbeat arrived before, or a later one did."""
+
+    alive: int
+    repeated: frozenset[str]
+
+
+def see(connection: Connection, messages: Sequence[Heartbeat], *, lock_timeout_ms: int = 0) -> Seen:
+    """Record that replicas, each with one message, are alive.
 
     Heartbeats that request or renew no lease need not wait for the disk: what they write may be lost in a crash.
     Locked rows are awaited for at most `lock_timeout_ms`; 0 for the timeout of statements.
@@ -24,23 +32,30 @@ def see(connection: Connection, messages: Sequence[Heartbeat], *, lock_timeout_m
             "DELETE FROM limit_replica WHERE seen_at < statement_timestamp() - interval '1 day') "
             "DELETE FROM replica WHERE seen_at < statement_timestamp() - interval '1 day'"
         )
-    seen = sorted((one.replica, one.service, one.host, one.version, one.mode, _streams(one)) for one in messages)
+    seen = sorted(
+        (one.replica, one.service, one.host, one.version, one.mode, _streams(one), one.number if one.acquire else 0)
+        for one in messages
+    )
     columns = [list(column) for column in zip(*seen, strict=True)]
     lasting = any(message.acquire or message.hold for message in messages)
     row = connection.execute(
         "/* replicas.see */ WITH settings AS MATERIALIZED (SELECT set_config('lock_timeout', %s, true), "
         "set_config('synchronous_commit', "
         "CASE WHEN %s THEN current_setting('synchronous_commit') ELSE 'off' END, true)), "
-        "seen AS (INSERT INTO replica (id, service, host, version, mode, streams, started_at, seen_at) "
-        "SELECT received.*, clock_timestamp(), clock_timestamp() "
-        "FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[]) AS received "
-        "ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at, mode = EXCLUDED.mode, streams = EXCLUDED.streams "
-        "WHERE replica.seen_at < EXCLUDED.seen_at - interval '500 milliseconds') "
-        "SELECT (SELECT count(*) FROM replica WHERE id <> ALL(%s) "
+        "seen AS (INSERT INTO replica (id, service, host, version, mode, streams, heartbeat, started_at, seen_at) "
+        "SELECT received.*, clock_timestamp(), clock_timestamp() FROM "
+        "unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::bigint[]) AS received "
+        "ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at, mode = EXCLUDED.mode, streams = EXCLUDED.streams, "
+        "heartbeat = greatest(replica.heartbeat, EXCLUDED.heartbeat) "
+        "WHERE CASE EXCLUDED.heartbeat WHEN 0 THEN replica.seen_at < EXCLUDED.seen_at - interval '500 milliseconds' "
+        "ELSE replica.heartbeat < EXCLUDED.heartbeat END RETURNING id) "
+        "SELECT ARRAY(SELECT id FROM seen) AS seen, (SELECT count(*) FROM replica WHERE id <> ALL(%s) "
         "AND seen_at > clock_timestamp() - interval '5 seconds') AS others FROM settings",
         (str(lock_timeout_ms), lasting, *columns, columns[0]),
     ).fetchone()
-    return len(messages) + (int(row["others"]) if row else 0)
+    assert row is not None  # noqa: S101 - for the type checker
+    requesting = {one.replica for one in messages if one.acquire and one.number}
+    return Seen(len(messages) + row["others"], frozenset(requesting.difference(row["seen"])))
 
 
 def _streams(message: Heartbeat) -> str:

@@ -51,7 +51,7 @@ def answer(
 ) -> list[HeartbeatAnswer]:
     """Apply heartbeats of different replicas in the caller's transaction and return the protocol's answers."""
     received = _own(connection, received)
-    alive = replicas.see(connection, [one.message for one in received], lock_timeout_ms=lock_timeout_ms)
+    alive, repeated = replicas.see(connection, [one.message for one in received], lock_timeout_ms=lock_timeout_ms)
     # Read before entries and plans, so that those are at least as new.
     changes = _changes(connection, received)
     found = _find(connection, received, peppers)
@@ -60,7 +60,8 @@ def answer(
     plans = _plans(connection, received, changes)  # after the entries: replicas apply them in this order
     # Read before rows of limits are locked.
     rates = _prices(connection, received, prices)
-    leased = leases.exchange(connection, [_lease_request(one) for one in received], alive=alive)
+    requests = [_lease_request(one, again=one.message.replica in repeated) for one in received]
+    leased = leases.exchange(connection, requests, alive=alive)
     unused = followed.find_unused(connection, [(one.message.replica, one.message.follow) for one in received])
     return [
         HeartbeatAnswer(
@@ -80,6 +81,7 @@ def answer(
             denials=[denial(item) for item in lease.granted if item.lease_id is None],
             unused=unused[one.message.replica],
             wanted=list(lease.wanted),
+            repeated=one.message.replica in repeated,
         )
         for one, change, items, key_ids, plan, rate, lease in zip(
             received, changes, found, known, plans, rates, leased, strict=True
@@ -172,7 +174,8 @@ def _plans(
     ]
 
 
-def _lease_request(one: Received) -> leases.LeaseRequest:
+def _lease_request(one: Received, *, again: bool) -> leases.LeaseRequest:
+    """Return what a replica gives back and requests; a heartbeat that arrives again requests nothing."""
     message = one.message
     return leases.LeaseRequest(
         service=one.service,
@@ -180,7 +183,7 @@ def _lease_request(one: Received) -> leases.LeaseRequest:
         heartbeat=message.number,
         lost=message.lost,
         returns=message.returns,
-        acquisitions=message.acquire,
+        acquisitions=() if again else message.acquire,
         holds=message.hold,
         progress=message.progress,
         reading=message.clock,
