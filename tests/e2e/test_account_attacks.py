@@ -10,7 +10,7 @@ from browser import PASSWORD, Browser
 from stack import Stack, fresh_database
 
 from keygauge_keyservice import database
-from keygauge_keyservice.accounts import accounts, members, plans
+from keygauge_keyservice.accounts import accounts, login_throttle, members, plans
 
 pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="other systems have one loopback address only")
 
@@ -111,6 +111,21 @@ def test_guessing_is_throttled_despite_forged_headers_and_locks_nobody_else_out(
     assert statuses == [422] * 5 + [429] * 2
     assert attacker.sign_in(email).status == 429
     assert browser("127.0.0.2").sign_in(email).status == 303
+
+
+def test_a_membership_of_ones_own_gives_no_more_guesses_at_another_persons_password(owner, browser):
+    evil, email = owner("guesser"), "owner@guessed.example"
+    owner("guessed")
+    assert join(browser("127.0.0.66"), evil.invite(email), PLANTED) == 303
+
+    same, address = browser("127.0.0.66"), "127.0.0.69"
+    for number in range(login_throttle.PER_EMAIL_AND_IP):  # from a browser that is known, or new each time
+        for attacker in (same, browser(address)):
+            assert attacker.sign_in(email, f"{GUESS} {number}").status == 422
+            attacker.sign_in(email, PLANTED)
+    assert same.sign_in(email).status == 422  # even with the right password
+    assert browser(address).sign_in(email).status == 429
+    assert browser().sign_in(email).status == 303
 
 
 def test_membership_is_not_disclosed(owner, browser):

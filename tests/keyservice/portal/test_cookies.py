@@ -32,6 +32,14 @@ def test_browser_known_for_one_account_is_unknown_for_another(visitor, customer,
     assert statuses[-1] == 429
 
 
+def test_browser_stays_known_for_each_account_it_has_signed_in_to(visitor, customer, stranger):
+    for one in (customer, stranger):
+        visitor.sign_in(one)
+    for one in (customer, stranger):
+        statuses = [visitor.sign_in(one, password="wrong").status_code for _ in range(6)]
+        assert statuses[-1] == (422 if one is customer else 429)  # ten in all
+
+
 def test_links_use_the_configured_address(settings, customer):
     app = create_app(replace(settings, public_url="https://keys.acme.com"))
     browser = app.test_client()

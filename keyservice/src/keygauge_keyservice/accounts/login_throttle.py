@@ -1,6 +1,8 @@
 """Throttling of password guessing: failed sign-ins are counted per e-mail address, per IP, and per pair of both.
 
-A browser in which the member has signed in before has its own count, so that others cannot lock the member out of it.
+A browser in which the member has signed in before has its own count, so that others cannot lock the member out of it. That
+count is for the member's own password only: anybody can be a member under another person's address, with a password of
+their own, and must not get more guesses at that person's other passwords.
 """
 
 from __future__ import annotations
@@ -46,9 +48,13 @@ def admit(connection: Connection, *, email: str, ip: str, device: str | None = N
 
 
 def forgive(connection: Connection, *, email: str, ip: str, device: str | None = None) -> None:
-    """Delete the failed attempts of a member who has signed in."""
+    """Delete the attempt of a member who has signed in; earlier failures remain, as the address may have other members."""
     email, ip = _names(email, ip, device)
-    connection.execute("/* guesses.forgive */ DELETE FROM sign_in_failure WHERE email = %s AND ip = %s", (email, ip))
+    connection.execute(
+        "/* guesses.forgive */ DELETE FROM sign_in_failure WHERE ctid = ("
+        "SELECT ctid FROM sign_in_failure WHERE email = %s AND ip = %s ORDER BY at DESC LIMIT 1)",
+        (email, ip),
+    )
 
 
 def _names(email: str, ip: str, device: str | None) -> tuple[str, str]:

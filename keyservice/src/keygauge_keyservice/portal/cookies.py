@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from keygauge_keyservice.web.context import services
 
 _DEVICE = "keygauge_device"
 _DEVICE_S = 365 * 86_400
+_DEVICE_MEMBERS_MAX = 20
 _PURPOSE = hashlib.sha256(b"keygauge: signed cookies").digest()
 
 
@@ -42,19 +44,29 @@ def signer(purpose: str) -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(key, salt=purpose, signer_kwargs={"digest_method": hashlib.sha256})
 
 
-def known_device(email: str) -> str | None:
-    """Return this browser's id if it has signed in with this e-mail address before."""
+@dataclass(frozen=True)
+class Device:
+    """A browser, and the ids of the members who signed in with it, the latest first."""
+
+    id: str
+    members: list[int]
+
+
+def known_device() -> Device:
+    """Return this browser; if it is new, no member has signed in with it."""
     try:
-        device: Any = signer("device").loads(read(_DEVICE), max_age=_DEVICE_S)
+        kept: Any = signer("members of a device").loads(read(_DEVICE), max_age=_DEVICE_S)
     except BadData:
-        return None
-    return device["device"] if device["email"] == _hashed(email) else None
+        return Device(secrets.token_hex(16), [])
+    return Device(**kept)
 
 
-def remember_device(response: Response, email: str) -> None:
-    """Remember this browser as known for an e-mail address that has signed in."""
-    device = {"device": known_device(email) or secrets.token_hex(16), "email": _hashed(email)}
-    give(response, _DEVICE, signer("device").dumps(device), max_age_s=_DEVICE_S)
+def remember_device(response: Response, member_id: int) -> None:
+    """Remember that a member has signed in with this browser."""
+    device = known_device()
+    latest = [member_id, *(one for one in device.members if one != member_id)]
+    kept = asdict(replace(device, members=latest[:_DEVICE_MEMBERS_MAX]))
+    give(response, _DEVICE, signer("members of a device").dumps(kept), max_age_s=_DEVICE_S)
 
 
 def is_encrypted() -> bool:
@@ -77,7 +89,3 @@ def public_link(endpoint: str, **values: Any) -> str:
 
 def _full(name: str) -> str:
     return f"__Host-{name}" if is_encrypted() else name
-
-
-def _hashed(email: str) -> str:
-    return hashlib.sha256(email.encode()).hexdigest()

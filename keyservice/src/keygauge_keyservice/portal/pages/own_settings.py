@@ -71,7 +71,8 @@ def change_password() -> Response | tuple[str, int]:
     if new != request.form.get("again", ""):
         return _page(wrong=gettext("The passwords don't match.")), 422
     with services().connection() as connection:
-        device = cookies.known_device(member.email)
+        known = cookies.known_device()
+        device = known.id if member.id in known.members else None
         is_admitted = login_throttle.admit(connection, email=member.email, ip=ip, device=device)
         credentials = memberships.find_credentials(connection, member.email, member_id=member.id)
     old = request.form.get("old", "")[: passwords.LENGTH_MAX]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -36,27 +36,46 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
     password = request.form.get("password", "")
     if not members.is_email(email) or len(password) > passwords.LENGTH_MAX:
         return _refuse(gettext(_WRONG), 422, email)
-    ip, device = request.remote_addr or "", cookies.known_device(email)
-    with services().connection() as connection:
-        is_admitted = login_throttle.admit(connection, email=email, ip=ip, device=device)
-        credentials = memberships.list_credentials(connection, email)[:_MEMBERSHIPS_MAX]
-    if not is_admitted:
-        minutes = login_throttle.WINDOW_S // 60
-        return _refuse(gettext("Too many attempts. Try again in %(minutes)s minutes.", minutes=minutes), 429, email)
-    tried: Sequence[tuple[int, str | None]] = credentials or [(0, None)]
-    # Outside the transaction, as hashing is slow.
-    member_id = next((one for one, password_hash in tried if passwords.verify(password_hash, password)), None)
-    if member_id is None:
+    ip, is_admitted = request.remote_addr or "", False
+    for device, credentials in _rounds(email):
+        with services().connection() as connection:
+            if not login_throttle.admit(connection, email=email, ip=ip, device=device):
+                continue
+        is_admitted = True
+        # Outside the transaction, as hashing is slow.
+        member_id = next((one for one, password_hash in credentials if passwords.verify(password_hash, password)), None)
+        if member_id is not None:
+            with services().connection() as connection:
+                login_throttle.forgive(connection, email=email, ip=ip, device=device)
+            return _enter(member_id)
+    if is_admitted:
         return _refuse(gettext(_WRONG), 422, email)
+    minutes = login_throttle.WINDOW_S // 60
+    return _refuse(gettext("Too many attempts. Try again in %(minutes)s minutes.", minutes=minutes), 429, email)
+
+
+def _rounds(email: str) -> Iterator[tuple[str | None, Sequence[tuple[int, str | None]]]]:
+    """Yield this browser with the credentials that it has signed in with before, then None with the address's others."""
+    with services().connection() as connection:
+        credentials = memberships.list_credentials(connection, email)[:_MEMBERSHIPS_MAX]
+    device = cookies.known_device()
+    known = [one for one in credentials if one[0] in device.members]
+    others = [one for one in credentials if one[0] not in device.members]
+    if known:
+        yield device.id, known
+    if others or not known:
+        yield None, others or [(0, None)]
+
+
+def _enter(member_id: int) -> Response:
     before = auth.find_session()
     with services().connection() as connection:
-        login_throttle.forgive(connection, email=email, ip=ip, device=device)
         if before is not None:
             sessions.end(connection, before)
         token = sessions.start(connection, member_id)
     response = redirect(local_page(request.form.get("next")), 303)
     auth.give_cookie(response, token)
-    cookies.remember_device(response, email)
+    cookies.remember_device(response, member_id)
     return response
 
 
