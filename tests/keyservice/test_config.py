@@ -140,3 +140,11 @@ def test_the_contact_address_is_a_page_or_an_e_mail_address(url):
 def test_another_contact_address_is_refused(url):
     with pytest.raises(SettingsError, match="KEYGAUGE_CONTACT_URL: must be"):
         Settings.from_environment(URL | SECRETS | {"KEYGAUGE_CONTACT_URL": url})
+
+
+def test_the_maximum_of_keys_of_an_account_is_a_number():
+    assert Settings.from_environment(URL | SECRETS).account_keys_max == 100_000
+    assert config.account_keys_max({"KEYGAUGE_ACCOUNT_KEYS_MAX": "250000"}) == 250_000
+    for wrong in ("0", "-1", "1e5", "many", "10000001", "9" * 20, "\u0663"):
+        with pytest.raises(SettingsError, match="KEYGAUGE_ACCOUNT_KEYS_MAX: must be 1 to 10000000 keys"):
+            config.account_keys_max({"KEYGAUGE_ACCOUNT_KEYS_MAX": wrong})

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from keygauge_keyservice import embedded
 from keygauge_keyservice.accounts.oidc import Provider
+from keygauge_keyservice.keys.key_bound import PER_ACCOUNT_MAX
 from keygauge_keyservice.ledger.event import TOKENS_MAX
 from keygauge_keyservice.ledger.plausible import Bounds
 from keygauge_keyservice.notices.mail import MailServer
@@ -25,8 +26,9 @@ from keygauge_keyservice.notices.worker import Worker as NoticeWorker
 from keygauge_keyservice.secret import PepperError, Peppers, generate_pepper
 
 RETENTION_DAYS = 400
-_DIGITS_MAX = 9
+_DIGITS_MAX = 10
 RETENTION_DAYS_MAX = 3660
+_ACCOUNT_KEYS_MAX = 10_000_000
 _TOKEN_LENGTH_MIN = 16
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -56,6 +58,7 @@ class Settings:
     oidc: Provider | None = None  # identity provider for signing in to the portal, in addition to passwords
     read_only: bool = False  # pages and reports from a standby; all writes are refused
     bounds: Bounds = field(default_factory=Bounds)  # for the usage that services report
+    account_keys_max: int = PER_ACCOUNT_MAX  # keys of an account that are not deleted
     proxies: int = 0  # number of reverse proxies, each of which sets X-Forwarded-For, -Proto and -Host
 
     @classmethod
@@ -78,6 +81,7 @@ class Settings:
             oidc=_provider(environ),
             read_only=environ.get("KEYGAUGE_READ_ONLY") == "1",
             bounds=_bounds(environ),
+            account_keys_max=account_keys_max(environ),
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
             trace_url=_web_address(environ, "KEYGAUGE_TRACE_URL", "https://grafana.acme.com/trace/{trace_id}"),
             api_url=_web_address(environ, "KEYGAUGE_API_URL", "https://api.acme.com/v1/models") or cls.api_url,
@@ -130,10 +134,16 @@ def retention_days(environ: Mapping[str, str] = os.environ) -> int:
     Raises:
         SettingsError: KEYGAUGE_RETENTION_DAYS is invalid.
     """
-    text = environ.get("KEYGAUGE_RETENTION_DAYS") or str(RETENTION_DAYS)
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and 1 <= int(text) <= RETENTION_DAYS_MAX):
-        raise SettingsError(f"KEYGAUGE_RETENTION_DAYS: must be 1 to {RETENTION_DAYS_MAX} days")
-    return int(text)
+    return _number(environ, "KEYGAUGE_RETENTION_DAYS", RETENTION_DAYS, RETENTION_DAYS_MAX, "days")
+
+
+def account_keys_max(environ: Mapping[str, str] = os.environ) -> int:
+    """Return how many keys an account can have, without deleted ones.
+
+    Raises:
+        SettingsError: KEYGAUGE_ACCOUNT_KEYS_MAX is invalid.
+    """
+    return _number(environ, "KEYGAUGE_ACCOUNT_KEYS_MAX", PER_ACCOUNT_MAX, _ACCOUNT_KEYS_MAX, "keys")
 
 
 def peppers(environ: Mapping[str, str] = os.environ) -> Peppers:
@@ -170,10 +180,14 @@ def notice_worker(environ: Mapping[str, str] = os.environ) -> NoticeWorker:
 
 
 def _bounds(environ: Mapping[str, str]) -> Bounds:
-    text = environ.get("KEYGAUGE_EVENT_TOKENS_MAX") or str(Bounds.event)
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX + 1 and 1 <= int(text) <= TOKENS_MAX):
-        raise SettingsError(f"KEYGAUGE_EVENT_TOKENS_MAX: must be 1 to {TOKENS_MAX} tokens")
-    return Bounds(int(text))
+    return Bounds(_number(environ, "KEYGAUGE_EVENT_TOKENS_MAX", Bounds.event, TOKENS_MAX, "tokens"))
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, most: int, unit: str) -> int:
+    text = environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and 1 <= int(text) <= most):
+        raise SettingsError(f"{name}: must be 1 to {most} {unit}")
+    return int(text)
 
 
 def _provider(environ: Mapping[str, str]) -> Provider | None:

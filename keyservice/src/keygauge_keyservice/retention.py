@@ -35,6 +35,8 @@ RULES = (
     RetentionRule("replica", "seen_at", _DAY),
     RetentionRule("idempotency", "created_at", 2 * _DAY),
     RetentionRule("session", "ends_at", _DAY),
+    RetentionRule("token", "revoked_at", 400 * _DAY),
+    RetentionRule("token", "expires_at", 400 * _DAY),
     RetentionRule("invitation", "ends_at", 30 * _DAY),
     RetentionRule("sign_in_failure", "at", _DAY),
     RetentionRule("event_aside", "at", 90 * _DAY),

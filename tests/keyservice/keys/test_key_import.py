@@ -68,3 +68,19 @@ def test_accounts_are_not_created_without_a_plan(connection, take_over):
     acme = accounts.create(connection, name="Acme", plan_id="p", actor="test")
     (key,) = take_over({"key": SECRET, "account": acme.id}, plan_id=None).created
     assert key.account_id == acme.id
+
+
+def test_an_account_gets_no_more_keys_than_it_can_have(connection, take_over, settings):
+    rows = [(f"line {number}", {"key": f"{SECRET}-{number}", "account": "Acme"}) for number in range(3)]
+
+    def take(rows):
+        return key_import.take_over(connection, rows, peppers=settings.peppers, plan_id="p", actor="op", most=2)
+
+    with (
+        pytest.raises(Problem, match="account Acme: An account can have at most 2 keys") as caught,
+        connection.transaction(),
+    ):
+        take(rows)
+    assert caught.value.code == "too_many_keys"
+    assert len(take(rows[:2]).created) == 2
+    assert take(rows[:2]).present == 2

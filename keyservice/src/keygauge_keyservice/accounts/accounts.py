@@ -194,6 +194,13 @@ def delete(connection: Connection, account_id: str, *, actor: str) -> None:
         _record(connection, account_id, actor, "account.delete", before=deleted)
 
 
+def lock_additions(connection: Connection, account_id: str) -> None:
+    """Wait until no other transaction adds to an account, so that what it has can be counted exactly."""
+    connection.execute(
+        "/* accounts.lock_additions */ SELECT FROM account WHERE id = %s FOR NO KEY UPDATE", (account_id,)
+    )
+
+
 def _lock(connection: Connection, account_id: str) -> Account:
     connection.execute("/* accounts.lock */ SELECT FROM account WHERE id = %s FOR UPDATE", (account_id,))
     return require(connection, account_id)

@@ -1,8 +1,8 @@
 """Throttling of password guessing: failed sign-ins are counted per e-mail address, per IP, and per pair of both.
 
-A browser in which the member has signed in before has its own count, so that others cannot lock the member out of it. That
-count is for the member's own password only: anybody can be a member under another person's address, with a password of
-their own, and must not get more guesses at that person's other passwords.
+A browser in which the member has signed in before has its own count, so that others cannot lock the member out of it.
+That count is for the member's own password only: anybody can be a member under another person's address, with a
+password of their own, and must not get more guesses at that person's other passwords.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def admit(connection: Connection, *, email: str, ip: str, device: str | None = N
 
 
 def forgive(connection: Connection, *, email: str, ip: str, device: str | None = None) -> None:
-    """Delete the attempt of a member who has signed in; earlier failures remain, as the address may have other members."""
+    """Delete the attempt of a member who has signed in; earlier ones remain, as the address may have other members."""
     email, ip = _names(email, ip, device)
     connection.execute(
         "/* guesses.forgive */ DELETE FROM sign_in_failure WHERE ctid = ("

@@ -11,6 +11,7 @@ from keygauge_keyservice.accounts.members import Member
 from keygauge_keyservice.database import Connection
 
 LIFETIME_S = 12 * 3600
+PER_MEMBER_MAX = 100
 _TOKEN_BYTES = 32
 
 
@@ -25,9 +26,14 @@ class Session:
 
 
 def start(connection: Connection, member_id: int) -> str:
-    """Start a session and return the value of its cookie; also delete expired sessions."""
+    """Start a session and return the value of its cookie; expired sessions end, and a member's oldest if too many."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     connection.execute("/* sessions.prune */ DELETE FROM session WHERE ends_at <= statement_timestamp()")
+    connection.execute(
+        "/* sessions.prune_oldest */ DELETE FROM session WHERE hash IN ("
+        "SELECT hash FROM session WHERE member_id = %s ORDER BY ends_at DESC OFFSET %s)",
+        (member_id, PER_MEMBER_MAX - 1),
+    )
     connection.execute(
         "/* sessions.start */ INSERT INTO session (hash, member_id, csrf_token, ends_at) "
         "VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))",

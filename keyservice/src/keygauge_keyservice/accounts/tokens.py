@@ -175,6 +175,7 @@ def _errors(connection: Connection, kind: Kind, account_id: str | None, scope: S
         errors.append(FieldError("account", "missing", "is required for a token of kind account"))
     else:
         accounts.require(connection, account_id)
+        accounts.lock_additions(connection, account_id)
         if len(list_tokens(connection, account_id=account_id, only_valid=True)) >= PER_ACCOUNT_MAX:
             most = gettext("an account can have at most %(most)s valid tokens; revoke one first", most=PER_ACCOUNT_MAX)
             errors.append(FieldError("account", "wrong_list", most))

@@ -135,6 +135,7 @@ def create(account_id: str) -> Response:
             account_id=account_id,
             actor=actor(),
             by_operator=is_operator(),
+            most=services().settings.account_keys_max,
             **terms,
         )
         if order.limits:

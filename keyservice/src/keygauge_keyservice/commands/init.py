@@ -61,6 +61,7 @@ def init(folder: Path, account: str | None, service_url: str) -> None:
             expires_at=None,
             actor=ACTOR,
             by_operator=True,
+            most=given.account_keys_max,
         )
         _write(file, service_url, given.service_token, token)
     click.echo(f"Plan {found.plan_id}, account {found.name} ({found.id}), key {key.id}.")

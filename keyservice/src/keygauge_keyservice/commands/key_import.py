@@ -92,10 +92,10 @@ def _import_litellm(database: str, zone: str | None, plan: str | None, *, dry_ru
 
 def _take_over(rows: Iterable[tuple[str, Mapping[str, Any]]], *, plan: str | None, is_dry_run: bool) -> None:
     with command_errors():
-        peppers = config.peppers()
+        peppers, most = config.peppers(), config.account_keys_max()
     with connected() as connection, connection.transaction(force_rollback=is_dry_run):
         pepper_check.compare(connection, peppers)
-        done = key_import.take_over(connection, rows, peppers=peppers, plan_id=plan, actor=ACTOR)
+        done = key_import.take_over(connection, rows, peppers=peppers, plan_id=plan, actor=ACTOR, most=most)
     _print_summary(done, "would be " if is_dry_run else "")
 
 

@@ -15,7 +15,7 @@ from keygauge import key as key_format
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem
-from keygauge_keyservice.keys import key_limits, keys
+from keygauge_keyservice.keys import key_bound, key_limits, keys
 from keygauge_keyservice.keys.key_terms import NewKey
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, parse_limit
@@ -102,6 +102,7 @@ def take_over(
     peppers: Peppers,
     plan_id: str | None,
     actor: str,
+    most: int = key_bound.PER_ACCOUNT_MAX,
 ) -> Imported:
     """Import keys, given as pairs of a location for error messages and a row.
 
@@ -110,7 +111,8 @@ def take_over(
     transaction.
 
     Raises:
-        Problem: a row is invalid, or its account is missing; the detail starts with the row's location.
+        Problem: a row is invalid, or its account is missing; the detail starts with the row's location. 409 if an
+            account gets more than `most` keys; the detail starts with the account.
     """
     done = Imported()
     known = {name: account.id for account in accounts.list_accounts(connection) for name in (account.name, account.id)}
@@ -118,10 +120,18 @@ def take_over(
         try:
             _take_over(connection, dict(row), known, done, peppers=peppers, plan_id=plan_id, actor=actor)
         except Problem as problem:
-            raise Problem(
-                problem.status, problem.code, f"{where}: {problem.detail}", errors=problem.errors
-            ) from problem
+            raise _located(where, problem) from problem
+    for account_id in sorted({key.account_id for key in done.created}):
+        try:
+            key_bound.check(connection, account_id, most)
+        except Problem as problem:
+            name = next(name for name, one in known.items() if one == account_id)
+            raise _located(f"account {name}", problem) from problem
     return done
+
+
+def _located(where: str, problem: Problem) -> Problem:
+    return Problem(problem.status, problem.code, f"{where}: {problem.detail}", errors=problem.errors)
 
 
 def _take_over(

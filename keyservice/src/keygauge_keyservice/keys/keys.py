@@ -15,6 +15,7 @@ from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
+from keygauge_keyservice.keys import key_bound
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.texts import gettext
 
@@ -107,6 +108,7 @@ def create(
     environment: key_format.Environment = "live",
     actor: str,
     by_operator: bool = False,
+    most: int = key_bound.PER_ACCOUNT_MAX,
     **terms: Any,
 ) -> tuple[Key, str]:
     """Create a key with `Terms` and return it with its token, which cannot be retrieved later.
@@ -114,13 +116,14 @@ def create(
     `by_operator`: only operators can lift the restrictions.
 
     Raises:
-        Problem: 404 if there is no such account.
+        Problem: 404 if there is no such account; 409 if it has `most` keys.
     """
     key_id = key_format.new_id()
     token = key_format.generate(environment, key_id)
     given = Terms(**terms)
     locked = [name for name in _RESTRICTIONS if by_operator and getattr(given, name)]
     with connection.transaction():
+        key_bound.require_room(connection, account_id, most)
         _insert(connection, key_id, given, account_id=account_id, environment=environment, locked=locked, actor=actor)
         _insert_secret(connection, key_id, peppers, key_format.digest(token))
         after = {"environment": environment} | {name: value for name, value in _terms(given).items() if value}

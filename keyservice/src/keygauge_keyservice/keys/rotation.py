@@ -9,12 +9,15 @@ from psycopg.rows import class_row
 
 from keygauge import key as key_format
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.secret import Peppers
+from keygauge_keyservice.texts import gettext
 
 GRACE_S_MAX = 30 * 86_400
+SECRETS_MAX = 10  # valid ones of a key, which every replica keeps
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def rotate(
     Existing secrets expire `grace_s` seconds from now, or earlier if they already had an earlier expiry.
 
     Raises:
-        Problem: 404; 409 if the key is deleted.
+        Problem: 404; 409 if the key is deleted, or `SECRETS_MAX` of its secrets would stay valid.
     """
     with connection.transaction():
         key = keys.lock(connection, key_id)
@@ -53,6 +56,8 @@ def rotate(
         ).fetchone() or {"newest": 0, "is_done": False}
         if row["is_done"]:
             return Rotation(key, None)
+        if grace_s and len(list_secrets(connection, key_id)) >= SECRETS_MAX:
+            raise _too_many()
         token = key_format.generate(key.environment, key_id)
         connection.execute(
             "/* rotation.end_old */ UPDATE key_secret "
@@ -82,3 +87,11 @@ def list_secrets(connection: Connection, key_id: str) -> list[Secret]:
             "WHERE key_id = %s AND (expires_at IS NULL OR expires_at > clock_timestamp()) ORDER BY number",
             (key_id,),
         ).fetchall()
+
+
+def _too_many() -> Problem:
+    detail = gettext(
+        "This key has %(most)s secrets that still work. Rotate it without a grace period, or wait until one expires.",
+        most=SECRETS_MAX,
+    )
+    return Problem(409, "too_many_secrets", detail)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from psycopg.rows import class_row
 
-from keygauge_keyservice.accounts import members
+from keygauge_keyservice.accounts import accounts, members
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid, not_found
 from keygauge_keyservice.journal import audit
@@ -176,6 +176,7 @@ def _errors(connection: Connection, account_id: str, form: str, target: str, kin
                 "kinds", "wrong_choice", gettext("must be at least one of %(choices)s", choices=", ".join(KINDS))
             )
         )
+    accounts.lock_additions(connection, account_id)
     if len(list_channels(connection, account_id)) >= CHANNELS_MAX:
         errors.append(
             FieldError(

@@ -40,6 +40,7 @@ def serve(*, makes_secrets: bool) -> Iterator[Send]:
                 service_token=secrets.token_urlsafe(),
                 admin_token=token,
                 peppers=peppers,
+                account_keys_max=config.account_keys_max(),
                 public_url=config.public_url(),
             ),
             has_pages=False,

@@ -59,18 +59,23 @@ def create() -> str | Response | tuple[str, int]:
         return _form(
             errors=key_form.messages(errors), rows=rows, wrong_limits=limit_form.messages(wrong_limits), is_wrong=True
         ), 422
-    with services().connection() as connection:
-        if not sessions.spend_form(connection, auth.current_session(), form_id):
-            return redirect(url_for("portal.keys.show", notice="sent-before"), 303)
-        key, token = keys.create(
-            connection,
-            peppers=services().settings.peppers,
-            account_id=auth.current_account_id(),
-            actor=member.email,
-            **given(terms) | {"expires_at": datetime.now(UTC) + timedelta(days=int(lifetime)) if lifetime else None},
-        )
-        if limits.limits:
-            key_limits.replace(connection, key.id, limits.of_key(), actor=member.email)
+    try:
+        with services().connection() as connection:
+            if not sessions.spend_form(connection, auth.current_session(), form_id):
+                return redirect(url_for("portal.keys.show", notice="sent-before"), 303)
+            key, token = keys.create(
+                connection,
+                peppers=services().settings.peppers,
+                account_id=auth.current_account_id(),
+                actor=member.email,
+                most=services().settings.account_keys_max,
+                **given(terms)
+                | {"expires_at": datetime.now(UTC) + timedelta(days=int(lifetime)) if lifetime else None},
+            )
+            if limits.limits:
+                key_limits.replace(connection, key.id, limits.of_key(), actor=member.email)
+    except Problem as problem:
+        return _form(rows=rows, refusal=problem.detail), problem.status
     return render_template("portal/key_created.html", key=key, token=token)
 
 
@@ -130,6 +135,7 @@ def _form(
     rows: Sequence[limit_form.Row] = (),
     wrong_limits: Sequence[str] = (),
     is_wrong: bool = False,
+    refusal: str | None = None,
 ) -> str:
     return render_template(
         "portal/key_new.html",
@@ -138,6 +144,7 @@ def _form(
         rows=[*rows, *limit_form.EMPTY_ROWS],
         wrong_limits=wrong_limits,
         is_wrong=is_wrong,
+        refusal=refusal,
         units=limit_form.units,
         pers=limit_form.pers,
         lifetimes=each(_LIFETIMES),

@@ -55,7 +55,7 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
 
 
 def _rounds(email: str) -> Iterator[tuple[str | None, Sequence[tuple[int, str | None]]]]:
-    """Yield this browser with the credentials that it has signed in with before, then None with the address's others."""
+    """Yield this browser with the credentials that it has signed in with before, then None with all others."""
     with services().connection() as connection:
         credentials = memberships.list_credentials(connection, email)[:_MEMBERSHIPS_MAX]
     device = cookies.known_device()
