@@ -12,7 +12,9 @@ from xml.etree import ElementTree as ET
 
 import pygal
 from markupsafe import Markup, escape
+from pygal.config import SerieConfig
 from pygal.etree import etree
+from pygal.serie import Serie
 from pygal.style import Style
 
 from keygauge_keyservice.texts import gettext
@@ -129,6 +131,18 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
         state = None if name == "state" or name.startswith("__") else read(self, "__dict__").get("state")
         found = _NOWHERE if state is None else state.__dict__.get(name, _NOWHERE)
         return read(self, name) if found is _NOWHERE else found
+
+    def prepare_values(self, raw: Sequence[tuple[Sequence[int], dict[str, str]]], offset: int = 0) -> list[Any]:
+        """Return the series; pygal would look up each of the drawing's options for each of them."""
+        self._adapt = int  # pygal's ticks are numbers of any kind
+        return [
+            Serie(offset + index, list(values), SerieConfig(**options)) for index, (values, options) in enumerate(raw)
+        ]
+
+    def _draw(self) -> None:
+        super()._draw()
+        box = f"0 0 {self.width} {self.height}"
+        self.svg.pre_render = lambda: self.svg.root.set("viewBox", box)  # pygal adds styles and scripts too
 
     def _plot(self) -> None:
         view, svg = self.view, self.svg
