@@ -10,6 +10,7 @@ from keygauge_keyservice.config import Settings
 from keygauge_keyservice.keys import key_limits, keys
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.leases import LeaseRequest
+from keygauge_keyservice.monitoring import ROWS_MAX
 from keygauge_keyservice.secret import Peppers
 
 PEPPERS = Peppers.parse("1:" + "44" * 32)
@@ -165,3 +166,36 @@ def test_scrape_of_many_keys_stays_below_a_megabyte_and_has_those_used_last(clie
     assert len(scrape) < 1_000_000
     assert '"k2000"' in scrape
     assert '"k1"' not in scrape
+
+
+def test_scrape_of_many_keys_has_those_that_need_attention_and_new_ones(samples, account, connection):
+    """Among more used keys than a scrape has, a key that is new, expires soon, or has used up its quota is kept."""
+    connection.execute(
+        "INSERT INTO key (id, account_id, name, created_at, last_used_at) "
+        "SELECT 'used' || n, %s, 'used', now() - interval '1 year', now() - n * interval '1 s' "
+        "FROM generate_series(1, %s) AS n",
+        (account.id, 2 * ROWS_MAX),
+    )
+    connection.execute(
+        "INSERT INTO rollup_recent SELECT date_bin('15 min', now(), 'epoch'), %s, 'used' || n, '/', '', 2, 1, "
+        "0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1e228 FROM generate_series(1, %s) AS n",
+        (account.id, 2 * ROWS_MAX),
+    )
+    connection.execute(
+        "INSERT INTO usage_aggregate SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{7200}')"
+    )
+    last, full = f"used{2 * ROWS_MAX}", f"used{2 * ROWS_MAX - 1}"
+    connection.execute("UPDATE key SET expires_at = now() + interval '3 days' WHERE id = %s", (last,))
+    (daily,) = (limit.id for limit in plans.require(connection, "free").limits if limit.name == "daily")
+    connection.execute(
+        "INSERT INTO limit_state (id, account_id, cells, ends) "
+        "VALUES (%s, %s, '{8}', ARRAY[(extract(epoch FROM now()) * 1e6 + 1e9)::bigint])",
+        (f"{daily}:{full}", account.id),
+    )
+    fresh, _ = keys.create(connection, peppers=PEPPERS, account_id=account.id, name="new", actor="test")
+    read = samples()
+    assert len(pick(read, "keygauge_key_info")) == ROWS_MAX
+    for kept in (last, full, fresh.id, "used1"):
+        assert pick(read, "keygauge_key_info", id=kept) == [1], kept
+    assert pick(read, "keygauge_key_info", id=f"used{ROWS_MAX}") == []
+    assert pick(read, "keygauge_limit_max", key=full) == [9]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -30,6 +30,7 @@ from keygauge.service_metrics import (
     LIMIT_RESET,
     LIMIT_USED,
 )
+from keygauge.warning_levels import EXPIRES_SOON_DAYS, QUOTA_NEAR
 from keygauge_keyservice.database import UNAVAILABLE, Connection
 from keygauge_keyservice.ledger.replicas import replica_check
 from keygauge_keyservice.limits import kinds
@@ -38,9 +39,47 @@ from keygauge_keyservice.web.context import services
 
 _log = logging.getLogger(__name__)
 
-ROWS_MAX = 800  # of keys and of limits, last used first; for more, use the replicas' metrics or SQL
+ROWS_MAX = 800  # of keys and of limits; for more, use the replicas' metrics or SQL
+_FEW = 100  # keys that expire soon, and new ones, however few others there is room for
 _USES_MAX = 2 * ROWS_MAX  # per key and two hours, newest first
 _SECOND_US = 1_000_000
+
+_USED = """/* monitoring.used */
+SELECT DISTINCT account_id, part AS id FROM (
+    SELECT account_id, part FROM usage_aggregate
+    WHERE length_s = 7200 AND breakdown = 'key' AND inside = '' AND bucket > now() - interval '1 day'
+    ORDER BY bucket DESC LIMIT %s
+) AS newest"""
+_QUOTA = "period IS NOT NULL AND NOT per_tag AND NOT dry_run AND amount > 0"
+_KEYS = f"""/* monitoring.keys */
+SELECT key.id, key.name, account.id AS account, account.name AS account_name, account.plan_id AS plan, expires_at,
+    last_used_at,
+    CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END AS status
+FROM (
+    SELECT id, min(place) AS place FROM (
+        (SELECT id, 0 AS place FROM key
+         WHERE expires_at > now() AND expires_at < now() + %(soon)s AND status = 'active'
+         ORDER BY expires_at LIMIT %(few)s)
+        UNION ALL
+        SELECT key.id, 0 FROM key JOIN account ON account.id = key.account_id
+        CROSS JOIN LATERAL (
+            SELECT id, amount FROM plan_limit WHERE plan_id = account.plan_id AND subject = 'key' AND {_QUOTA}
+            UNION ALL SELECT id, amount FROM plan_limit WHERE key_id = key.id AND {_QUOTA}
+        ) AS quota
+        JOIN limit_state AS state ON state.id = quota.id || ':' || key.id
+            AND cells[1] >= %(share)s * amount AND ends[1] > extract(epoch FROM now()) * 1000000
+        WHERE key.id = ANY(%(used)s)
+        UNION ALL
+        SELECT id, CASE WHEN number <= %(few)s THEN 1 ELSE 2 END FROM (
+            SELECT id, row_number() OVER (ORDER BY created_at DESC, id) AS number FROM key
+            WHERE status <> 'deleted' ORDER BY created_at DESC, id LIMIT %(most)s
+        ) AS newest
+        UNION ALL
+        SELECT unnest(%(used)s::text[]), 2
+    ) AS candidate GROUP BY id
+) AS chosen JOIN key USING (id) JOIN account ON account.id = key.account_id
+WHERE key.status <> 'deleted'
+ORDER BY place, last_used_at DESC NULLS LAST, key.created_at DESC LIMIT %(most)s"""  # noqa: S608 - only the constant above is interpolated
 
 blueprint = Blueprint("monitoring", __name__)
 
@@ -138,27 +177,23 @@ def _family(metric: Metric) -> GaugeMetricFamily:
 
 
 def _keys(connection: Connection) -> list[dict[str, Any]]:
-    """Return the keys used in the last day and the newest keys: at most `ROWS_MAX`, last used first."""
-    used = connection.execute(
-        "/* monitoring.used */ SELECT DISTINCT account_id, part AS id FROM (SELECT account_id, part "
-        "FROM usage_aggregate WHERE length_s = 7200 AND breakdown = 'key' AND inside = '' "
-        "AND bucket > now() - interval '1 day' ORDER BY bucket DESC LIMIT %s) AS newest",
-        (_USES_MAX,),
-    ).fetchall()
-    return connection.execute(
-        "/* monitoring.keys */ SELECT key.id, key.name, account.id AS account, account.name AS account_name, "
-        "account.plan_id AS plan, expires_at, last_used_at, "
-        "CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END "
-        "AS status FROM key JOIN account ON account.id = key.account_id "
-        "WHERE key.status <> 'deleted' AND key.id IN (SELECT unnest(%(used)s::text[]) UNION ALL "
-        "(SELECT id FROM key WHERE status <> 'deleted' ORDER BY created_at DESC, id LIMIT %(most)s)) "
-        "ORDER BY last_used_at DESC NULLS LAST, key.created_at DESC LIMIT %(most)s",
-        {"used": [row["id"] for row in used], "most": ROWS_MAX},
-    ).fetchall()
+    """Return at most `ROWS_MAX` keys: those that need attention, the newest, then those used last.
+
+    A key needs attention if it expires soon, or was used in the last day and has nearly used up a quota of its own.
+    """
+    used = connection.execute(_USED, (_USES_MAX,)).fetchall()
+    values = {
+        "used": [row["id"] for row in used],
+        "soon": timedelta(days=EXPIRES_SOON_DAYS),
+        "share": QUOTA_NEAR,
+        "few": _FEW,
+        "most": ROWS_MAX,
+    }
+    return connection.execute(_KEYS, values).fetchall()
 
 
 def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the limits of these keys and their accounts first, then of other accounts: at most `ROWS_MAX`."""
+    """Return at most `ROWS_MAX` limits of these keys, their accounts and others; quotas nearly used up come first."""
     return connection.execute(
         "/* monitoring.limits */ SELECT limits.*, head, cells, ends, clock, stamps, "
         "(SELECT coalesce(sum(units - spent), 0)::bigint FROM lease WHERE state_id = limits.id AND NOT closed "
@@ -179,8 +214,11 @@ def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict
         "plan_limit.name, unit, unit_name, amount, window_s, period, anchor, zone, smooth "
         "FROM key JOIN plan_limit ON plan_limit.key_id = key.id "
         "WHERE unit <> 'concurrent' AND NOT per_tag AND key.id = ANY(%(keys)s)) AS limits "
-        "LEFT JOIN limit_state USING (id) ORDER BY limits.account = ANY(%(accounts)s) DESC LIMIT %(most)s",
+        "LEFT JOIN limit_state USING (id) ORDER BY coalesce(period IS NOT NULL AND cells[1] >= %(share)s * amount "
+        "AND ends[1] > extract(epoch FROM now()) * 1000000, false) DESC, "
+        "limits.account = ANY(%(accounts)s) DESC LIMIT %(most)s",
         {
+            "share": QUOTA_NEAR,
             "keys": [row["id"] for row in keys],
             "accounts": list({row["account"] for row in keys}),
             "most": ROWS_MAX,

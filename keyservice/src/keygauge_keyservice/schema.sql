@@ -166,6 +166,7 @@ CREATE TABLE key (
 ) WITH (fillfactor = 70);
 CREATE INDEX key_account_created ON key (account_id, created_at, id);
 CREATE INDEX key_created ON key (created_at DESC, id);               -- for operators: every account
+CREATE INDEX key_expires ON key (expires_at) WHERE expires_at IS NOT NULL;  -- for /metrics: every account
 -- for searches by prefix of a name or program, independent of the database's collation
 CREATE INDEX key_name ON key (lower(name) COLLATE "C", id);
 CREATE INDEX key_app ON key (lower(app) COLLATE "C", id) WHERE app IS NOT NULL;
