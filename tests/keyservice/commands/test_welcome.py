@@ -14,9 +14,9 @@ def show_welcome(monkeypatch, database_url, tmp_path, capsys):
     given = Settings.from_environment()
     monkeypatch.delenv("KEYGAUGE_DATABASE_URL")  # as with the embedded database
 
-    def show_welcome(*, is_terminal, host="127.0.0.1"):
+    def show_welcome(*, is_terminal, host="127.0.0.1", port=8080, **options):
         monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal, raising=False)
-        welcome.show(given, host=host, port=8080)
+        welcome.show(given, host=host, port=port, **options)
         return capsys.readouterr().err
 
     return show_welcome
@@ -50,6 +50,21 @@ def test_portal_address_is_one_that_a_browser_can_open(show_welcome, host, shown
     output = show_welcome(is_terminal=False, host=host)
     assert f"Portal:        http://{shown}:8080\n" in output
     assert "keygauge init" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        ({}, "keygauge init <folder of your service>' in this folder"),
+        ({"port": 9000}, "keygauge init <folder of your service> --service-url http://127.0.0.1:9000'"),
+        (
+            {"replica_address": ("10.0.0.5", 8081)},
+            "keygauge init <folder of your service> --service-url http://10.0.0.5:8081'",
+        ),
+    ],
+)
+def test_next_step_names_where_this_key_service_listens(show_welcome, options, command):
+    assert command in show_welcome(is_terminal=False, **options)
 
 
 def test_only_the_address_is_shown_once_accounts_and_operators_exist(show_welcome, connection):

@@ -11,7 +11,7 @@ import click
 from keygauge.command_line.command import CommandError, Verb
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.commands import project
-from keygauge_keyservice.commands.connection.session import ACTOR, checked_name, command_errors, connected
+from keygauge_keyservice.commands.connection.session import ACTOR, checked_name, connected
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys, pepper_check
@@ -23,6 +23,7 @@ _LIMITS = (
     Limit(name="monthly_requests", unit="request", amount=20_000, period="month"),
 )
 _FILE = "keygauge.env"
+SERVICE_URL = "http://127.0.0.1:8080"  # where 'keygauge serve' listens by default
 _ANY_FRAMEWORK = "app = KeyGaugeMiddleware(app)  # from keygauge.asgi or keygauge.wsgi import KeyGaugeMiddleware"
 
 
@@ -32,7 +33,7 @@ _ANY_FRAMEWORK = "app = KeyGaugeMiddleware(app)  # from keygauge.asgi or keygaug
 )
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 @click.option("--account", metavar="NAME", help="The account's name (default: the folder's).")
-@click.option("--service-url", default="http://127.0.0.1:8080", show_default=True, help="The key service's URL.")
+@click.option("--service-url", default=SERVICE_URL, show_default=True, help="The key service's URL.")
 def init(folder: Path, account: str | None, service_url: str) -> None:
     """Set up KeyGauge for an existing service in FOLDER (default: the current one).
 
@@ -47,9 +48,8 @@ def init(folder: Path, account: str | None, service_url: str) -> None:
     if file.exists():
         raise CommandError(f"{file} already exists: remove it to create another key, or keep using it")
     name = checked_name(account or folder.name or "service")
-    with command_errors():
-        given = Settings.from_environment()
     with connected() as connection:
+        given = Settings.from_environment()
         pepper_check.compare(connection, given.peppers)
         found = _account(connection, name)
         key, token = keys.create(
@@ -66,7 +66,7 @@ def init(folder: Path, account: str | None, service_url: str) -> None:
         _write(file, service_url, given.service_token, token)
     click.echo(f"Plan {found.plan_id}, account {found.name} ({found.id}), key {key.id}.")
     click.echo(f"{file} holds the settings and the key. Keep it out of version control.\n")
-    click.echo(_steps(folder, file))
+    click.echo(_steps(folder))
 
 
 def _account(connection: Connection, name: str) -> accounts.Account:
@@ -95,7 +95,7 @@ def _write(file: Path, service_url: str, service_token: str, key: str) -> None:
         raise CommandError(f"{file} cannot be written ({error.strerror}): make its folder writable") from error
 
 
-def _steps(folder: Path, file: Path) -> str:
+def _steps(folder: Path) -> str:
     found = project.find(folder)
     if found is None:
         change = f"No app of a known framework is in {folder}. Where yours is made, add\n\n    {_ANY_FRAMEWORK}"
@@ -106,7 +106,7 @@ def _steps(folder: Path, file: Path) -> str:
         change += f"    {found.framework.imported}\n\n    {found.line}"
         start = found.start(folder)
     return (
-        f"1. {change}\n\n2. Start it:\n\n    . {shlex.quote(os.path.relpath(file))}\n    {start}\n\n"
+        f"1. {change}\n\n2. Start it in {folder}:\n\n    . ./{_FILE}\n    {start}\n\n"
         "3. Call it with the key:\n\n"
         '    curl --include http://127.0.0.1:8000/ --header "Authorization: Bearer $API_KEY"'
     )

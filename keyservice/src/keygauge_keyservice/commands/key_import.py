@@ -14,7 +14,7 @@ import psycopg
 
 from keygauge.command_line.command import CommandError, Noun, Verb
 from keygauge_keyservice import config
-from keygauge_keyservice.commands.connection.session import ACTOR, command_errors, connected
+from keygauge_keyservice.commands.connection.session import ACTOR, connected
 from keygauge_keyservice.commands.terminal.options import account_option
 from keygauge_keyservice.commands.terminal.output import output
 from keygauge_keyservice.keys import key_import, litellm, pepper_check
@@ -91,9 +91,8 @@ def _import_litellm(database: str, zone: str | None, plan: str | None, *, dry_ru
 
 
 def _take_over(rows: Iterable[tuple[str, Mapping[str, Any]]], *, plan: str | None, is_dry_run: bool) -> None:
-    with command_errors():
-        peppers, most = config.peppers(), config.account_keys_max()
     with connected() as connection, connection.transaction(force_rollback=is_dry_run):
+        peppers, most = config.peppers(), config.account_keys_max()
         pepper_check.compare(connection, peppers)
         done = key_import.take_over(connection, rows, peppers=peppers, plan_id=plan, actor=ACTOR, most=most)
     _print_summary(done, "would be " if is_dry_run else "")

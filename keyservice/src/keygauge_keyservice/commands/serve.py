@@ -104,7 +104,8 @@ def serve(host: str, port: int, replica_address: tuple[str, int] | None, **given
     with ExitStack() as opened:
         listener = opened.enter_context(_inherited() or _listen(host, port))
         private = opened.enter_context(_listen(*replica_address)) if replica_address else None
-        _serve(listener, private, on_ready=partial(welcome.show, host=host, port=port), **given)
+        ready = partial(welcome.show, host=host, port=port, replica_address=replica_address)
+        _serve(listener, private, on_ready=ready, **given)
 
 
 def _serve(

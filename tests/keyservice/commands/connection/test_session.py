@@ -1,3 +1,25 @@
+import pytest
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("plans", "list"),
+        ("keys", "create", "a", "--account", "b"),
+        ("init",),
+        ("members", "create", "a@b.example", "--account", "b", "--generate"),
+        ("keys", "import", "keys.txt", "--account", "b"),
+    ],
+)
+def test_command_in_another_folder_creates_no_second_database(run, monkeypatch, tmp_path, command):
+    monkeypatch.delenv("KEYGAUGE_DATABASE_URL")
+    monkeypatch.delenv("KEYGAUGE_DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keys.txt").write_text("a-key-of-another-system\n")
+    assert "run this in the folder where 'keygauge serve' runs" in run(*command, code=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["keys.txt"]
+
+
 def test_error_for_a_database_without_tables_names_the_command_to_run(run, monkeypatch, empty_database_url):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", empty_database_url)
     assert "keygauge migrate" in run("plans", "list", code=1)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from keygauge_keyservice import config, database
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.commands.connection.document import Document, Send
-from keygauge_keyservice.commands.connection.session import command_errors, require_tables
+from keygauge_keyservice.commands.connection.session import command_errors, existing_database, require_tables
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.secret import Peppers
@@ -28,8 +28,8 @@ def serve(*, makes_secrets: bool) -> Iterator[Send]:
     """
     token = secrets.token_urlsafe()
     with command_errors():
+        url = existing_database()
         peppers = config.peppers() if makes_secrets else Peppers({})
-        url = config.database_url()
         with database.connect(url) as connection:
             require_tables(connection)
             if makes_secrets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,12 +49,28 @@ def connected(*, autocommit: bool = False) -> Iterator[Connection]:
     Raises:
         CommandError: there is no database, migrations are pending, or the operation fails.
     """
-    with command_errors(), database.connect(config.database_url()) as connection:
+    with command_errors(), database.connect(existing_database()) as connection:
         require_tables(connection)
         if autocommit:
             connection.commit()
             connection.autocommit = True
         yield connection
+
+
+def existing_database() -> str:
+    """Return the database's URL; a command in the wrong folder does not create another database there.
+
+    Raises:
+        CommandError: no database is configured, and there is none in the data directory.
+        SettingsError: KEYGAUGE_DATABASE_URL is invalid.
+        EmbeddedError: the embedded PostgreSQL did not start.
+    """
+    if not os.environ.get("KEYGAUGE_DATABASE_URL") and not config.embedded_directory().exists():
+        raise CommandError(
+            f"there is no database in {config.data_directory()}: run this in the folder where 'keygauge serve' runs, "
+            "or set KEYGAUGE_DATA_DIR or KEYGAUGE_DATABASE_URL as for it"
+        )
+    return config.database_url()
 
 
 def require_tables(connection: Connection) -> None:
