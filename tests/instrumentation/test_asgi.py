@@ -667,7 +667,8 @@ async def test_keys_can_have_a_dedicated_header(service, guard, visit, monkeypat
     assert (
         await visit(app, headers={"x-keygauge-key": token, "authorization": "Bearer kg_of-the-host"})
     ).status_code == 200
-    assert (await visit(app, token)).json()["code"] == "key_missing"
+    refused = (await visit(app, token)).json()
+    assert (refused["code"], refused["detail"]) == ("key_missing", "Send your API key in 'X-KeyGauge-Key'.")
 
 
 async def test_health_paths_of_model_servers_are_open(guard, visit):

@@ -370,3 +370,4 @@ def test_keys_can_have_a_dedicated_header(service, guard_wsgi, visit_wsgi, monke
     assert visit_wsgi(app, headers={"x-keygauge-key": token, "authorization": "Bearer kg_1"}).status_code == 200
     refused = visit_wsgi(app, token, headers={"origin": "https://site.example"})
     assert (refused.json()["code"], refused.headers["access-control-allow-origin"]) == ("key_missing", "*")
+    assert refused.json()["detail"] == "Send your API key in 'X-KeyGauge-Key'."

@@ -43,6 +43,7 @@ class Runtime:
         self.answers = operations.Answers()
         self.requested_models = RequestedModels()
         self.estimates = settings.estimates
+        self.key_header = settings.credential_header
         self.providers = ProviderRules(settings.providers)
         self.streams: set[Call] = set()  # adding and discarding are atomic, so no lock
         self.authorizer: Authorizer | None = None

@@ -72,6 +72,12 @@ async def test_wrong_key_or_query_is_refused(service, ask):
     assert (await ask(token, f"/v1/me?{many}")).status_code == 422
 
 
+async def test_missing_key_is_asked_for_in_the_configured_header(service, guard, visit, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-Shop-Key")
+    refused = await visit(guard(app, key_status_path="/v1/me"), path="/v1/me")
+    assert refused.json()["detail"] == "Send your API key in 'X-Shop-Key'."
+
+
 async def test_unusable_key_gets_the_reason(service, ask):
     key, token = service.key()
     keys.set_status(service.connection, key.id, "disabled", actor="test")

@@ -28,6 +28,12 @@ def test_only_an_invalid_key_is_called_an_invalid_token():
     assert b'error="invalid_token"' in told(Refusal("unknown", "key_invalid"))[1][b"www-authenticate"]
 
 
+def test_missing_key_is_asked_for_in_the_configured_header():
+    missing = Refusal("unknown", "key_missing")
+    assert "Authorization" in told(missing)[2]["detail"]
+    assert told(missing, key_header="X-Shop-Key")[2]["message"] == "API key missing. Send your API key in 'X-Shop-Key'."
+
+
 @pytest.mark.parametrize(("wait_s", "seconds"), [(0, 1), (0.2, 1), (1.2, 2), (60, 60), (60.5, 61), (90_000, 90_000)])
 def test_wait_is_rounded_up_to_seconds_and_long_waits_forbid_retries(wait_s, seconds):
     _, headers, document = told(Refusal("limited", "rate_limited", retry_after_s=wait_s))

@@ -23,15 +23,18 @@ _FIELDS_MAX = 10  # per query
 class KeyStatusPath:
     """The handler of requests for a key's status."""
 
-    def __init__(self, path: str, *, takes_imported: bool) -> None:
+    def __init__(self, path: str, *, key_header: str | None, takes_imported: bool) -> None:
         self._paths = OpenPaths([path])
+        self._key_header = key_header
         self._takes_imported = takes_imported
 
     @classmethod
     def of(cls, settings: Settings) -> KeyStatusPath | None:
         """Create the handler from the settings; None if no path is set."""
         path = settings.key_status_path
-        return None if path is None else cls(path, takes_imported=settings.imported_keys)
+        if path is None:
+            return None
+        return cls(path, key_header=settings.credential_header, takes_imported=settings.imported_keys)
 
     def is_asked_scope(self, scope: Mapping[str, Any]) -> bool:
         """Return whether an ASGI request is for a key's status."""
@@ -46,7 +49,7 @@ class KeyStatusPath:
     ) -> Answer:
         """Query the key service and return its answer; this blocks. `origin`: pages of other origins may read it."""
         if token is None:
-            return answer(refusal.MISSING, [], is_cross_origin=origin)
+            return answer(refusal.MISSING, [], is_cross_origin=origin, key_header=self._key_header)
         if isinstance(token, Conflict):
             return answer(refusal.CONFLICT, [], is_cross_origin=origin)
         question = self._question(token, ip, query)

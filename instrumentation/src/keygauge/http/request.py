@@ -183,7 +183,9 @@ class Request(Responder, kw_only=True, eq=False):
         if call.template is None:
             self.read_route()
         fields = call.policy.fields(call.policy.as_bytes, now_ns()) if refusal.limit and call.policy else []
-        problem = answer(refusal, fields, is_cross_origin=bool(self.header("origin")))
+        problem = answer(
+            refusal, fields, is_cross_origin=bool(self.header("origin")), key_header=self.runtime.key_header
+        )
         call.status = problem.status if status is None else status
         call.response_bytes = len(problem.body) if status is None and call.method != "HEAD" else 0
         self.end(complete=True)

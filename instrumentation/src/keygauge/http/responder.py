@@ -46,6 +46,7 @@ class Recorder(Protocol):
 
     aggregator: Aggregator
     authorizer: Authorizer | None
+    key_header: str | None  # the only header for keys; None: the usual ones
     answers: operations.Answers
     requested_models: RequestedModels
     estimates: frozenset[str]
