@@ -24,7 +24,8 @@ app = KeyGaugeMiddleware(Starlette(routes=[Route("/hello", PlainTextResponse("he
 """
 TOKENS = {name: f"sk-{name}-0123456789abcdef" for name in ("team", "user", "nobody", "blocked")}
 FILL = """
-INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias) VALUES ('t1', 'Research');
+INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, models, tpm_limit)
+    VALUES ('t1', 'Research', '{gpt-4o}', 50000);
 INSERT INTO "LiteLLM_UserTable" (user_id, user_email) VALUES ('u1', 'ada@example.com');
 INSERT INTO "LiteLLM_BudgetTable" (budget_id, rpm_limit, max_budget, budget_duration, created_by, updated_by)
     VALUES ('b1', 7, 12.5, '30d', 'x', 'x');
@@ -75,7 +76,8 @@ def imported(litellm, key_service, monkeypatch, tmp_path, capsys):
 
 def test_clients_keep_their_keys_with_limits_and_owners(imported, key_service, serve):
     assert "4 keys imported" in imported
-    assert "note:" not in imported
+    assert imported.count("note:") == 1
+    assert "use a plan with --limit tpm=50000:token:60s" in " ".join(imported.split())
     with psycopg.connect(key_service.database_url, row_factory=psycopg.rows.dict_row) as connection:
         owners = {account.name: account.id for account in accounts.list_accounts(connection)}
         listed = {name: keys.list_keys(connection, owners[name]) for name in ("Research", "ada@example.com", "LiteLLM")}
@@ -100,7 +102,8 @@ def test_clients_keep_their_keys_with_limits_and_owners(imported, key_service, s
     }
     assert limits["user"] == {"budget": (5_000_000_000, "day")}
     assert limits["nobody"] == {"budget": (2_000_000_000, "lifetime")}
-    assert (by_name["team"].models, by_name["user"].models) == (["gpt-4o"], [])
+    models = {name: key.models for name, key in by_name.items()}
+    assert models == {"team": ["gpt-4o"], "user": [], "nobody": [], "blocked": ["gpt-4o"]}
     assert by_name["user"].expires_at.timestamp() == 2_000_000_000
 
     port, _ = serve(

@@ -44,6 +44,36 @@ def test_keys_become_rows_for_an_import(connection, database_url):
     assert "5.00 USD is for 14d and was not imported" in note
 
 
+def test_keys_keep_to_the_models_of_their_team_and_its_limits_are_listed(connection, database_url):
+    connection.execute(TABLES)
+    connection.execute("""
+        ALTER TABLE "LiteLLM_TeamTable" ADD models text[], ADD rpm_limit bigint, ADD max_budget float8,
+            ADD spend float8, ADD budget_duration text;
+        ALTER TABLE "LiteLLM_VerificationToken" ADD allowed_routes text[], ADD metadata jsonb;
+        UPDATE "LiteLLM_TeamTable" SET models = '{gpt-4o,claude-*}', rpm_limit = 600, max_budget = 100,
+            budget_duration = '30d', blocked = false;
+        DELETE FROM "LiteLLM_VerificationToken";
+        INSERT INTO "LiteLLM_VerificationToken" (token, key_alias, team_id, models, allowed_routes, metadata) VALUES
+            ('1', 'all', 't1', '{}', NULL, NULL), ('2', 'team', 't1', '{all-team-models}', '{}', '{}'),
+            ('3', 'some', 't1', '{claude-3-opus,o1}', '{/v1/embeddings}', '{"model_rpm_limit": {"gpt-4o": 5}}'),
+            ('4', 'wider', 't1', '{gpt-*}', '{llm_api_routes}', NULL), ('5', 'other', 't1', '{o1}', NULL, NULL)""")
+    rows, notes = litellm.read(database_url)
+    models = {row["name"]: (row["models"], row["disabled"]) for row in rows}
+    assert models == {
+        "all": (["gpt-4o", "claude-*"], False),
+        "team": (["gpt-4o", "claude-*"], False),
+        "some": (["claude-3-opus"], False),
+        "wider": (["gpt-4o"], False),
+        "other": ([], True),
+    }
+    limits = "--limit rpm=600:request:60s --limit budget=100.000000000:usd:month"
+    assert notes == [
+        "some: its allowed_routes and model_rpm_limit were not imported",
+        "other: none of its models is one of its team's or user's; it was imported as disabled",
+        f"Search: the limits of its team or user were not imported; use a plan with {limits}",
+    ]
+
+
 @pytest.fixture
 def budget(connection, database_url):
     """`budget(duration)` imports a key's budget and returns its limits and notes."""

@@ -20,7 +20,8 @@ SELECT token.token, token.key_alias, token.spend, token.expires, token.models, t
     coalesce(token.budget_duration, budget.budget_duration) AS duration,
     CASE WHEN token.budget_duration IS NULL THEN budget.budget_reset_at ELSE token.budget_reset_at END AS resets_at,
     coalesce(nullif(team.team_alias, ''), token.team_id) AS team, coalesce(team.blocked, false) AS team_blocked,
-    coalesce(nullif(person.user_email, ''), token.user_id) AS person
+    coalesce(nullif(person.user_email, ''), token.user_id) AS person,
+    to_jsonb(token.*) AS token_row, to_jsonb(team.*) AS team_row, to_jsonb(person.*) AS person_row
 FROM "LiteLLM_VerificationToken" AS token
 LEFT JOIN "LiteLLM_TeamTable" AS team ON team.team_id = token.team_id
 LEFT JOIN "LiteLLM_UserTable" AS person ON person.user_id = token.user_id
@@ -37,6 +38,9 @@ _PERIODS: dict[str, Period] = {
     **dict.fromkeys(("30d", "1mo"), "month"),
 }
 _ENDLESS = {"", "none", "null"}
+_NOT_IMPORTED = ("allowed_routes", "model_max_budget", "budget_limits", "tpd_limit")  # in some versions only
+_ORDINARY = (None, [], {}, ["llm_api_routes"])
+_NOT_IMPORTED_METADATA = ("model_rpm_limit", "model_tpm_limit")
 
 
 class NotLiteLLMError(ValueError):
@@ -59,25 +63,71 @@ def read(url: str, *, zone: str | None = None) -> tuple[list[dict[str, Any]], li
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             raise NotLiteLLMError(str(error).partition("\n")[0]) from error
     notes: list[str] = []
-    return [_row(key, zone, notes) for key in found], notes
+    rows = [_row(key, zone, notes) for key in found]
+    _note_owners(found, zone, notes)
+    return rows, notes
 
 
 def _row(key: dict[str, Any], zone: str | None, notes: list[str]) -> dict[str, Any]:
     name = key["key_alias"] or f"LiteLLM {key['token'][:8]}"
-    models = [] if _ALL & set(key["models"]) else key["models"]
+    models = _models(key["models"], _owner(key).get("models") or [])
+    if models is None:
+        notes.append(f"{name}: none of its models is one of its team's or user's; it was imported as disabled")
+    if left := _left(key["token_row"]):
+        notes.append(f"{name}: its {' and '.join(left)} {'was' if len(left) == 1 else 'were'} not imported")
     row: dict[str, Any] = {
         "hash": key["token"],
         "name": name[:100],
-        "account": (key["team"] or key["person"] or _OWNERLESS)[:100],
-        "models": models,
+        "account": _account(key),
+        "models": models or [],
         "limits": [*_rates(key), *_budget(key, name, zone, notes)],
-        "disabled": bool(key["blocked"] or key["team_blocked"]),
+        "disabled": bool(key["blocked"] or key["team_blocked"] or models is None),
     }
     if key["person"]:
         row["app"] = key["person"][:200]
     if key["expires"]:
         row["expires_at"] = _utc(key["expires"]).isoformat()
     return row
+
+
+def _account(key: dict[str, Any]) -> str:
+    return str(key["team"] or key["person"] or _OWNERLESS)[:100]
+
+
+def _owner(key: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a key's team or, if it has none, of its user."""
+    return (key["team_row"] if key["team"] else key["person_row"]) or {}
+
+
+def _models(own: list[str], owners: list[str]) -> list[str] | None:
+    """Return the models that a key and its owner both allow: none listed means all; None if there is no such model."""
+    own, owners = ([] if _ALL & set(models) else models for models in (own, owners))
+    if not own or not owners:
+        return own or owners
+    shared = [model for model in own if _allows(owners, model)]
+    return shared + [model for model in owners if model not in own and _allows(own, model)] or None
+
+
+def _allows(models: list[str], name: str) -> bool:
+    return any(name == model or (model.endswith("*") and name.startswith(model[:-1])) for model in models)
+
+
+def _left(token: dict[str, Any]) -> list[str]:
+    """Return the names of a key's restrictions that have no counterpart here."""
+    metadata = token.get("metadata") or {}
+    left = [name for name in _NOT_IMPORTED if token.get(name) not in _ORDINARY]
+    return left + [name for name in _NOT_IMPORTED_METADATA if metadata.get(name)]
+
+
+def _note_owners(keys: list[dict[str, Any]], zone: str | None, notes: list[str]) -> None:
+    """Add a note for each team or user with limits, which are an account's plan here."""
+    for name, owner in {_account(key): _owner(key) for key in keys}.items():
+        renamed = {"rpm": "rpm_limit", "tpm": "tpm_limit", "at_once": "max_parallel_requests", "budget": "max_budget"}
+        found = {ours: owner.get(theirs) for ours, theirs in renamed.items()}
+        found |= {"duration": owner.get("budget_duration"), "spend": owner.get("spend"), "resets_at": None}
+        if limits := [*_rates(found), *_budget(found, name, zone, notes)]:
+            options = " ".join(f"--limit {limit}" for limit in limits)
+            notes.append(f"{name}: the limits of its team or user were not imported; use a plan with {options}")
 
 
 def _rates(key: dict[str, Any]) -> Iterator[str]:
