@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from keygauge_dashboards.alerts import self_monitoring
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/keygauge"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keygauge"
@@ -94,6 +96,23 @@ def test_everything_on_renders(render):
     rules = yaml.safe_load((generated / "prometheus/keygauge.rules.yaml").read_text())
     assert objects["PrometheusRule"][0]["spec"] == rules
     assert "replicas" not in objects["Deployment"][0]["spec"]  # set by the autoscaler
+
+
+def test_alerts_find_the_key_service_and_link_to_your_grafana(render):
+    links = {
+        "prometheusRule.grafanaUrl": "https://grafana.acme.com/",
+        "prometheusRule.runbookUrl": "https://acme.com/r",
+    }
+    objects = render(**SECRET, **ALL, **links)
+    (endpoint,) = objects["ServiceMonitor"][0]["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": self_monitoring.KEY_SERVICE}]
+    alerts = [
+        rule for group in objects["PrometheusRule"][0]["spec"]["groups"] for rule in group["rules"] if "alert" in rule
+    ]
+    assert alerts
+    for alert in alerts:
+        assert alert["annotations"]["runbook_url"] == f"https://acme.com/r#{alert['alert'].lower()}"
+        assert alert["annotations"]["dashboard_url"].startswith("https://grafana.acme.com/d/")
 
 
 def test_pods_run_unprivileged_on_a_read_only_disk(render):
