@@ -105,9 +105,7 @@ _LIMITED = 429
 _LONGEST_RETRY_S = 60  # SDKs sleep this long at most, so they must not retry after longer waits
 
 
-def answer(
-    refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False, key_header: str | None = None
-) -> Answer:
+def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False, key_header: str | None = None) -> Answer:
     """Build the answer to a refused call; `fields` are its limits' header fields, `key_header` the only one for keys.
 
     Pages of other origins may read it: it only describes the outcome for the key that the page itself sent.
