@@ -14,6 +14,7 @@ from litestar.params import FromPath
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from keygauge import instrumentor as module
 from keygauge import wsgi
@@ -63,6 +64,33 @@ async def test_asgi_app_is_metered_and_guarded(service, instrumented, visit, mak
     _, token = service.key(RPM)
     assert [(await visit(app, token, "/items/1")).status_code for _ in range(3)] == [200, 200, 429]
     assert [event["route"] for event in service.events(3)] == ["/items/{n}"] * 3
+
+
+@pytest.mark.parametrize("make", [FastAPI, Starlette])
+async def test_open_paths_of_asgi_apps_and_of_those_mounted_in_them_need_no_key(instrumented, visit, make):
+    app = make(routes=[Route("/healthz", item), Mount("/metrics", Starlette(routes=[Route("/{path:path}", item)]))])
+    instrumented(app)
+    statuses = [(await visit(app, None, path)).status_code for path in ("/healthz", "/metrics/", "/other")]
+    assert statuses == [200, 200, 401]
+
+
+async def test_middleware_in_code_decides_on_paths_that_zero_code_leaves_open(instrumented, visit, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_OPEN_PATHS", "/metrics/")
+    inner = KeyGaugeMiddleware(Starlette(routes=[Route("/", item)]), open_paths=())
+    app = Starlette(routes=[Mount("/metrics", inner)])
+    instrumented(app)
+    assert (await visit(app, None, "/metrics/")).status_code == 401
+    inner._process.stop()
+
+
+def test_open_paths_of_wsgi_apps_and_of_those_mounted_in_them_need_no_key(instrumented, visit_wsgi):
+    app, mounted = Flask("host"), Flask("mounted")
+    app.add_url_rule("/healthz", "health", dict)
+    mounted.add_url_rule("/", "metrics", dict)
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/metrics": mounted})
+    instrumented(app)
+    statuses = [visit_wsgi(app, None, path).status_code for path in ("/healthz", "/metrics/", "/other")]
+    assert statuses == [200, 200, 401]
 
 
 def test_wsgi_app_is_metered_and_guarded(service, instrumented, visit_wsgi):

@@ -25,6 +25,7 @@ from keygauge.settings.settings import Settings
 
 _MIDDLEWARE = "_keygauge_middleware"  # an app's attribute; set by its first request or its startup
 _ORIGINAL = "_keygauge_original"
+_GUARDED = "keygauge.guarded"  # in scope and environ: an outer app's middleware decided on this request
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,10 @@ class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # its modul
 def _guarding_asgi(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     @functools.wraps(original)
     async def guarding(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        if asgi.MARK in scope or CURRENT.get() is not None:
+        if _GUARDED in scope or asgi.MARK in scope or CURRENT.get() is not None:
             await original(self, scope, receive, send)
         else:
+            scope[_GUARDED] = True
             await _middleware(self, original, asgi.KeyGaugeMiddleware)(scope, receive, send)
 
     return guarding
@@ -100,8 +102,9 @@ def _guarding_asgi(original: Callable[..., Awaitable[None]]) -> Callable[..., Aw
 def _guarding_wsgi(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     @functools.wraps(original)
     def guarding(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
-        if wsgi.MARK in environ or CURRENT.get() is not None:
+        if _GUARDED in environ or wsgi.MARK in environ or CURRENT.get() is not None:
             return original(self, environ, start_response)
+        environ[_GUARDED] = True
         chunks: Iterable[bytes] = _middleware(self, original, wsgi.KeyGaugeMiddleware)(environ, start_response)
         return chunks
 
