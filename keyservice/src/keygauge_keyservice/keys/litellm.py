@@ -39,7 +39,7 @@ _PERIODS: dict[str, Period] = {
 }
 _ENDLESS = {"", "none", "null"}
 _NOT_IMPORTED = ("allowed_routes", "model_max_budget", "budget_limits", "tpd_limit")  # in some versions only
-_ORDINARY = (None, [], {}, ["llm_api_routes"])
+_ORDINARY: tuple[Any, ...] = (None, [], {}, ["llm_api_routes"])
 _NOT_IMPORTED_METADATA = ("model_rpm_limit", "model_tpm_limit")
 
 
