@@ -5,6 +5,7 @@ requests, in rotating order; the cost of a subject is the difference to the bare
 the rounds. KeyGauge runs as in production: a key service with PostgreSQL in their own processes, a key with two
 limits, token usage read from the answer, events on disk and shipped, metrics to OpenTelemetry's SDK. slowapi has the
 same two limits in memory and writes the same headers; `slowapi_least_us` is one limit without headers.
+`keygauge_tokens_us` is KeyGauge with a limit of tokens, for which it reads each request's body of 0.5 kB.
 Metrics pages are collected between rounds, outside the measured times, and slowapi's threads are waited for.
 KeyGauge's work off the request path in this process (histograms, here between rounds; shipping, heartbeats) is
 `keygauge_deferred_us`, CPU time per request.
@@ -20,7 +21,19 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.service import ANSWER, PATH, TOKEN, Message, Service, drain, lifespan, make_scope, run_service, wait_until
+from bench.service import (
+    ANSWER,
+    PATH,
+    TOKEN,
+    Message,
+    Service,
+    drain,
+    lifespan,
+    make_key,
+    make_scope,
+    run_service,
+    wait_until,
+)
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.metrics import set_meter_provider
@@ -39,10 +52,14 @@ from starlette.routing import Route
 from starlette_exporter import PrometheusMiddleware
 
 from keygauge.asgi import KeyGaugeMiddleware
+from keygauge_keyservice.accounts import plans
 
 ROUNDS = 160
 WARM_UP = 10  # rounds that do not count
 REQUESTS = 100  # per subject and round
+TOKENS = plans.Limit(name="tpm", unit="token", amount=100_000_000_000, window_s=60)
+MESSAGES = [{"role": "system", "content": "You answer in one word."}, {"role": "user", "content": "word " * 80}]
+BODY = json.dumps({"model": "gpt-4o-mini", "messages": MESSAGES, "max_tokens": 150, "temperature": 0.2}).encode()
 
 
 @dataclass
@@ -51,14 +68,16 @@ class Subject:
 
     app: Starlette
     registry: CollectorRegistry | None = None  # for its metrics page
+    token: str = ""
     sent: int = 0
     times_us: list[float] = field(default_factory=list)
 
-    async def run(self, scope: Message) -> None:
+    async def run(self) -> None:
         statuses: list[int] = []
+        scope = make_scope(self.token, length=len(BODY))
 
         async def receive() -> Message:
-            return {"type": "http.request", "body": b"{}", "more_body": False}
+            return {"type": "http.request", "body": BODY, "more_body": False}
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -105,7 +124,8 @@ def make_subjects(service: Service) -> dict[str, Subject]:
     )
     return {
         "bare": Subject(make_app()),
-        "keygauge": Subject(guard, ours),
+        "keygauge": Subject(guard, ours, service.token),
+        "keygauge_tokens": Subject(guard, token=make_key(service.connection, "tokens", [TOKENS])),
         "contrib_otel": Subject(otel, contrib),
         "slowapi": Subject(make_slowapi("100000000/minute", "10000000000/month", headers=True)),
         "starlette_exporter": Subject(make_app(PrometheusMiddleware), REGISTRY),
@@ -123,7 +143,6 @@ async def measure(subjects: dict[str, Subject], service: Service) -> float:
     """Run all rounds; return the CPU time of KeyGauge's threads per request."""
     guard = subjects["keygauge"]
     order = list(subjects.values())
-    scope = make_scope(service.token)
     deferred_s = drained_s = 0.0
     with Progress(console=Console(stderr=True), auto_refresh=False, transient=True) as progress:
         task = progress.add_task("rounds", total=WARM_UP + ROUNDS)
@@ -131,8 +150,8 @@ async def measure(subjects: dict[str, Subject], service: Service) -> float:
             for _ in range(WARM_UP + ROUNDS):
                 before = time.process_time() - time.thread_time()
                 for subject in order:
-                    await subject.run(scope)
-                    if subject is guard:
+                    await subject.run()
+                    if subject.app is guard.app:
                         drained_s += drain()
                     subject.collect()
                     join_timers()
@@ -141,10 +160,11 @@ async def measure(subjects: dict[str, Subject], service: Service) -> float:
                 progress.advance(task)
                 progress.refresh()
             before = time.process_time() - time.thread_time()
-            wait_until(lambda: service.count_events() >= guard.sent, "every request is in the ledger")
+            sent = sum(subject.sent for subject in order if subject.app is guard.app)
+            wait_until(lambda: service.count_events() >= sent, "every request is in the ledger")
             deferred_s += time.process_time() - time.thread_time() - before
-            check(guard, service.count_events())  # before the app ends, which collects the metrics once more
-    return (deferred_s + drained_s) / guard.sent * 1e6
+            check(guard, sent, service.count_events())  # before the app ends, which collects the metrics once more
+    return (deferred_s + drained_s) / sent * 1e6
 
 
 def join_timers() -> None:
@@ -154,13 +174,13 @@ def join_timers() -> None:
             thread.join()
 
 
-def check(guard: Subject, ledger_events: int) -> None:
+def check(guard: Subject, sent: int, ledger_events: int) -> None:
     """Abort the benchmark if KeyGauge did not do its work, because its time would be meaningless."""
     assert guard.registry is not None
     samples = [sample for metric in guard.registry.collect() for sample in metric.samples]
     counted = sum(sample.value for sample in samples if sample.name == "keygauge_requests_total")
-    if not guard.sent == counted == ledger_events:
-        raise SystemExit(f"sent {guard.sent} requests, counted {counted}, and the ledger has {ledger_events}")
+    if not sent == counted == ledger_events:
+        raise SystemExit(f"sent {sent} requests, counted {counted}, and the ledger has {ledger_events}")
 
 
 def summarise(subjects: dict[str, Subject]) -> dict[str, float]:
@@ -171,6 +191,7 @@ def summarise(subjects: dict[str, Subject]) -> dict[str, float]:
             added = [mine - bare for mine, bare in zip(subject.times_us[WARM_UP:], bare_us, strict=True)]
             result[f"{name}_us"] = statistics.median(added)
     result["ratio_to_contrib"] = result["keygauge_us"] / result["contrib_otel_us"]
+    result["tokens_ratio_to_contrib"] = result["keygauge_tokens_us"] / result["contrib_otel_us"]
     result["ratio_to_slowapi"] = result["keygauge_us"] / result["slowapi_us"]
     least_us = result.pop("slowapi_least_us")
     return result | {"slowapi_least_us": least_us, "ratio_to_slowapi_least": result["keygauge_us"] / least_us}

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,8 @@ def run_service() -> Iterator[Service]:
                 yield Service(url, token, directory, connection)
 
 
-def make_scope(token: str) -> Message:
+def make_scope(token: str, *, length: int = 2) -> Message:
+    """Create the scope of a request with a body of `length` bytes."""
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -102,7 +103,7 @@ def make_scope(token: str) -> Message:
             (b"user-agent", b"OpenAI/Python 2.8.0"),
             (b"accept", b"application/json"),
             (b"content-type", b"application/json"),
-            (b"content-length", b"2"),
+            (b"content-length", b"%d" % length),
             (b"authorization", b"Bearer " + token.encode()),
         ],
     }
@@ -146,10 +147,11 @@ def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = 30) -> N
         time.sleep(0.05)
 
 
-def make_key(connection: Connection) -> str:
+def make_key(connection: Connection, plan_id: str = "bench", limits: Sequence[plans.Limit] = LIMITS) -> str:
+    """Create a key of an account with its own plan, and return its token."""
     database.migrate(connection)
-    plans.create(connection, plan_id="bench", name="Bench", limits=LIMITS, actor="bench")
-    account = accounts.create(connection, name="Bench", plan_id="bench", actor="bench")
+    plans.create(connection, plan_id=plan_id, name=plan_id, limits=limits, actor="bench")
+    account = accounts.create(connection, name=plan_id, plan_id=plan_id, actor="bench")
     peppers = Peppers.parse(PEPPER)
     return keys.create(connection, peppers=peppers, account_id=account.id, name="bench", actor="bench")[1]
 
