@@ -81,7 +81,7 @@ class Runtime:
             self._check_tag(call)
         authorizer = self.authorizer if call.reservation is not None else None
         try:
-            if authorizer is not None:
+            if authorizer is not None and call.usage is None:
                 self.attempt("estimate", authorizer.mark_estimated, call)
             if call.account is not None and self._heartbeat is not None:
                 self._write(call)

@@ -734,3 +734,12 @@ async def test_declined_attempt_is_a_separate_call(service, guard, visit):
     events = {event["model"]: event for event in service.events(2)}
     assert told(events["claude-opus-4-8"]) == ("reported", 79216, 13658)
     assert told(events["claude-fable-5"]) == ("reported", 83192, 578)
+
+
+async def test_a_path_parameter_names_the_model_of_an_answer_that_names_none(event_of):
+    async def answer(_):
+        return JSONResponse({"usage": USAGE})
+
+    host = Starlette(routes=[Route("/gateway/{model_name}/chat", answer, methods=["POST"])])
+    event = await event_of(host, "/gateway/gpt-4o/chat", content=b"{}")
+    assert (event["model"], event["route"]) == ("gpt-4o", "/gateway/{model_name}/chat")

@@ -90,6 +90,20 @@ def test_after_several_changes_the_last_limits_apply(cache):
     assert (adapted.is_plain, adapted.needs_body, adapted.needs_route, adapted.is_capped) == (False, True, True, True)
 
 
+@pytest.mark.parametrize(
+    ("terms", "needs"),
+    [
+        ({"unit": "token"}, False),
+        ({"unit": "token", "route": "/chat"}, True),
+        ({"unit": "token", "model": "gpt-4o"}, True),  # which a parameter of the path may name
+        ({"unit": "nanousd", "window_s": None, "period": "month"}, True),  # whose price depends on the route
+    ],
+)
+def test_the_route_is_found_before_the_call_only_for_limits_that_need_it(cache, terms, needs):
+    cache.put([entry("k4", RPM | {"id": "4:a"} | terms)], wanted=frozenset(["k4"]))
+    assert (cache.keys["k4"].needs_route, cache.keys["k4"].needs_body) == (needs, True)
+
+
 def test_a_key_received_after_the_change_follows_its_entry(cache):
     change(cache, RPM | {"amount": 5})
     cache.put([entry("k4", RPM | {"id": "1:a", "amount": 6})], wanted=frozenset(["k4"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from asyncio import Queue
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +35,7 @@ class AsgiRequest(Request, eq=False):
     host: HostSearch
     _receive: Receive
     _send: Send
+    _fields: dict[bytes, bytes] | None = None  # the request's headers, once needed
 
     @property
     def query(self) -> str:
@@ -42,9 +43,17 @@ class AsgiRequest(Request, eq=False):
         query = self.scope.get("query_string")
         return bytes(query).decode("latin-1") if query else ""
 
+    @property
+    def params(self) -> Mapping[str, Any] | None:
+        """The path's parameters, if known: Starlette leaves those that it matched in the scope."""
+        return self._params or self.scope.get("path_params")
+
     def header(self, name: str) -> str:
         """Return a header of the request; all values if it is repeated, "" if absent."""
-        return header_of(self.scope, name)
+        if self._fields is None:
+            self._fields = _joined(self.scope["headers"])
+        value = self._fields.get(name.encode())
+        return "" if value is None else value.decode("latin-1")
 
     def follow(self) -> Walk:
         """Follow the request through the app's layers in the way it will be routed."""
@@ -212,8 +221,18 @@ class HttpRequest(AsgiRequest, eq=False):
 
 def header_of(scope: Scope, name: str) -> str:
     """Return a header of a request; all values if it is repeated (apps take the first, the last or all)."""
-    wanted = name.encode()
-    return ", ".join([value.decode("latin-1") for field, value in scope["headers"] if field == wanted])
+    return _joined(scope["headers"]).get(name.encode(), b"").decode("latin-1")
+
+
+def _joined(headers: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return headers by name, with all values of those that are repeated."""
+    fields = dict(headers)
+    if len(fields) == len(headers):
+        return fields
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    return {name: b", ".join(each) for name, each in values.items()}
 
 
 async def send_answer(answer: Answer, send: Send, *, kind: str = "http.response") -> None:

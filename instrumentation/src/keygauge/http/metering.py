@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from keygauge.call import ANONYMOUS, INVALID, UNMATCHED, Call
@@ -47,6 +47,10 @@ class Passed(Protocol):
     @property
     def query(self) -> str:
         """The request's query string."""
+
+    @property
+    def params(self) -> Mapping[str, Any] | None:
+        """The path's parameters, if known."""
 
 
 def meter(call: Call, reader: Reader | None, passed: Passed, policy: Policy, *, complete: bool) -> Others:
@@ -217,8 +221,8 @@ def _asked_model(call: Call, passed: Passed, path: str) -> str | None:
     sent = passed.sent_first
     if sent and (in_body := request_model.find(sent, passed.sent_last)):
         return in_body
-    query = passed.query
-    named = in_address(path, query) if query else in_path(path)
+    query, params = passed.query, passed.params
+    named = in_address(path, query, params) if query or params else in_path(path)
     return unquote(named[0]) if named else None
 
 

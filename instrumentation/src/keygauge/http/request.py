@@ -6,7 +6,7 @@ raises, the call ends once, with one event and one metric.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from keygauge.call import UNMATCHED
@@ -67,6 +67,11 @@ class Request(Responder, kw_only=True, eq=False):
         """The request's query string."""
         raise NotImplementedError
 
+    @property
+    def params(self) -> Mapping[str, Any] | None:
+        """The path's parameters, if known."""
+        return self._params
+
     def header(self, name: str) -> str:
         """Return a header of the request; all values if it is repeated, "" if absent."""
         raise NotImplementedError
@@ -110,7 +115,8 @@ class Request(Responder, kw_only=True, eq=False):
         try:
             while decision is not None and not isinstance(decision, Refusal):
                 if isinstance(decision, NeedsBody):
-                    self.read_route()
+                    if decision.needs_route:
+                        self.read_route()
                     waits = decision.needs_model
                     call.estimate = (yield from self._read_ahead(waits=waits)) if decision.needs_body else Estimate()
                     since_ns = now_ns()
@@ -158,7 +164,7 @@ class Request(Responder, kw_only=True, eq=False):
             path=self.path,
             method=self.call.method,
             query=self.query,
-            params=self._params,
+            params=self.params,
             content_type=self.header("content-type"),
             content_encoding=self.header("content-encoding"),
         )

@@ -134,7 +134,7 @@ class Admission:
             denied = [
                 lease_pool
                 for lease_pool in lease_pools
-                if not lease_pool.limit.is_scoped and not self._passes(lease_pool, 1) and lease_pool.denies(now)
+                if lease_pool.denies(now) and not lease_pool.limit.is_scoped and not self._passes(lease_pool, 1)
             ]
             return _of_denied(denied, now) if denied else None
 

@@ -67,10 +67,11 @@ class Sync(Protocol):
 class NeedsBody:
     """The key's limits need the route or the body: read them, then decide again."""
 
-    __slots__ = ("needs_body", "needs_model")  # a call whose models and tools are unclear is refused
+    __slots__ = ("needs_body", "needs_model", "needs_route")  # a call whose models and tools are unclear is refused
 
     def __init__(self, key: Key) -> None:
         self.needs_body = key.needs_body
+        self.needs_route = key.needs_route
         self.needs_model = key.needs_model or bool(key.tool_limits) or key.key_policy.tools is not None
 
 
@@ -104,11 +105,11 @@ def _used(call: Call, reservation: Reservation, *, failed: bool, requests: int) 
     if not (is_told or failed):
         return {}
     usage = (call.usage if is_told else None) or UNREPORTED
-    counts = {name: getattr(usage, name) or 0 for name in TOKEN_COUNTS}
-    given, made = counts["input_tokens"], counts["output_tokens"]
+    given, made = usage.input_tokens or 0, usage.output_tokens or 0
     used: dict[object, int | None] = {"token": given + made, "input_token": given, "output_token": made}
-    for lease_pool, *_ in reservation.parts:
-        if (weights := lease_pool.limit.weights) is not None:
+    for part in reservation.parts:
+        if (weights := part[0].limit.weights) is not None:
+            counts = {name: getattr(usage, name) or 0 for name in TOKEN_COUNTS}
             used[weights] = weights.units(requests=requests, **counts)
     return used
 
@@ -181,8 +182,8 @@ class Authorizer:
         return self._refuse(call, BAD_CAP)
 
     def mark_estimated(self, call: Call) -> None:
-        """Mark a call's usage as estimated if all that it had reserved is charged because its usage is unknown."""
-        if call.usage is None and not _has_failed(call) and any(_is_estimate(*part) for part in call.reservation.parts):
+        """Mark the unknown usage of a call as estimated if all that it had reserved is charged for it."""
+        if not _has_failed(call) and any(_is_estimate(*part) for part in call.reservation.parts):
             call.usage_status = "estimated"
 
     def settle(self, call: Call) -> None:

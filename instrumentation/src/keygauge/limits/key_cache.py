@@ -57,7 +57,7 @@ class Key:
     is_open: bool  # active without expiry, and from any address
     is_restricted: bool  # to some endpoints, models or tools, or has limits per tool
     is_plain: bool  # each call takes one unit of each limit
-    needs_route: bool
+    needs_route: bool  # for its limits, its restrictions or a price
     needs_body: bool  # to find the model or the tokens
     needs_model: bool  # refuses calls that do not name their model
     tool_limits: tuple[Limit, ...]  # these refuse calls whose tools are unknown
@@ -222,8 +222,10 @@ class KeyCache:
         policy = Policy(shown)
         tool_limits = tuple(limit for limit in limits if limit.tool is not None and not limit.dry_run)
         named = (key_policy.models, key_policy.tools)
+        is_restricted = bool(tool_limits) or {*named, key_policy.routes} != {None}
+        needs_price = any(limit.unit == "nanousd" for limit in limits)
         return {
-            "is_restricted": bool(tool_limits) or {*named, key_policy.routes} != {None},
+            "is_restricted": is_restricted,
             "tool_limits": tool_limits,
             "lease_pools": lease_pools,
             "tag_pools": tag_pools,
@@ -231,8 +233,8 @@ class KeyCache:
             "tag_policy": policy if not tag_pools else Policy([*shown, *_shown(tag_pools)]),
             "is_plain": all(limit.is_plain for limit in limits),
             "is_capped": any(limit.needs_body and not limit.dry_run for limit in limits),
-            "needs_route": any(limit.route is not None for limit in limits),
-            "needs_price": any(limit.unit == "nanousd" for limit in limits),
+            "needs_route": is_restricted or needs_price or any(limit.is_scoped for limit in limits),
+            "needs_price": needs_price,
             "needs_body": set(named) != {None} or any(limit.needs_body for limit in limits),
         }
 

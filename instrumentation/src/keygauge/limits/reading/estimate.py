@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -68,8 +69,17 @@ _INSTANCES = "instances"  # Vertex AI's: each gets an answer
 _IN_INSTANCES = frozenset({"parameters", "sampling_params"})
 _EXTRA = "extra_body"  # LiteLLM passes its members on, replacing the body's own
 _SESSIONS = frozenset({"session", "response", "request"})  # where Realtime and Perplexity's jobs name models
-_LOOKED_INTO = _INSIDE | _SESSIONS
-_is_upload = re.compile(r"/v\d\w*/(?:files|uploads(?:/[^/]+/(?:parts|complete|cancel))?)/?$").search
+_METHOD = "method"  # of JSON-RPC
+_KINDS = {  # the members that are read, in lower case
+    **dict.fromkeys((_INSTANCES, *_INSIDE, *_SESSIONS), "inside"),
+    _METHOD: "method",
+    _EXTRA: "extra",
+    **dict.fromkeys(_PROMPTS, "prompts"),
+    **dict.fromkeys(_ANSWERS, "answers"),
+    **dict.fromkeys(_CAPS, "cap"),
+    **dict.fromkeys(NAMING, "model"),
+}
+_upload = re.compile(r"/v\d\w*/(?:files|uploads(?:/[^/]+/(?:parts|complete|cancel))?)/?$").search
 
 
 class Estimate(Struct, frozen=True):  # created for each call: a dataclass takes ten times as long
@@ -116,8 +126,9 @@ class Estimate(Struct, frozen=True):  # created for each call: a dataclass takes
     def _measure(self, limit: Limit, prices: Sequence[Sequence[Rates]], output_tokens: int) -> int:
         given = self.input_tokens
         if limit.unit in TOKENS:
-            counted = {"input_token": given, "output_token": output_tokens}
-            return max(1, counted.get(limit.unit, given + output_tokens))
+            if limit.unit == "token":
+                return max(1, given + output_tokens)
+            return max(1, given if limit.unit == "input_token" else output_tokens)
         if limit.weights is not None:
             return min(max(1, limit.weights.most(given, output_tokens)), _UNITS_MAX)
         costs = [rates_of(tiers, given).most_nanousd(given, output_tokens) for tiers in prices]
@@ -146,7 +157,7 @@ def estimate(
     """
     is_whole = length == len(body) <= BODY_BYTES_MAX
     fields = read(body, content_type=content_type, content_encoding=content_encoding) if is_whole else Fields()
-    text = max(body, fields.text, key=len)
+    text = fields.text if len(fields.text) > len(body) else body
     input_tokens = _input_tokens(text, max(length, len(text)), fields, content_type)
     declared = _Declared()
     if fields.document is not None:
@@ -168,18 +179,22 @@ def estimate(
         named=named,
         unread=length > 0 and fields.document is None and fields.form is None,
         hidden=fields.hidden or declared.models.hidden,
-        asks=length > 0 and _is_upload(path) is None,
-        tools=_tools(length, fields),
-        lists=fields.document is not None and only_lists(fields.document),
+        asks=length > 0 and not _is_upload(path),
+        tools=_tools(length, fields, declared),
+        lists=declared.has_method and fields.document is not None and only_lists(fields.document),
     )
 
 
-def _tools(length: int, fields: Fields) -> tuple[str, ...] | None:
+@lru_cache(maxsize=256)  # called for every call with a token limit
+def _is_upload(path: str) -> bool:
+    return _upload(path) is not None
+
+
+def _tools(length: int, fields: Fields, declared: _Declared) -> tuple[str, ...] | None:
     """Return the tools that a body calls; None if it is hidden or unread, such as a batch."""
-    if not length:
-        return ()
-    is_read = fields.is_read and not fields.hidden
-    return tools_of([*(fields.document or ()), *(fields.form or ())]) if is_read else None
+    if length and (fields.hidden or not fields.is_read):
+        return None
+    return tools_of([*(fields.document or ()), *(fields.form or ())]) if declared.has_method else ()
 
 
 def _input_tokens(body: bytes, length: int, fields: Fields, content_type: str) -> int:
@@ -209,7 +224,7 @@ class _Declared:
         self.models = BodyModels()
         self.caps: list[int] = []
         self.answers = self.prompts = 1
-        self.is_unlimited = self._has_parameters = False
+        self.is_unlimited = self.has_method = self._has_parameters = False
         self._instances = 1
         self._texts = 1  # prompts of SGLang and TGI, counted only if there are parameters
 
@@ -220,21 +235,28 @@ class _Declared:
         return max(prompts, self._instances) if self.caps else prompts
 
     def read(self, members: Members, *, is_form: bool = False) -> None:
-        waiting = list(members)
-        for name, value in waiting:
-            lower = name.casefold()  # Go's decoder compares like this
-            if lower in NAMING:
-                self.models.read(lower, value)
-            elif lower in _CAPS:
-                self._cap(name, value, is_form=is_form)
-            elif lower in _ANSWERS:
-                self.answers = max([self.answers, *_number(name, value, _ANSWERS_MAX, is_form=is_form)])
-            elif lower in _PROMPTS:
-                self._count_prompts(lower, value)
-            elif lower == _EXTRA and isinstance(value, Members):
-                waiting += value
-            elif isinstance(value, list):
-                self._look_inside(name, value)
+        waiting = [members]
+        for each in waiting:
+            for name, value in each:
+                lower = name.casefold()  # Go's decoder compares like this
+                if (kind := _KINDS.get(lower)) == "extra":
+                    waiting += [value] if isinstance(value, Members) else []
+                elif kind is not None:
+                    self._read(kind, name, lower, value, is_form=is_form)
+
+    def _read(self, kind: str, name: str, lower: str, value: Any, *, is_form: bool) -> None:
+        if kind == "model":
+            self.models.read(lower, value)
+        elif kind == "cap":
+            self._cap(name, value, is_form=is_form)
+        elif kind == "answers":
+            self.answers = max([self.answers, *_number(name, value, _ANSWERS_MAX, is_form=is_form)])
+        elif kind == "prompts":
+            self._count_prompts(lower, value)
+        elif kind == "method":
+            self.has_method = True
+        elif isinstance(value, list):
+            self._look_inside(name, value)
 
     def _count_prompts(self, name: str, value: object) -> None:
         if type(value) is not list or not value or type(value[0]) not in (str, list):
@@ -246,9 +268,9 @@ class _Declared:
 
     def _look_inside(self, outer: str, value: list[Any]) -> None:
         """Read an object that declares caps; SGLang accepts a list of them, one per text."""
-        if outer.casefold() == _INSTANCES and type(value) is list:
-            self._read_instances(value)
-        if outer.casefold() not in _LOOKED_INTO:
+        if outer.casefold() == _INSTANCES:
+            if type(value) is list:
+                self._read_instances(value)
             return
         for members in value if type(value) is list else [value]:
             if isinstance(members, Members):
@@ -285,6 +307,9 @@ class _Declared:
 
     def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
         """Add a cap; if any member says "no cap", the app may follow that one."""
+        if type(value) is int and 0 <= value <= TOKENS_MAX:
+            self.caps.append(value)
+            return
         given = value if value == "inf" else _whole(value)
         if given in _CAPS[name.casefold().rpartition(".")[2]]:
             self.is_unlimited = True

@@ -55,6 +55,9 @@ def in_query(query: str) -> tuple[str, ...]:
 
 def cut(names: Iterable[str]) -> tuple[str, ...]:
     """Return each name once, in order, cut to a length that no model has; split LiteLLM's comma-separated lists."""
+    names = tuple(names)
+    if not names or (len(names) == 1 and len(names[0]) <= LENGTH_MAX and "," not in names[0]):
+        return names
     return tuple(dict.fromkeys(one[:LENGTH_MAX] for name in names for one in _each(name)))
 
 

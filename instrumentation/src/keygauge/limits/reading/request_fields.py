@@ -22,7 +22,9 @@ _FIELDS_MAX = 1_000
 _INFLATED_BYTES = 1 << 16
 _INFLATED_RATIO = 32
 _INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
+_USUAL_TYPE = "application/json"
 _is_kind = re.compile(r"[^\s,*()\"]*").fullmatch  # neither a list nor a pattern
+_SPACE = " \t\r\n"
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 _JSON = (b"{", b"[", b"/")  # some decoders accept comments
 _is_number = re.compile(r"[+-]?\d{1,18}").fullmatch
@@ -54,6 +56,8 @@ def read(body: bytes, *, content_type: str = "", content_encoding: str = "") -> 
 
     An app that ignores encodings reads a compressed body as it is, so that reading counts too.
     """
+    if content_type == _USUAL_TYPE and not content_encoding:
+        return _read(body, content_type, content_type)
     encoding = content_encoding.strip().lower()
     kind = content_type.partition(";")[0].strip().lower()
     if not _is_kind(kind) or not charset.is_usual(content_type):
@@ -94,15 +98,17 @@ def _read(text: bytes, kind: str, content_type: str) -> Fields:
     return Fields(document, form, hidden=form is None or (document is None and looks_like_json))
 
 
-_decode = json.JSONDecoder(object_pairs_hook=Members).decode
+_decode = json.JSONDecoder(object_pairs_hook=Members).raw_decode
 
 
 def _document(body: bytes) -> Members | None:
+    is_utf8 = body.startswith(b"{") and body[1:2] != b"\0"
     try:
-        document = _decode(body.decode(json.detect_encoding(body), "surrogatepass")) if body else None
+        text = body.decode("utf-8" if is_utf8 else json.detect_encoding(body), "surrogatepass").strip(_SPACE)
+        document, end = _decode(text)
     except ValueError:  # left for the host to report
         return None
-    return document if isinstance(document, Members) else None
+    return document if isinstance(document, Members) and end == len(text) else None
 
 
 def _form(body: bytes, _: str) -> Members | None:
