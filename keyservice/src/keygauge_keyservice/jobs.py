@@ -12,6 +12,7 @@ from keygauge_keyservice import database, retention
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger import aside, ingest, packing, partition, tags
+from keygauge_keyservice.ledger.plausible import Bounds
 from keygauge_keyservice.ledger.replicas import replica_check
 from keygauge_keyservice.limits import tag_counters
 from keygauge_keyservice.notices.worker import Worker
@@ -20,6 +21,7 @@ from keygauge_keyservice.pricing import price_book
 _log = logging.getLogger(__name__)
 
 _INTERVAL_S = 15.0
+_BOUNDS = Bounds()
 _MONTHS_AHEAD = 2  # partitions created before their first event
 
 _RETRY = timedelta(minutes=1)  # after a failure, if the job's interval is longer
@@ -41,11 +43,13 @@ class Job:
     do: Callable[[Connection], None]
 
 
-def maintenance_jobs(*, retention_days: int, every: timedelta = timedelta(minutes=1)) -> list[Job]:
+def maintenance_jobs(
+    *, retention_days: int, every: timedelta = timedelta(minutes=1), bounds: Bounds = _BOUNDS
+) -> list[Job]:
     """Return all maintenance jobs; `every` is how often the ledger is compared with its replicas."""
     return [
         Job("reconcile", every, _compare),
-        Job("retake", timedelta(minutes=1), _retake),
+        Job("retake", timedelta(minutes=1), lambda connection: _retake(connection, bounds)),
         Job("fold tags", timedelta(minutes=5), _fold_tags),
         Job("prune tags' counters", timedelta(minutes=5), _prune_tags),
         Job("pack roll-ups", timedelta(hours=1), _pack),
@@ -120,12 +124,13 @@ def _compare(connection: Connection) -> None:
         _log.warning("the ledger and its replicas disagree (see keygauge ledger reconcile): %s", found)
 
 
-def _retake(connection: Connection) -> None:
+def _retake(connection: Connection, bounds: Bounds) -> None:
     """Ingest events that came before their service knew the key, as after a restore or with a new token."""
     if ids := aside.find_now_known(connection):
         book = price_book.load()
         book.refresh(connection)
-        _log.info("took %d events that had been set aside", ingest.retake(connection, ids, book, now=datetime.now(UTC)))
+        taken = ingest.retake(connection, ids, book, now=datetime.now(UTC), bounds=bounds)
+        _log.info("took %d events that had been set aside", taken)
 
 
 def _fold_tags(connection: Connection) -> None:

@@ -99,6 +99,49 @@ def test_events_set_aside_are_ingested_once_the_service_looks_up_their_key(conne
     assert (requests, hours, ingest.find_cursor(connection, "a1")) == (3, 3, 3)
 
 
+@pytest.fixture
+def retake(connection):
+    def retake(**options):
+        todo = [job for job in jobs.maintenance_jobs(retention_days=400, **options) if job.name == "retake"]
+        connection.execute("DELETE FROM job")
+        assert jobs.do_due(connection, todo) == ["retake"]
+
+    return retake
+
+
+def test_implausible_usage_is_not_accepted_by_looking_up_its_key_later(connection, take, look_up, make_line, retake):
+    bounds = Bounds(event=1_000)
+    receipt = take(
+        [make_line(output_tokens=901), *(make_line(number, output_tokens=900) for number in range(150))], bounds=bounds
+    )
+    assert {reason for _, reason in receipt.refused} == {Refusal.KEY_NOT_LOOKED_UP}
+    look_up("acme-live")
+    retake(bounds=bounds)
+    assert events(connection) == 100
+    counted = [(row["reason"], row["key_id"], row["events"]) for row in aside.count(connection)]
+    assert counted == [("implausible_batch", "acme-live", 50), ("implausible_event", "acme-live", 1)]
+
+
+def test_a_service_cannot_take_the_room_of_another_ones_events(
+    connection, take, look_up, make_line, monkeypatch, retake
+):
+    monkeypatch.setattr(aside, "MOST", 3)
+    take([b"nonsense"] * 5, service="search")
+    take([make_line(number) for number in range(3)], first=5)
+    look_up("acme-live")
+    retake()
+    assert events(connection) == 3
+
+
+def test_an_event_that_cannot_be_stored_does_not_block_the_others(connection, take, look_up, make_line, retake):
+    take([make_line(number, input_tokens=number) for number in range(20)])
+    look_up("acme-live")
+    connection.execute("ALTER TABLE event ADD CONSTRAINT odd CHECK (input_tokens <> 13) NOT VALID")
+    retake()
+    assert events(connection) == 19
+    assert [(row["reason"], row["events"]) for row in aside.count(connection)] == [("unstorable", 1)]
+
+
 def test_internal_events_may_use_any_key(connection, take, make_line):
     assert take([make_line()], service=None).accepted == 1
     assert take([b"nonsense"], first=1, service=None).refused == ((1, Refusal.BAD_JSON),)

@@ -9,7 +9,7 @@ from typing import Any
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.event import LINE_BYTES_MAX, Event, Refusal
 
-MOST = 20_000  # events; any more are only counted in the log
+MOST = 20_000  # events per service; any more are only counted in the log
 RETAKEN_MAX = 1_000  # per batch
 
 _log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ _KEEP = """/* aside.keep */
 INSERT INTO event_aside (spool_id, number, service, reason, key_id, line)
 SELECT %s, number, %s, reason, key_id, line
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bytea[]) AS refused (number, reason, key_id, line)
-LIMIT greatest(%s - (SELECT count(*) FROM event_aside), 0)"""
+LIMIT greatest(%s - (SELECT count(*) FROM event_aside WHERE service = %s), 0)"""
 
 Refused = tuple[int, Refusal, str | None, bytes]  # number in the spool, reason, key, line
 
@@ -29,7 +29,7 @@ def keep(connection: Connection, spool: str, service: str, refused: Sequence[Ref
         return
     numbers, reasons, keys, lines = zip(*refused, strict=True)
     values = (list(numbers), [str(reason) for reason in reasons], list(keys), [_cut(line) for line in lines])
-    kept = connection.execute(_KEEP, (spool, service, *values, MOST)).rowcount
+    kept = connection.execute(_KEEP, (spool, service, *values, MOST, service)).rowcount
     if kept < len(refused):
         _log.error("spool %s: %d refused events were not kept: %d are set aside", spool, len(refused) - kept, MOST)
 
@@ -68,7 +68,8 @@ def batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 def drop(connection: Connection, ids: Iterable[int]) -> list[dict[str, Any]]:
     """Delete events and return them, ordered by spool and number."""
     rows = connection.execute(
-        "/* aside.drop */ DELETE FROM event_aside WHERE id = ANY(%s) RETURNING id, at, spool_id, number, service, line",
+        "/* aside.drop */ DELETE FROM event_aside WHERE id = ANY(%s) "
+        "RETURNING id, at, spool_id, number, service, key_id, line",
         (list(ids),),
     ).fetchall()
     return sorted(rows, key=lambda row: (row["spool_id"], row["number"]))
@@ -77,10 +78,15 @@ def drop(connection: Connection, ids: Iterable[int]) -> list[dict[str, Any]]:
 def put_back(connection: Connection, row: dict[str, Any], refusal: Refusal) -> None:
     """Set an event aside again, with a new reason."""
     connection.execute(
-        "/* aside.put_back */ INSERT INTO event_aside (at, spool_id, number, service, reason, line) "
-        "VALUES (%s, %s, %s, %s, %s, %s)",
-        (row["at"], row["spool_id"], row["number"], row["service"], refusal, row["line"]),
+        "/* aside.put_back */ INSERT INTO event_aside (at, spool_id, number, service, reason, key_id, line) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (row["at"], row["spool_id"], row["number"], row["service"], refusal, row["key_id"], row["line"]),
     )
+
+
+def refuse(connection: Connection, event_id: int, refusal: Refusal) -> None:
+    """Change the reason why an event is set aside."""
+    connection.execute("/* aside.refuse */ UPDATE event_aside SET reason = %s WHERE id = %s", (refusal, event_id))
 
 
 def key_of(entry: Event | Refusal) -> str | None:

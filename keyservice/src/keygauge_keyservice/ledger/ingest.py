@@ -144,8 +144,24 @@ def take_events(
     return before.plus(take(connection, spool, first + middle, read[middle:], price))
 
 
-def retake(connection: Connection, ids: Iterable[int], price: Price, *, now: datetime) -> int:
-    """Ingest events that were set aside, and return how many; those that are refused again stay set aside."""
+def retake(
+    connection: Connection, ids: Sequence[int], price: Price, *, now: datetime, bounds: Bounds | None = None
+) -> int:
+    """Ingest events that were set aside, and return how many; those that are refused again stay set aside.
+
+    Without bounds, any usage is plausible. An event that PostgreSQL cannot store stays set aside as such.
+    """
+    try:
+        return _retake(connection, ids, price, now=now, bounds=bounds)
+    except _UNSTORABLE:
+        if len(ids) == 1:
+            aside.refuse(connection, ids[0], Refusal.UNSTORABLE)
+            return 0
+    middle = len(ids) // 2
+    return sum(retake(connection, half, price, now=now, bounds=bounds) for half in (ids[:middle], ids[middle:]))
+
+
+def _retake(connection: Connection, ids: Sequence[int], price: Price, *, now: datetime, bounds: Bounds | None) -> int:
     window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
     taken = 0
     with connection.transaction():
@@ -154,6 +170,8 @@ def retake(connection: Connection, ids: Iterable[int], price: Price, *, now: dat
             read = read_lines([row["line"] for row in rows], window=window)
             accounts, _ = _prepare(connection, read, None)
             checked = [_check_key(entry, accounts) for entry in read]
+            if bounds is not None:
+                checked = list(bounds.check(checked))
             for row, entry in zip(rows, checked, strict=True):
                 if isinstance(entry, Refusal):
                     aside.put_back(connection, row, entry)

@@ -94,7 +94,8 @@ def _app(assignment: Assignment) -> App:
         return Bodies(Front(replicas=bridge, pages=pages, heartbeats=heartbeats), proxies=settings.proxies)
     os.nice(_NICENESS)
     if not settings.read_only:
-        JobRunner(settings.database_url, maintenance_jobs(retention_days=config.retention_days())).start()
+        maintenance = maintenance_jobs(retention_days=config.retention_days(), bounds=settings.bounds)
+        JobRunner(settings.database_url, maintenance).start()
         JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
     front = Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies))
     return Forwarded(Bodies(front, proxies=settings.proxies))
