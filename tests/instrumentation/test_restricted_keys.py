@@ -12,6 +12,7 @@ from starlette.routing import Mount, Route
 
 from keygauge import current
 from keygauge.settings.settings import SettingsError
+from keygauge.weights import Weights
 from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.secret import Peppers
 
@@ -175,6 +176,30 @@ async def test_body_with_an_unreadable_output_cap_is_refused_if_tokens_are_limit
     for limit, status in ((tpm, 400), ({**tpm, "dry_run": True}, 200), (None, 200)):
         _, token = service.key(limit) if limit else service.key()
         assert (await visit(proxy, token, method="POST", **hidden)).status_code == status
+
+
+FOREIGN = {
+    "utf-16": ('{"model": "gpt-4o", "max_tokens": 9000}'.encode("utf-16"), "charset=utf-16"),
+    "unknown": (b'{"model": "gpt-4o", "max_tokens": 9000}', "charset=utf8mb4"),
+    "model in its own form": (b'{"model": {"id": "gpt-4o"}, "max_tokens": 9000}', "charset=utf-8"),
+}
+
+
+@pytest.mark.parametrize(("body", "charset"), FOREIGN.values(), ids=FOREIGN)
+async def test_a_foreign_charset_is_refused_only_if_a_limit_depends_on_the_model(service, proxy, visit, body, charset):
+    """Its output cap is read, and counts."""
+    tpm = {"name": "tpm", "unit": "token", "amount": 10_000, "window_s": 60}
+    weighted = {**tpm, "unit": "weighted", "unit_name": "points", "weights": Weights(output=1)}
+    budget = {"name": "budget", "unit": "nanousd", "amount": 10**12, "period": "month"}
+    request = {"method": "POST", "content": body, "headers": {"content-type": f"application/json; {charset}"}}
+    for limit, status in ((tpm, 200), (weighted, 200), ({**tpm, "model": "gpt-4o"}, 400), (budget, 400)):
+        _, token = service.key(limit)
+        assert (await visit(proxy, token, **request)).status_code == status, limit
+    for limit in (tpm, weighted):
+        _, token = service.key({**limit, "amount": 8_000})
+        assert (await visit(proxy, token, **request)).json()["code"] == "request_exceeds_limit"
+    _, token = service.key(models=["gpt-4o"])
+    assert (await visit(proxy, token, **request)).json()["code"] == "request_unreadable"
 
 
 async def test_scopes_reach_the_app(service, api, visit):

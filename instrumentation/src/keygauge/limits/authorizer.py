@@ -267,7 +267,7 @@ class Authorizer:
             return NeedsBody(key)
         if not key.key_policy.admits_route(call.template):
             return WRONG_ROUTE
-        if key.needs_model and (call.estimate.unread or call.estimate.hidden):
+        if key.needs_model and call.estimate.models is None:
             return UNREADABLE
         if not key.key_policy.admits_models(call.estimate):
             return WRONG_MODEL
@@ -285,7 +285,7 @@ class Authorizer:
         if call.estimate is None and (key.needs_body or key.needs_route):
             return NeedsBody(key)
         estimate: Estimate = call.estimate or _ANY
-        if estimate.hidden and key.is_capped:
+        if (estimate.hidden and key.is_capped) or (estimate.vague and key.counts_models):
             return UNREADABLE
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):

@@ -62,6 +62,7 @@ class Key:
     needs_model: bool  # refuses calls that do not name their model
     tool_limits: tuple[Limit, ...]  # these refuse calls whose tools are unknown
     is_capped: bool  # has enforced limits that depend on the body; refuses calls whose body may hide something
+    counts_models: bool  # … that depend on the models it names
     needs_price: bool
 
     @property
@@ -233,6 +234,7 @@ class KeyCache:
             "tag_policy": policy if not tag_pools else Policy([*shown, *_shown(tag_pools)]),
             "is_plain": all(limit.is_plain for limit in limits),
             "is_capped": any(limit.needs_body and not limit.dry_run for limit in limits),
+            "counts_models": any(limit.counts_models and not limit.dry_run for limit in limits),
             "needs_route": is_restricted or needs_price or any(limit.is_scoped for limit in limits),
             "needs_price": needs_price,
             "needs_body": set(named) != {None} or any(limit.needs_body for limit in limits),

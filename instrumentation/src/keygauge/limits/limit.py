@@ -102,6 +102,11 @@ class Limit:
         return self.unit in MEASURED or self.model is not None or self.tool is not None
 
     @property
+    def counts_models(self) -> bool:
+        """Return whether what a call counts depends on the models that it names."""
+        return self.unit == "nanousd" or self.model is not None
+
+    @property
     def is_scoped(self) -> bool:
         """Return whether it counts only some calls."""
         return self.route is not None or self.model is not None or self.tool is not None

@@ -207,8 +207,15 @@ def test_every_model_that_a_server_may_read_is_found(body, named):
 
 
 @pytest.mark.parametrize("body", [b'{"model": {"id": "a"}}', b'{"model": 7}', b'{"model": ["a", 7]}'])
-def test_a_model_that_is_not_a_string_is_hidden(body):
-    assert estimate(body, length=len(body), path="/v1/x").hidden
+def test_a_model_that_is_not_a_string_may_be_any(body):
+    told = estimate(body, length=len(body), path="/v1/x")
+    assert (told.hidden, told.vague, told.models) == (False, True, None)
+
+
+def test_caps_are_read_in_a_foreign_charset_and_models_may_be_any():
+    body = '{"model": "a", "max_tokens": 9000, "method": "tools/list"}'.encode("utf-16")
+    told = estimate(body, length=len(body), path="/v1/x", content_type="application/json; charset=utf-16")
+    assert (told.output_tokens, told.hidden, told.models, told.tools) == (9000, False, None, None)
 
 
 def test_caps_in_passed_on_members_count():

@@ -86,7 +86,8 @@ class Estimate(Struct, frozen=True):  # created for each call: a dataclass takes
     """The expected usage of a call. `output_tokens` is the total of all answers, None if no cap is declared.
 
     `named` are all models in the address and the body, so that neither hides the other. An `unread` body, which is too
-    long or neither JSON nor a form, may name any model. In a `hidden` one, the app may read what we cannot. A call
+    long or neither JSON nor a form, may name any model. In a `hidden` one, the app may read what we cannot, and in a
+    `vague` one, it may read another model. A call
     `asks` if it has a body, except an uploaded file; if it names no model, the app chooses one. `tools` are those
     called by JSON-RPC; None if it may call any, or several. A call that `lists` is JSON-RPC that uses no tokens.
     """
@@ -98,6 +99,7 @@ class Estimate(Struct, frozen=True):  # created for each call: a dataclass takes
     named: tuple[str, ...] = ()
     unread: bool = False
     hidden: bool = False
+    vague: bool = False
     asks: bool = False
     tools: tuple[str, ...] | None = ()
     lists: bool = False
@@ -105,7 +107,7 @@ class Estimate(Struct, frozen=True):  # created for each call: a dataclass takes
     @property
     def models(self) -> tuple[str, ...] | None:
         """Return the models that the call may use; None for any."""
-        return None if self.unread or self.hidden else self.named
+        return None if self.unread or self.hidden or self.vague else self.named
 
     def units(self, limit: Limit, prices: Sequence[Sequence[Rates]] = ()) -> int:
         """Return the units that the call takes; undeclared or unread usage alone never exceeds the limit.
@@ -178,7 +180,8 @@ def estimate(
         answers=answers,
         named=named,
         unread=length > 0 and fields.document is None and fields.form is None,
-        hidden=fields.hidden or declared.models.hidden,
+        hidden=fields.hidden,
+        vague=fields.foreign or declared.models.hidden,
         asks=length > 0 and not _is_upload(path),
         tools=_tools(length, fields, declared),
         lists=declared.has_method and fields.document is not None and only_lists(fields.document),
@@ -192,7 +195,7 @@ def _is_upload(path: str) -> bool:
 
 def _tools(length: int, fields: Fields, declared: _Declared) -> tuple[str, ...] | None:
     """Return the tools that a body calls; None if it is hidden or unread, such as a batch."""
-    if length and (fields.hidden or not fields.is_read):
+    if length and (fields.hidden or fields.foreign or not fields.is_read):
         return None
     return tools_of([*(fields.document or ()), *(fields.form or ())]) if declared.has_method else ()
 

@@ -24,7 +24,7 @@ _INFLATED_RATIO = 32
 _INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
 _USUAL_TYPE = "application/json"
 _is_kind = re.compile(r"[^\s,*()\"]*").fullmatch  # neither a list nor a pattern
-_SPACE = " \t\r\n"
+_SPACE = " \t\r\n\ufeff"  # in JSON, and a byte order mark
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 _JSON = (b"{", b"[", b"/")  # some decoders accept comments
 _is_number = re.compile(r"[+-]?\d{1,18}").fullmatch
@@ -37,13 +37,14 @@ class Members(list[tuple[str, Any]]):
 class Fields(NamedTuple):
     """The members of a body in each of its readings; `hidden` if there may be others that were not found.
 
-    `text` is the content of a compressed body.
+    `text` is the content of a compressed body. In a `foreign` charset, apps may read some names and values differently.
     """
 
     document: Members | None = None
     form: Members | None = None
     hidden: bool = False
     text: bytes = b""
+    foreign: bool = False
 
     @property
     def is_read(self) -> bool:
@@ -60,7 +61,7 @@ def read(body: bytes, *, content_type: str = "", content_encoding: str = "") -> 
         return _read(body, content_type, content_type)
     encoding = content_encoding.strip().lower()
     kind = content_type.partition(";")[0].strip().lower()
-    if not _is_kind(kind) or not charset.is_usual(content_type):
+    if not _is_kind(kind):
         return Fields(hidden=True)
     if encoding in {"", "identity"}:
         return _read(body, kind, content_type)
@@ -77,8 +78,8 @@ def read(body: bytes, *, content_type: str = "", content_encoding: str = "") -> 
 
 
 def _all_of(readings: Sequence[Fields]) -> Fields:
-    documents, forms, hidden, _ = zip(*readings, strict=True)
-    return Fields(_joined(documents), _joined(forms), any(hidden))
+    documents, forms, hidden, _, foreign = zip(*readings, strict=True)
+    return Fields(_joined(documents), _joined(forms), any(hidden), foreign=any(foreign))
 
 
 def _joined(readings: Iterable[Members | None]) -> Members | None:
@@ -87,12 +88,15 @@ def _joined(readings: Iterable[Members | None]) -> Members | None:
 
 
 def _read(text: bytes, kind: str, content_type: str) -> Fields:
+    is_usual = content_type == kind or charset.is_usual(content_type)
+    if kind in _FORMS and not is_usual:
+        return Fields(hidden=True)
     try:
-        document = _document(text)
-    except RecursionError:
+        document = _document(text) if is_usual else _any_document(text, content_type)
+    except (RecursionError, UnicodeDecodeError):
         return Fields(hidden=True)
     if kind not in _FORMS:
-        return Fields(document)
+        return Fields(document, foreign=not is_usual)
     form = _FORMS[kind](text, content_type)
     looks_like_json = text.lstrip(_BEFORE_JSON).startswith(_JSON)  # some decoders accept more than ours
     return Fields(document, form, hidden=form is None or (document is None and looks_like_json))
@@ -103,8 +107,22 @@ _decode = json.JSONDecoder(object_pairs_hook=Members).raw_decode
 
 def _document(body: bytes) -> Members | None:
     is_utf8 = body.startswith(b"{") and body[1:2] != b"\0"
+    encoding = "utf-8" if is_utf8 else json.detect_encoding(body)
     try:
-        text = body.decode("utf-8" if is_utf8 else json.detect_encoding(body), "surrogatepass").strip(_SPACE)
+        text = body.decode(encoding, "surrogatepass")
+    except UnicodeDecodeError:  # Go and JavaScript replace what is not UTF-8; other charsets don't change the names
+        text = body.decode("utf-8", "replace") if encoding.startswith("utf-8") else ""
+    return _object(text)
+
+
+def _any_document(body: bytes, content_type: str) -> Members | None:
+    """Read a body as apps do that follow the declared charset, and as those that don't."""
+    return _joined([_document(body), *map(_object, charset.decode(body, content_type))])
+
+
+def _object(text: str) -> Members | None:
+    text = text.strip(_SPACE)
+    try:
         document, end = _decode(text)
     except ValueError:  # left for the host to report
         return None
