@@ -1,6 +1,7 @@
 """Random calls over many replicas: round trips, use of a limit, and `Retry-After`."""
 
 from bisect import bisect_right
+from itertools import pairwise
 
 import pytest
 from test_limits_simulation import LONG, SECOND
@@ -108,3 +109,16 @@ def test_retry_after_is_never_later_than_the_next_free_unit(unit, handler_ms, lo
             assert 0 < refusal.retry_after_s <= limit.window_s * (1 + 1.25 / 20)
             told_ns = moment + int(refusal.retry_after_s * SECOND) - 2 * SECOND
             assert bisect_right(moments, told_ns) <= bisect_right(moments, moment)
+
+
+@pytest.mark.parametrize("units", [85, 700, 2_000])
+def test_a_lone_client_is_admitted_after_the_time_in_retry_after(units):
+    """Not only one unit is free then, but as many as the call reserves. Calls use all of it, so nothing comes back."""
+    for seed in range(10 if LONG else 3):
+        world = World([rate("token", 2_000, 5)], processes=1, seed=seed, wakes_ms=1)
+        Client(world.processes[0], handler_ms=5, pause_ms=50, units=units, used=1).rounds_up = True
+        world.run(60)
+        world.check()
+        assert len(world.refused) > 5
+        for (refused_ns, _), (again_ns, _) in pairwise(world.refused):
+            assert any(refused_ns < moment < again_ns for moment, _ in world.admitted)

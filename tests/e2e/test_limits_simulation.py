@@ -97,7 +97,9 @@ class Store:
                     assert counting(state, grant, terms, reading, now_us) <= most  # no grant above the limit
                 state, number = grant.state, None
                 lacks = max(1, wanted[name].least - grant.units)
-                is_soon = leases.lacks(grant, wanted[name]) and self._call_back(name, replica, lacks, now_us)
+                is_short = leases.lacks(grant, wanted[name])
+                back = self._call_back(name, replica, lacks, now_us) if is_short else 0
+                is_soon, retry_us = is_short and back >= lacks, grant.retry_us(max(1, lacks - back))
                 if grant.units:
                     self.last += 1
                     number = self.last
@@ -112,7 +114,7 @@ class Store:
                         "reserved": 0,
                     }
                 unused = self._unused(name, replica, grant.remaining, now_us) if grant.units else None
-                granted.append(leases.Granted(name, number, grant, now_us, users, unused, is_soon))
+                granted.append(leases.Granted(name, number, grant, now_us, users, unused, is_soon, retry_us))
             self.states[name] = state
         return {
             **told(granted),
@@ -144,10 +146,10 @@ class Store:
         others = [x for x in live if x["replica"] != replica and not x["closed"]]
         idle = [x for x in others if not x["wanted_us"] or x["wanted_us"] > now_us - 5_000_000]
         coming = sum(x["units"] if x["closed"] else x["reserved"] for x in live)
-        is_soon = coming + sum(x["units"] - x["spent"] for x in idle) >= lacks
-        for row in others if is_soon else ():
+        back = coming + sum(x["units"] - x["spent"] for x in idle)
+        for row in others if back >= lacks else ():
             row["wanted_us"] = row["wanted_us"] or now_us
-        return is_soon
+        return back
 
     def _take_back_lost(self, replica, lost):
         for number, row in list(self.leases.items()):

@@ -8,6 +8,7 @@ import random
 from collections import deque
 from heapq import heappop, heappush
 from itertools import count
+from math import ceil
 from types import SimpleNamespace
 
 import pytest
@@ -145,6 +146,8 @@ class Process:
 class Client:
     """A client that calls one after the other; each call takes a while to handle."""
 
+    rounds_up = False  # to whole seconds, as `Retry-After` does
+
     def __init__(self, process, *, handler_ms, pause_ms=0, units=1000, used=0.05, calls=10**9):
         self.process, self.world = process, process.world
         self.handler_ms, self.pause_ms, self.units, self.used = handler_ms, pause_ms, units, used
@@ -170,7 +173,8 @@ class Client:
         elif isinstance(decision, Refusal):
             self.world.refused.append((self.world.now_ns, decision))
             self.world.refusals_took_ns.append(self.world.now_ns - self.came_ns)
-            self.world.at(self.world.now_ns + max(MS, int(decision.retry_after_s * SECOND)), self.call)
+            after_s = max(1, ceil(decision.retry_after_s)) if self.rounds_up else decision.retry_after_s
+            self.world.at(self.world.now_ns + max(MS, int(after_s * SECOND)), self.call)
         else:
             self.serve(decision)
 

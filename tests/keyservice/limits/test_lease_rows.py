@@ -74,9 +74,9 @@ def test_a_shrunk_lease_keeps_what_calls_in_progress_may_give_back(connection, l
 
 def test_units_that_another_replica_lacks_are_called_back(connection, limit, give):
     give(6)
-    assert lease_rows.call_back(connection, {(TWO, limit): 7}) == set()  # all of them would not be enough
+    assert lease_rows.call_back(connection, {(TWO, limit): 7}) == {(TWO, limit): 6}  # all of them would not be enough
     assert lease_rows.wanted(connection, [ONE, TWO]) == {}
-    assert lease_rows.call_back(connection, {(TWO, limit): 6}) == {(TWO, limit)}
+    assert lease_rows.call_back(connection, {(TWO, limit): 6}) == {(TWO, limit): 6}
     assert lease_rows.wanted(connection, [ONE, TWO]) == {ONE: [limit]}
 
 

@@ -22,3 +22,8 @@ class Grant(Generic[_State]):
     wait_us: int = 0  # … and this long after the replica's request, by its own clock
     is_exact: bool = False  # for immediate use; the replica reports when it was spent
     is_small: bool = False  # single units only, as the limit has too few to lease
+    frees: tuple[tuple[int, int], ...] = ()  # after this grant: a number of units, and how long until so many are free
+
+    def retry_us(self, units: int) -> int:
+        """Return how long until more units than this grant's can come free."""
+        return next((us for free, us in self.frees if free >= units), self.reset_us)

@@ -202,8 +202,8 @@ def held(connection: Connection, limits: Collection[str]) -> dict[str, list[Held
     return found
 
 
-def call_back(connection: Connection, short: Mapping[ReplicaLimit, int]) -> set[ReplicaLimit]:
-    """Return which replicas may soon get the units they are short of, and call back units of these limits from others.
+def call_back(connection: Connection, short: Mapping[ReplicaLimit, int]) -> dict[ReplicaLimit, int]:
+    """Return the units that may soon come back for replicas that are short of some, and call them back if they suffice.
 
     Other replicas' unspent units and the reservations of all calls in progress, including the replica's own, may come
     back. A replica that was called on a while ago is assumed to spend what it holds, and one that sends no heartbeats
@@ -211,7 +211,7 @@ def call_back(connection: Connection, short: Mapping[ReplicaLimit, int]) -> set[
     that is just being returned, so it is not called back.
     """
     if not short:
-        return set()
+        return {}
     replicas, limits = zip(*short, strict=True)
     rows = connection.execute(
         "/* leases.call_back */ WITH short AS MATERIALIZED ("
@@ -219,19 +219,20 @@ def call_back(connection: Connection, short: Mapping[ReplicaLimit, int]) -> set[
         "live AS (SELECT lease.* FROM lease JOIN replica ON replica.id = lease.replica "
         "WHERE state_id = ANY(%s) AND bucket >= 0 AND ends_at > statement_timestamp() - interval '2 seconds' "
         "AND seen_at > statement_timestamp() - interval '10 seconds'), "
-        "soon AS MATERIALIZED (SELECT short.replica, short.state_id FROM short JOIN live USING (state_id) "
-        "GROUP BY short.replica, short.state_id, short.units HAVING short.units <= sum("
+        "back AS MATERIALIZED (SELECT short.replica, short.state_id, short.units AS least, sum("
         "CASE WHEN closed THEN live.units WHEN live.replica = short.replica "
         "OR wanted_at <= statement_timestamp() - interval '5 seconds' THEN reserved "
-        "ELSE live.units - spent + reserved END)), "
+        "ELSE live.units - spent + reserved END)::bigint AS units FROM short JOIN live USING (state_id) "
+        "GROUP BY short.replica, short.state_id, short.units), "
+        "soon AS (SELECT * FROM back WHERE units >= least), "
         "new AS (SELECT id FROM lease WHERE id IN (SELECT live.id FROM live JOIN soon "
         "ON soon.state_id = live.state_id AND soon.replica <> live.replica "
         "WHERE live.wanted_at IS NULL AND NOT live.closed) FOR UPDATE SKIP LOCKED), "
         "marked AS (UPDATE lease SET wanted_at = clock_timestamp() FROM new WHERE lease.id = new.id) "
-        "SELECT * FROM soon",
+        "SELECT replica, state_id, units FROM back",
         (list(replicas), list(limits), list(short.values()), sorted(set(limits))),
     )
-    return {(row["replica"], row["state_id"]) for row in rows}
+    return {(row["replica"], row["state_id"]): row["units"] for row in rows}
 
 
 def wanted(connection: Connection, replicas: Sequence[str]) -> dict[str, list[str]]:

@@ -42,6 +42,7 @@ class Granted:
     replicas: int = 1  # that use the limit
     unused: Unused | None = None  # for quotas
     is_soon: bool = False  # units may come back soon, held by others or reserved by calls in progress
+    retry_us: int = 0  # from now until enough units for the first waiting call come free
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,13 +166,20 @@ class _Decided:
             if item.grant.units
         ]
         numbers = lease_rows.hand_out(connection, given)
-        soon = lease_rows.call_back(connection, self.short)  # after `hand_out`: the new leases count
+        back = lease_rows.call_back(connection, self.short)  # after `hand_out`: the new leases count
         held = lease_rows.held(connection, list(self.left))
         found: dict[str, list[Granted]] = {}
         for replica, item in self.granted:
             pair, others = (replica, item.limit_id), held.get(item.limit_id, ())
             unused = self._unused(item.limit_id, [one for one in others if one.replica != replica])
-            granted = replace(item, lease_id=numbers.get(pair), unused=unused, is_soon=pair in soon)
+            lacks = self.short.get(pair, 0) - back.get(pair, 0)
+            granted = replace(
+                item,
+                lease_id=numbers.get(pair),
+                unused=unused,
+                is_soon=pair in self.short and lacks <= 0,
+                retry_us=item.grant.retry_us(max(1, lacks)),
+            )
             found.setdefault(replica, []).append(granted)
         return found
 
@@ -184,7 +192,9 @@ class _Decided:
 
 def lacks(grant: Grant[Any], wanted: Acquisition) -> bool:
     """Return whether calls still wait for units that only others could give back soon."""
-    return grant.units < max(1, wanted.waiting) and grant.reset_us > _SOON_US
+    if grant.units >= max(1, wanted.waiting):
+        return False
+    return grant.retry_us(max(1, wanted.least - grant.units)) > _SOON_US
 
 
 def spent_before(item: Return, reading: ClockReading | None) -> ClockReading | None:

@@ -248,6 +248,6 @@ def denial(item: leases.Granted) -> Denial:
 
 
 def _retry_ms(item: leases.Granted) -> int:
-    """Return when to ask again: soon if others may give back what they hold."""
+    """Return when to ask again: soon if others may give back what they hold, else when enough units come free."""
     reset_ms = -(-item.grant.reset_us // _MS_US)
-    return min(_SOON_MS, reset_ms) if item.is_soon else reset_ms
+    return min(_SOON_MS, reset_ms) if item.is_soon else max(reset_ms, -(-item.retry_us // _MS_US))

@@ -124,6 +124,17 @@ def test_a_limit_lowered_below_its_usage_grants_nothing():
     assert (second.units, second.remaining) == (0, 0)
 
 
+def test_a_grant_tells_when_as_many_units_as_are_lacking_come_free():
+    log = NEW.add(4, START_US).add(3, START_US + SECOND_US).add(3, START_US + 2 * SECOND_US)
+    terms = {"now_us": START_US + 3 * SECOND_US, "amount": 10, "window_s": 60}
+    denied = sliding_window.grant(log, want=5, waiting=5, **terms)
+    assert denied.units == 0
+    assert [denied.retry_us(units) // SECOND_US for units in (1, 4, 5, 7, 8)] == [57, 57, 58, 58, 59]
+    part = sliding_window.grant(log, want=9, waiting=9, **terms | {"amount": 12})
+    assert (part.units, part.reset_us) == (2, part.retry_us(1))
+    assert [part.retry_us(units) // SECOND_US for units in (1, 4, 5, 7)] == [57, 57, 58, 58]
+
+
 def test_a_limit_of_zero_grants_nothing():
     assert sliding_window.grant(NEW, now_us=START_US, amount=0, window_s=60, want=1).reset_us > 0
 

@@ -158,6 +158,12 @@ class Log:
         gone = accumulate(self.cells)
         return next(end for end, units in zip(self.ends, gone, strict=True) if units >= excess) + window_us
 
+    def frees(self, amount: int, window_us: int, now_us: int) -> tuple[tuple[int, int], ...]:
+        """Return how many units can be granted in all once each entry has left the window, and how long until then."""
+        gone = accumulate(self.cells)
+        room = amount - self.used
+        return tuple((room + units, end + window_us - now_us) for end, units in zip(self.ends, gone, strict=True))
+
     def _entries(self) -> Iterator[tuple[int, int, int]]:
         return zip(self.ends, self.cells, self.stamps or repeat(0))  # noqa: B905 - `repeat` is infinite
 
@@ -213,7 +219,8 @@ def grant(
         start_us = seen.opens_us(amount, window_us)
     if seen.used >= amount and not now_us < start_us <= now_us + PATIENCE_US:
         wait_us = seen.opens_us(amount, window_us) - now_us if amount else window_us
-        return Grant(log, 0, 0, now_us, max(1, wait_us), is_small=small)
+        frees = seen.frees(amount, window_us, now_us)
+        return Grant(log, 0, 0, now_us, max(1, wait_us), is_small=small, frees=frees)
     room = amount - seen.since(start_us - window_us).used
     units = min(want, room) if exact else clamp(want, remaining=room, replicas=replicas, waiting=waiting)
     shortest_us = min(_LIFE_US, window_us // 4) if exact else width // 4
@@ -236,6 +243,7 @@ def grant(
         wait_us=by_clock,
         is_exact=exact or life_us > 0,
         is_small=small,
+        frees=seen.frees(amount, window_us, now_us) if units < waiting else (),
     )
 
 
