@@ -25,9 +25,10 @@ _PLENTY = 2  # a slow caller holds units in advance if its share of what is left
 _PLENTY_OF_SMALL = 4  # … of a limit granted in single units: others arrive before it is used up
 _SLOW_LIFE_NS = 20 * SECOND  # such units may be held this long, …
 _SLOW_PART = 4  # … and at most for the window divided by this
-_ROOMY = 4  # if the limit is this many times what all processes take at this one's rate, …
-_ROOMY_AHEAD_S = 1.0  # … units of a short window are held this long, …
+_ROOMY_USE = 0.97  # if all processes, at this one's rate, need less of a short window, …
+_ROOMY_AHEAD_S = 1.0  # … its units are held for as long as that allows, at most this long, …
 _ROOMY_PART = 2  # … and at most for the window divided by this
+_ROOMY_LIVES = 2  # they live this many times as long: those that are spent are reported with the next request
 _CALL_BACK_NS = 3 * SECOND  # how long a call waits for units that others are called on to give back
 _LIFE_NS = SECOND // 2  # of a unit for immediate use; the key service's default
 _LONGEST_LIFE_NS = 5 * SECOND
@@ -363,22 +364,25 @@ class LeasePool(WaitQueue):
         window_ns = (self.limit.window_s or 0) * SECOND
         if not self._is_busy(now_ns):
             return min(_SLOW_LIFE_NS, window_ns // _SLOW_PART)
-        return int(self._ahead_s(now_ns) * SECOND) if self._lasts(now_ns) else 0
+        return int(self._lasts_s(now_ns) * SECOND) * _ROOMY_LIVES
 
-    def _lasts(self, now_ns: int) -> bool:
-        """Return whether to hold units of a short window longer than its leases usually last, as nobody lacks them."""
-        window_s = self.limit.window_s or 0
-        if not self.roomy or not 0 < window_s < _ROOMY_AHEAD_S * _LEASES:
-            return False
-        return _ROOMY * self._takes_per_s(now_ns) * window_s * self.replicas <= self.limit.amount
+    def _lasts_s(self, now_ns: int) -> float:
+        """Return how long to hold units of a short window, in seconds; 0 if no longer than its leases usually last.
+
+        A unit counts for a window after it was spent, and for as long as it is held and reported.
+        """
+        window_s, per_s = self.limit.window_s or 0, self._takes_per_s(now_ns) * self.replicas
+        if self.small or not per_s or not 0 < window_s < _ROOMY_AHEAD_S * _LEASES:
+            return 0
+        room_s = (_ROOMY_USE * self.limit.amount / per_s - window_s) / 2
+        lasts_s = min(room_s, _ROOMY_AHEAD_S, window_s / _ROOMY_PART)
+        return lasts_s if lasts_s > window_s / _LEASES else 0
 
     def _ahead_s(self, now_ns: int) -> float:
         window_s = self.limit.window_s
         if not window_s:
             return _AHEAD_S
-        if self._lasts(now_ns):
-            return min(_ROOMY_AHEAD_S, window_s / _ROOMY_PART)
-        return min(_AHEAD_S, window_s / _LEASES)
+        return self._lasts_s(now_ns) or min(_AHEAD_S, window_s / _LEASES)
 
     def _lasting(self, now_ns: int) -> int:
         """Return the number of units that can be spent, without those of leases that will be renewed."""
