@@ -74,7 +74,7 @@ def ready(server: PostgresServer) -> str:
     if NAME in server.psql("SELECT datname FROM pg_database"):
         with database.connect(url) as connection:
             database.migrate(connection)
-            if connection.execute("SELECT FROM member").fetchone():
+            if connection.execute("SELECT email FROM member").fetchone():
                 return url
         server.psql(f"DROP DATABASE {NAME} WITH (FORCE)")  # from an interrupted run
     server.psql(f"CREATE DATABASE {NAME}")
