@@ -266,7 +266,8 @@ def _add_up(
             else:
                 found[number, names] = sums
     found = {pair: sums for pair, sums in found.items() if sums["requests"]}
-    for pair, details in ({} if question.is_by_tag else find_kinds(connection, question, spans)).items():
+    has_kinds = bool(found) and not question.is_by_tag
+    for pair, details in (find_kinds(connection, question, spans) if has_kinds else {}).items():
         if pair in found:
             found[pair]["details"] = details
     return found
