@@ -68,11 +68,17 @@ def test_chat_services_get_their_own_format_unsigned(receiver, sender, form, fie
     assert not any(name.startswith("webhook-") for name in headers)
 
 
+def test_names_in_a_slack_message_are_no_mentions_and_no_links(receiver, sender):
+    sender.send("slack", f"https://receiver.test:{receiver.server_port}/x", [], message(subject="<!channel> R&D"))
+    [(_, _, body)] = receiver.taken
+    assert json.loads(body)["text"] == "&lt;!channel&gt; R&amp;D\nResets soon."
+
+
 @pytest.mark.parametrize(
     "ip",
     [
         *("127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
-        *("168.63.129.16", "192.88.99.1"),
+        *("168.63.129.16", "192.88.99.1", "192.0.0.192", "3fff::1"),
         *("::1", "::ffff:127.0.0.1", "fe80::1", "fec0::1", "ff0e::1", "fd00:ec2::254"),
         # the same IPv4 addresses as NAT64, 6to4, Teredo, IPv4-compatible and IPv4-translated IPv6 addresses
         *(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import html
 import json
 import socket
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ _OK = range(200, 300)
 _UNICAST = ip_network("2000::/3")  # IPv6 global unicast; the rest is local, multicast or maps to IPv4, as NAT64 does
 _6TO4 = ip_network("2002::/16")  # maps to IPv4 addresses too
 _NOT_PUBLIC = (
+    ip_network("192.0.0.0/24"),  # special purposes, such as a cloud's metadata; Python before 3.11.10 calls it global
+    ip_network("3fff::/20"),  # documentation
     ip_network("168.63.129.16/32"),  # Azure's host, which serves secrets
     ip_network("192.88.99.0/24"),  # 6to4 relays
 )
@@ -197,7 +200,7 @@ def _signed(secrets: Sequence[str], message: Message, body: bytes) -> dict[str, 
 def _body(form: str, message: Message) -> bytes:
     text = f"{message.subject}\n{message.text}"[:_TEXT_LENGTH_MAX]
     if form == "slack":
-        document: dict[str, object] = {"text": text}
+        document: dict[str, object] = {"text": html.escape(text, quote=False)}  # no mentions and links in names
     elif form == "discord":
         document = {"content": text, "allowed_mentions": {"parse": []}}
     else:
