@@ -33,7 +33,7 @@ _OK = range(200, 300)
 _UNICAST = ip_network("2000::/3")  # IPv6 global unicast; the rest is local, multicast or maps to IPv4, as NAT64 does
 _6TO4 = ip_network("2002::/16")  # maps to IPv4 addresses too
 _NOT_PUBLIC = (
-    ip_network("192.0.0.0/24"),  # special purposes, such as a cloud's metadata; Python before 3.11.10 calls it global
+    ip_network("192.0.0.0/24"),  # special purposes, such as a cloud's metadata; older versions of Python call it global
     ip_network("3fff::/20"),  # documentation
     ip_network("168.63.129.16/32"),  # Azure's host, which serves secrets
     ip_network("192.88.99.0/24"),  # 6to4 relays
