@@ -2,7 +2,8 @@
 
 Each start has its own server, plan, key and limits: first bursts of concurrent calls to a slow handler, then
 16 connections at full speed. A start has collapsed if it serves less than 0.8 of the median of the same server and
-limits; answers other than 200 are KeyGauge's refusals, since no limit is ever reached. BENCH_LONG=1 tries every server
+limits; answers other than 200 are KeyGauge's refusals, since no limit is ever reached. One more start changes the
+account's plan three times a second while it is called; its refusals count too. BENCH_LONG=1 tries every server
 with one and two processes and every mix of limits, three times each; the short form takes some minutes. With each mix,
 uvicorn also serves the bare app, and contrib's middleware around it; both middlewares send metrics to
 OpenTelemetry's SDK, and neither creates spans. The last line is JSON; CPU times are the operating system's, in
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from statistics import mean, median
 
@@ -44,6 +46,7 @@ BURST = 30
 FULL_SPEED_S = 6.0 if LONG else 3.0
 WARM_UP_S = 1.0
 COLLAPSED = 0.8  # of the median
+PLAN_CHANGE_S = 0.3
 
 APP = """
 import asyncio, os, time
@@ -127,13 +130,19 @@ class Stack:
         self.service = [p for p in processes if {"serve", port} <= set(p.info["cmdline"] or ())]
         self.postgresql = [p for p in processes if any(str(directory) in part for part in p.info["cmdline"] or ())]
 
-    def make_key(self, limits: Sequence[plans.Limit]) -> str:
+    def make_plan(self, limits: Sequence[plans.Limit]) -> str:
         self.number += 1
         name = f"start{self.number}"
         plans.create(self.connection, plan_id=name, name=name, limits=limits, actor="bench")
-        account = accounts.create(self.connection, name=name, plan_id=name, actor="bench")
+        return name
+
+    def make_key(self, plan: str) -> tuple[str, str]:
+        """Return a new account and the token of its key."""
+        account = accounts.create(self.connection, name=plan, plan_id=plan, actor="bench")
         peppers = Peppers.parse(PEPPER)
-        return keys.create(self.connection, peppers=peppers, account_id=account.id, name=name, actor="bench")[1]
+        return account.id, keys.create(
+            self.connection, peppers=peppers, account_id=account.id, name=plan, actor="bench"
+        )[1]
 
     def heartbeats(self) -> float:
         request = urllib.request.Request(f"{self.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
@@ -224,7 +233,7 @@ def listens(port: int) -> bool:
 
 def start(stack: Stack, server: str, mix: str, processes: int) -> Start:
     """Start a server, burst, then call at full speed."""
-    token = stack.make_key(MIXES[mix])
+    _, token = stack.make_key(stack.make_plan(MIXES[mix]))
     with run(SERVERS[server], stack, "asgi", processes) as (port, process):
         statuses: Counter[int] = Counter()
         for _ in range(3):
@@ -238,6 +247,28 @@ def start(stack: Stack, server: str, mix: str, processes: int) -> Start:
         refused = sum(count for status, count in (statuses + counted).items() if status not in {0, 200})
         name = f"{server}, {processes}, {mix}"
         return Start(name, counted[200] / FULL_SPEED_S, refused, beats / FULL_SPEED_S / processes, *costs)
+
+
+async def load_changing_plans(stack: Stack, port: int, token: str, account: str, names: Sequence[str]) -> Counter[int]:
+    """Call at full speed while the account changes back and forth between plans."""
+    calls = asyncio.create_task(load(port, token, "/fast", connections=CONNECTIONS, seconds=FULL_SPEED_S))
+    for name in cycle(names):
+        await asyncio.to_thread(accounts.change_plan, stack.connection, account, name, actor="bench")
+        await asyncio.wait([calls], timeout=PLAN_CHANGE_S)
+        if calls.done():
+            return calls.result()
+    raise AssertionError
+
+
+def start_changing_plans(stack: Stack) -> Start:
+    """Start a server, and call it while its key's plan changes."""
+    names = [stack.make_plan(MIXES[mix]) for mix in ("rpm, month", "rpm, tpm", "month, at once")]
+    account, token = stack.make_key(names[0])
+    with run(UVICORN, stack, "asgi", 1) as (port, _):
+        asyncio.run(load(port, token, "/fast", connections=CONNECTIONS, seconds=WARM_UP_S))
+        statuses = asyncio.run(load_changing_plans(stack, port, token, account, names))
+        refused = sum(count for status, count in statuses.items() if status not in {0, 200})
+        return Start("uvicorn, 1, changing plans", statuses[200] / FULL_SPEED_S, refused)
 
 
 def start_peer(stack: Stack, app: str) -> Start:
@@ -277,12 +308,14 @@ def main() -> None:
                     if mix not in theirs:
                         theirs[mix] = start_peer(stack, app)
                         print(theirs[mix], flush=True)
+            changing = start_changing_plans(stack)
+            print(changing, flush=True)
     medians = {x.server: median(y.requests_per_s for y in starts if y.server == x.server) for x in starts}
     uvicorn = [x for x in starts if x.server.startswith("uvicorn, 1")]
     result = {
         "starts": len(starts),
         "collapsed": sum(x.requests_per_s < COLLAPSED * medians[x.server] for x in starts),
-        "refused": sum(x.refused for x in starts),
+        "refused": sum(x.refused for x in [*starts, changing]),
         "heartbeats_per_s": round(mean(x.heartbeats_per_s for x in starts), 2),
         "requests_per_s": round(median(x.requests_per_s for x in uvicorn)),
         **{f"{app}_per_s": round(median(x.requests_per_s for x in theirs.values())) for app, theirs in peers.items()},
