@@ -40,10 +40,15 @@ def test_a_database_without_utf8_is_refused_with_the_fix(cluster, encoding):
         database.connect(cluster.url("old"))
 
 
+def pgbouncer():
+    return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+
 @pytest.fixture
 def pooler(cluster):
     """pgbouncer in transaction mode in front of the cluster; its URL."""
-    if (program := shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")) is None:
+    program = pgbouncer()
+    if program is None:
         reason = "pgbouncer is not installed: apt-get install pgbouncer"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     port = free_port()
@@ -72,6 +77,13 @@ def answers(port):
 def test_everything_works_through_pgbouncer_in_transaction_mode(cluster, pooler, install, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_DATABASE_PREPARE", "0")
     cluster.execute("ALTER DATABASE postgres SET datestyle = 'German, DMY'")
+    works(install(pooler))
+
+
+def test_prepared_statements_work_through_a_current_pgbouncer(pooler, install):
+    version = subprocess.run([pgbouncer(), "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    if tuple(map(int, version.split(".")[:2])) < (1, 24):
+        pytest.skip(f"pgbouncer {version} has no prepared statements by default: put 1.24 or newer on the path")
     works(install(pooler))
 
 
