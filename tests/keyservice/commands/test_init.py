@@ -30,6 +30,7 @@ def test_init_creates_an_account_a_key_and_an_environment_file(run, connection, 
     assert (account.name, account.plan_id, key.environment) == ("shop", "starter", "test")
     assert "app.add_middleware(KeyGaugeMiddleware)" in output
     assert f"in {folder}:\n\n    . ./keygauge.env\n    uvicorn main:app" in output
+    assert f"keygauge usage --account {account.id}" in output
     file = folder / "keygauge.env"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     values = dict(line.removeprefix("export ").split("=", 1) for line in file.read_text().splitlines())

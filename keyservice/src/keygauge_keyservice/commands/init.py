@@ -66,7 +66,7 @@ def init(folder: Path, account: str | None, service_url: str) -> None:
         _write(file, service_url, given.service_token, token)
     click.echo(f"Plan {found.plan_id}, account {found.name} ({found.id}), key {key.id}.")
     click.echo(f"{file} holds the settings and the key. Keep it out of version control.\n")
-    click.echo(_steps(folder))
+    click.echo(_steps(folder, found.id))
 
 
 def _account(connection: Connection, name: str) -> accounts.Account:
@@ -95,7 +95,7 @@ def _write(file: Path, service_url: str, service_token: str, key: str) -> None:
         raise CommandError(f"{file} cannot be written ({error.strerror}): make its folder writable") from error
 
 
-def _steps(folder: Path) -> str:
+def _steps(folder: Path, account_id: str) -> str:
     found = project.find(folder)
     if found is None:
         change = f"No app of a known framework is in {folder}. Where yours is made, add\n\n    {_ANY_FRAMEWORK}"
@@ -107,6 +107,7 @@ def _steps(folder: Path) -> str:
         start = found.start(folder)
     return (
         f"1. {change}\n\n2. Start it in {folder}:\n\n    . ./{_FILE}\n    {start}\n\n"
-        "3. Call it with the key:\n\n"
-        '    curl --include http://127.0.0.1:8000/ --header "Authorization: Bearer $API_KEY"'
+        "3. Call one of its paths with the key, and look at the call:\n\n"
+        '    curl --include http://127.0.0.1:8000/ --header "Authorization: Bearer $API_KEY"\n'
+        f"    keygauge usage --account {account_id}  # here, a second later"
     )
