@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/keygauge"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keygauge"
 VERSION = re.search(r"^version=(\S+)", (ROOT / "deploy/helm/build.sh").read_text(), re.MULTILINE)[1]
+OBJECTS = CACHE / "kubernetes-objects"
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/how-to/kubernetes.md").read_text(), re.DOTALL)
 SECRET = {"existingSecret": "keygauge"}
 ALL = {
     "ingress.enabled": "true",
@@ -30,16 +32,20 @@ ALL = {
 }
 
 
+def _skip(missing):
+    reason = f"{missing}: deploy/helm/build.sh builds it with Go"
+    if "CI" in os.environ and os.environ.get("KEYGAUGE_HELM") != "absent":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="module")
 def helm():
     """Run helm; return its output, or its error output if it fails."""
     known = (os.environ.get("KEYGAUGE_HELM"), shutil.which("helm"), str(CACHE / f"helm-{VERSION}"))
     program = next((path for path in known if path and os.access(path, os.X_OK)), None)
     if program is None:
-        reason = "no helm: deploy/helm/build.sh builds one with Go"
-        if "CI" in os.environ and os.environ.get("KEYGAUGE_HELM") != "absent":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _skip("no helm")
 
     def run(command, *arguments):
         if command == "template":
@@ -49,6 +55,14 @@ def helm():
         return done.stdout if done.returncode == 0 else done.stderr
 
     return run
+
+
+@pytest.fixture(scope="module")
+def check_objects():
+    """Return what is wrong with YAML documents as objects of Kubernetes and the Prometheus Operator."""
+    if not os.access(OBJECTS, os.X_OK):
+        _skip("no program that checks objects")
+    return lambda text: subprocess.run([OBJECTS], input=text, capture_output=True, text=True, check=False).stdout
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +110,15 @@ def test_everything_on_renders(render):
     rules = yaml.safe_load((generated / "prometheus/keygauge.rules.yaml").read_text())
     assert objects["PrometheusRule"][0]["spec"] == rules
     assert "replicas" not in objects["Deployment"][0]["spec"]  # set by the autoscaler
+
+
+@pytest.mark.parametrize("values", [{}, ALL], ids=["least", "all"])
+def test_objects_have_only_fields_that_kubernetes_knows(helm, check_objects, values):
+    given = [f"--set={name}={value}" for name, value in {**SECRET, **values}.items()]
+    assert check_objects(helm("template", "kg", CHART, *given)) == ""
+    (pod_monitor,) = [text for text in EXAMPLES if "PodMonitor" in text]
+    assert check_objects(pod_monitor) == ""
+    assert 'unknown field "spec.selektor"' in check_objects(pod_monitor.replace("selector", "selektor"))
 
 
 def test_alerts_find_the_key_service_and_link_to_your_grafana(render):
