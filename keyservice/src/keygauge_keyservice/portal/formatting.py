@@ -49,6 +49,7 @@ _STRFTIME = {  # for English, charts' patterns at a tenth of the cost
     "MMM yyyy": "%b %Y",
     "EEE d MMM yyyy, HH:mm": "%a %-d %b %Y, %H:%M",
     "EEE d MMM yyyy": "%a %-d %b %Y",
+    "d MMM yyyy": "%-d %b %Y",
     "MMMM yyyy": "%B %Y",
     "d MMM HH:mm:ss": "%-d %b %H:%M:%S",
     "d MMM yyyy HH:mm:ss": "%-d %b %Y %H:%M:%S",

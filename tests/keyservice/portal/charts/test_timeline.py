@@ -1,11 +1,14 @@
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
+from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.usage import Point
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=UTC)
@@ -34,6 +37,12 @@ def test_groups_and_other_add_up_to_the_total(counts):
 def test_averages_are_not_stacked_by_group():
     [layer] = timeline.layers_of(METRICS["latency"], [point(0, 1)], [point(0, 1, "one")], GROUPS)
     assert layer.name == "Average latency"
+
+
+@pytest.mark.parametrize("bucket", get_args(Bucket))
+def test_each_bucket_has_a_title_and_a_chart(bucket):
+    assert "20" in timeline.title(NOON, bucket, ZoneInfo("Europe/Berlin"))
+    assert "svg" in timeline.draw_metric("requests", METRICS["requests"], [point(0, 1)], bucket, zone=ZoneInfo("UTC"))
 
 
 def test_title_has_the_time_and_its_zone():
