@@ -1,6 +1,7 @@
 import pytest
 
-from keygauge_keyservice.accounts import token_book
+from keygauge_keyservice.accounts import token_book, tokens
+from keygauge_keyservice.web.guess_throttle import PER_WINDOW
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +91,15 @@ def test_tokens_are_paginated(create, client, operator):
 def test_unknown_token_is_404_and_only_operators_list_tokens(client, operator, replica):
     assert client.delete("/v1/tokens/nobody", headers=operator).status_code == 404
     assert client.get("/v1/tokens").status_code == client.get("/v1/tokens", headers=replica).status_code == 401
+
+
+def test_a_service_cannot_block_an_address_for_the_callers_of_another_one(client, connection):
+    secrets = [tokens.create(connection, kind="service", name=name, actor="op")[1] for name in ("shop", "search")]
+    connection.commit()
+
+    def ask(secret, number):
+        question = {"key": "A" * 12, "digest": f"{number:064x}", "ip": "192.0.2.1", "query": {}}
+        return client.post("/v1/key-status", json=question, headers={"Authorization": f"Bearer {secret}"}).status_code
+
+    assert [ask(secrets[0], number) for number in range(PER_WINDOW + 1)][-2:] == [401, 429]
+    assert ask(secrets[1], 0) == 401

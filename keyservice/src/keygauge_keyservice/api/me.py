@@ -27,7 +27,7 @@ from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.live_rates import find_live_rates
 from keygauge_keyservice.usage.quota import find_of_account, find_of_key
 from keygauge_keyservice.values.field_types import Time
-from keygauge_keyservice.web.bearer_auth import replica_only
+from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.key_auth import require_key, require_shown
 from keygauge_keyservice.web.message import answer, message, query
@@ -138,7 +138,8 @@ def read_for_caller() -> Response:
         )
     try:
         with services().connection() as connection:
-            key = require_shown(connection, [LookUp(question.key, question.digest)], question.ip)
+            shown = [LookUp(question.key, question.digest)]
+            key = require_shown(connection, shown, question.ip, service=service() or "")
             return _usage_answer(connection, key, read_query(UsageRange, question.query))
     finally:
         _turns.release()

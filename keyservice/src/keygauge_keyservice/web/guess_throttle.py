@@ -1,4 +1,7 @@
-"""A throttle per address for unknown credentials, since each costs a query."""
+"""A throttle per address for unknown credentials, since each costs a query.
+
+The addresses that a metered service names count separately, so that no service can block them for another one.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,10 @@ class GuessThrottle:
         self._clock = clock
         self._lock = Lock()
         self._began_at = clock()
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[tuple[str | None, str]] = Counter()  # by service and holder of the address
 
-    def admit(self, ip: str | None) -> None:
-        """Admit another credential from an address.
+    def admit(self, ip: str | None, *, service: str | None = None) -> None:
+        """Admit another credential from an address, as named by a service; None: from the request's own.
 
         Raises:
             Problem: 429 if too many of its credentials were unknown.
@@ -34,7 +37,7 @@ class GuessThrottle:
             if left_s <= 0:
                 self._began_at, left_s = self._clock(), WINDOW_S
                 self._counts.clear()
-            if self._counts[networks.holder(ip)] < PER_WINDOW:
+            if self._counts[service, networks.holder(ip)] < PER_WINDOW:
                 return
         raise Problem(
             429,
@@ -43,7 +46,7 @@ class GuessThrottle:
             headers={"Retry-After": str(int(left_s) + 1)},
         )
 
-    def count(self, ip: str | None) -> None:
+    def count(self, ip: str | None, *, service: str | None = None) -> None:
         """Count an unknown credential."""
         with self._lock:
-            self._counts[networks.holder(ip)] += 1
+            self._counts[service, networks.holder(ip)] += 1

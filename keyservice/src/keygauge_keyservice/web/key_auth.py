@@ -31,17 +31,17 @@ def require_key(connection: Connection) -> Key:
     return require_shown(connection, _candidates(token), request.remote_addr)
 
 
-def require_shown(connection: Connection, shown: list[LookUp], ip: str | None) -> Key:
-    """Return the key that a caller at an address presented.
+def require_shown(connection: Connection, shown: list[LookUp], ip: str | None, *, service: str | None = None) -> Key:
+    """Return the key that a caller at an address presented, to a service if that asks.
 
     Raises:
         Problem: like `require_key`.
     """
-    services().guesses.admit(ip)
+    services().guesses.admit(ip, service=service)
     found = key_entries.look_up(connection, shown, services().settings.peppers)
     key = keys.find(connection, found[0].key) if found else None
     if key is None:
-        services().guesses.count(ip)
+        services().guesses.count(ip, service=service)
         raise Problem(401, "unauthorized", "The API key is missing or incorrect.", headers=_CHALLENGE)
     _check(connection, key)
     if not _is_allowed(ip, key):
