@@ -77,7 +77,7 @@ class ChangingStore(Store):
             row = self.leases.get(int(item["lease"]))
             if row and row["replica"] == replica and row["ends_us"] > now_us:
                 row |= {"units": min(row["units"], item["units"]), "ends_us": now_us + concurrency.LIFE_US}
-                kept.append(concurrency.Kept(item["lease"], is_scarce=False))
+                kept.append(concurrency.Kept(item["lease"], is_scarce=False, left=0))
         answer = super().exchange(replica, message | {"acquire": known}, real_ns, replicas)
         return answer | {"held": told((), kept)["held"]}
 

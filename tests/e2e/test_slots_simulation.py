@@ -57,8 +57,8 @@ class SlotStore:
                 number = self.last
                 self.leases[number] = {"replica": replica, "units": grant.units, "ends_us": grant.ends_us}
             granted.append(leases.Granted(item["limit"], number, grant, now_us))
-        leased = told(granted, [concurrency.Kept(lease, scarce) for lease in kept])
-        return {**leased, "replicas": replicas, "t_max_ms": heartbeat.T_MAX_MS, "more": False}
+        leased = told(granted, [concurrency.Kept(lease, scarce, max(0, self.amount - out)) for lease in kept])
+        return {**leased, "replicas": replicas, "t_max_ms": heartbeat.T_MAX_MS, "more": False, "repeated": False}
 
 
 class Calls(World):

@@ -285,6 +285,7 @@ class Held(Struct, frozen=True):
     lease: str
     left_ms: Count
     small: bool
+    remaining: Count
 
 
 class Prices(Struct, frozen=True):

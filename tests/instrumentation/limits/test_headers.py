@@ -2,6 +2,7 @@ import http_sf
 import pytest
 
 from keygauge.clock import SECOND
+from keygauge.limits.concurrency import ConcurrencyLease, ConcurrencyPool
 from keygauge.limits.headers import Policy
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
@@ -63,6 +64,16 @@ def test_scoped_limits_have_no_openai_fields():
 @pytest.mark.parametrize(("alone", "age_s"), [(True, 30), (False, 0), (False, 2)])
 def test_unused_units_count_as_remaining(limit, alone, age_s):
     assert ";r=27;" in fields(limit, held=7, rest=20, alone=alone, age_s=age_s)["ratelimit"]
+
+
+@pytest.mark.parametrize(("replicas", "age_s", "remaining"), [(1, 60, 47), (2, 2, 47), (2, 3, 7)])
+def test_free_slots_count_as_remaining_while_the_key_service_tells_of_them(replicas, age_s, remaining):
+    slots = ConcurrencyPool(Limit("1:a", "at_once", "concurrent", 50, None, None))
+    slots.grant(ConcurrencyLease("1", 7, 100 * SECOND, now_ns=0), 0, reset_ns=0)
+    slots.replicas = replicas
+    slots.note_free(40, 0)
+    slots.note_free(None, 0)  # an older key service
+    assert slots.remaining(age_s * SECOND) == remaining
 
 
 def test_a_lifetime_limit_has_no_reset():

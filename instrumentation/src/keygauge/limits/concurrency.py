@@ -15,6 +15,7 @@ PATIENCE_NS = 250 * MS  # each call waits this long, …
 _LATEST_NS = 100 * MS  # … and until a request sent at most this long before that end has been denied
 _PEAK_NS = 5 * SECOND  # slots are held for the peak number of calls of this time, or of twice that
 _RENEWED_NS = SECOND  # how often held slots are renewed at the key service
+_FREE_NS = 3 * SECOND  # how long to tell callers of free slots that the key service told of
 
 
 class ConcurrencyLease(Lease):
@@ -54,7 +55,7 @@ class ConcurrencyLease(Lease):
 class ConcurrencyPool(LeasePool):
     """The slots of one limit. Calls whose slots the key service no longer counts still block further calls."""
 
-    __slots__ = ("before", "lost", "peak", "turn_ns")
+    __slots__ = ("before", "free", "lost", "peak", "told_ns", "turn_ns")
 
     KIND = ConcurrencyLease
 
@@ -65,6 +66,8 @@ class ConcurrencyPool(LeasePool):
         self.peak = 0  # most concurrent calls since `turn_ns` minus `_PEAK_NS`
         self.before = 0  # … and in the period before that
         self.turn_ns = 0
+        self.free = 0  # slots that nobody held …
+        self.told_ns = 0  # … at this time
 
     def gather(self, units: int, now_ns: int, waiter: Waiter | None = None) -> list[tuple[Lease, int]] | None:
         """Return where to take slots from; None if all are in use, or waiting calls come first."""
@@ -75,9 +78,14 @@ class ConcurrencyPool(LeasePool):
         return sum(lease.available for lease in self.leases if lease.is_live(now_ns)) - self._uncounted(now_ns)
 
     def remaining(self, now_ns: int) -> int:
-        """Return the number of free slots, plus this process's share of the rest while that is certain."""
-        is_there = self.replicas == 1 or now_ns - self.granted_ns < SECOND
-        return max(0, self.available(now_ns) + (self.rest if is_there else 0))
+        """Return the number of free slots held, plus those that nobody held a moment ago."""
+        is_there = self.replicas == 1 or now_ns - self.told_ns < _FREE_NS
+        return max(0, self.available(now_ns) + (self.free if is_there else 0))
+
+    def note_free(self, slots: int | None, now_ns: int) -> None:
+        """Record how many slots nobody held; None from an older key service."""
+        if slots is not None:
+            self.free, self.told_ns = slots, now_ns
 
     def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - signature of LeasePool
         """Note that a call has started."""
@@ -129,6 +137,7 @@ class ConcurrencyPool(LeasePool):
         return now_ns >= self.denied_until_ns and self.available(now_ns) < 0
 
     def _wait(self, now_ns: int, retry_ns: int, reset_ns: int) -> None:  # noqa: ARG002 - nobody knows when a slot comes free
+        self.free = 0
         self.denied_until_ns = now_ns + _AGAIN_NS
         self.retry_ns = now_ns + SECOND
 

@@ -184,6 +184,8 @@ class LeaseSync:
         retry_ns = None if grant["units"] >= waiting else sent_ns + grant.get("retry_ms", reset_ms) * MS
         lease_pool.grant(lease, now, reset_ns=sent_ns + reset_ms * MS, retry_ns=retry_ns)
         unused = grant.get("unused", grant["remaining"])  # older key services do not know what others hold
+        if isinstance(lease_pool, ConcurrencyPool):
+            lease_pool.note_free(unused, now)
         _tell_unused(lease_pool, unused, grant.get("told_ms", 0), sent_ns, now)
         self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns // 2)
 
@@ -217,6 +219,7 @@ class LeaseSync:
             if number in kept:
                 slots.small = kept[number]["small"]
                 lease.renew(units, sent_ns, sent_ns + kept[number]["left_ms"] * MS)
+                slots.note_free(kept[number].get("remaining"), sent_ns)
             else:
                 slots.lose(lease)
 

@@ -99,6 +99,7 @@ def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive:
         for row in rows
         if concurrency.is_scarce(out.get(row["id"], 0), row["amount"], users.get(row["id"], alive))
     }
+    free = {row["id"]: max(0, row["amount"] - out.get(row["id"], 0)) for row in rows if row["unit"] == "concurrent"}
     decided = _Decided({one.replica: one.heartbeat for one in requests}, {}, {}, [], {})
     for row in rows:
         name, number = row["id"], users.get(row["id"], alive)
@@ -111,7 +112,11 @@ def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive:
     return [
         Exchanged(
             granted.get(one.replica, ()),
-            [Kept(str(row["id"]), row["state_id"] in scarce) for row in kept if row["replica"] == one.replica],
+            [
+                Kept(str(row["id"]), row["state_id"] in scarce, free.get(row["state_id"], 0))
+                for row in kept
+                if row["replica"] == one.replica
+            ],
             called_back.get(one.replica, ())[:ENTRIES_MAX],
         )
         for one in requests

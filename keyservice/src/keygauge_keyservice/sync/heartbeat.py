@@ -210,7 +210,7 @@ def _rates(
 
 def held(item: concurrency.Kept) -> Held:
     """Build the protocol's entry for a lease that continues."""
-    return Held(item.lease_id, T_MAX_MS, small=item.is_scarce)
+    return Held(item.lease_id, T_MAX_MS, small=item.is_scarce, remaining=item.left)
 
 
 def grant(item: leases.Granted) -> Grant:

@@ -69,7 +69,7 @@ def test_held_slots_are_renewed_and_may_shrink_but_not_grow(send, limit, connect
     lease = send(**acquire(limit, 3))["grants"][0]["lease"]
     connection.execute("UPDATE lease SET ends_at = clock_timestamp() + interval '1 second'")
     (held,) = send(hold=[{"lease": lease, "units": 1}])["held"]
-    assert held == {"lease": lease, "left_ms": heartbeat.T_MAX_MS, "small": True}
+    assert held == {"lease": lease, "left_ms": heartbeat.T_MAX_MS, "small": True, "remaining": 2}
     send(hold=[{"lease": lease, "units": 3}])  # late
     row = connection.execute("SELECT units, ends_at > clock_timestamp() + interval '9 s' AS kept FROM lease").fetchone()
     assert row == {"units": 1, "kept": True}

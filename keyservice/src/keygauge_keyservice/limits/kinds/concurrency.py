@@ -23,10 +23,11 @@ _RETRY_US = 1_000_000  # nobody knows when a slot comes free
 
 @dataclass(frozen=True)
 class Kept:
-    """A renewed lease. If slots are scarce, the replica should give back spare ones at once."""
+    """A renewed lease. If slots are scarce, the replica should give back spare ones at once; `left` are free."""
 
     lease_id: str
     is_scarce: bool
+    left: int
 
 
 @dataclass(frozen=True)
