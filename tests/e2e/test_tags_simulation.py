@@ -37,6 +37,7 @@ class ByTag(dict):
 class Replica:
     def __init__(self, world, name, skew_ns, clock, limits):
         self.name = name
+        self.answered = set()  # numbers of the offers whose answers arrived in time
         self.admission = Admission(wake=lambda: None, clock=lambda: world.real_ns + skew_ns)
         entry = {"id": "key", "account": "a", "plan": "p", "status": "active", "expires_at": None, "limits": limits}
         entry["secrets"] = [{"number": 1, "expires_at": None}]
