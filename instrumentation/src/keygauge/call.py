@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from keygauge.kinds import PART_OF
 from keygauge.usage import Usage
-from keygauge.usage.counts import MAX_TOKENS
+from keygauge.usage.counts import MAX_TOKENS, UNREPORTED
 
 _log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
         others = dict(self.others)
         if self.usage is not None and self.model is not None:
             others[self.model] = Stated(self.usage, self.provider, self.charged)
-        self.usage, self.provider, self.charged = others.pop(model, (None, None, None))
+        self.usage, self.provider, self.charged = others.pop(model, (None, None, self.charged and UNREPORTED))
         self.model, self.others = model, others
 
     def hold(self) -> None:

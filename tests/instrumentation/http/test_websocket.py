@@ -145,6 +145,27 @@ def test_each_response_is_charged_during_the_session(service, guard):
     assert used(service) == 83_300
 
 
+POINTS = {
+    "name": "points",
+    "unit": "weighted",
+    "unit_name": "points",
+    "weights": {"request": 10_000, "output": 1},
+    "amount": 1_000_000,
+    "period": "month",
+}
+
+
+def test_the_weight_of_a_request_counts_once_for_a_session(service, guard):
+    seen = []
+    messages = [done(1, 2000, 100), done(2, 3000, 500), done(3, 5000, 700)]
+    hear(service, guard, messages, during=lambda: seen.append(is_charged(service, 11_300)), count=3, limit=POINTS)
+    assert (seen, used(service)) == ([True], 11_300)
+
+
+def test_the_weight_of_a_request_counts_once_for_a_session_of_two_stated_models(service, guard):
+    assert used_for_two_stated_models(service, guard, POINTS) == 10_003
+
+
 def test_each_model_of_a_session_has_its_own_rates(service, guard):
     def completed(number, model, given, made):
         document = done(number, given, made, model=model)
@@ -189,7 +210,7 @@ def test_transcriptions_in_a_session_count_for_the_transcription_model(service, 
     assert told(events) == [("gpt-4o-transcribe", 1000, 100), ("gpt-realtime", 20, 10)]
 
 
-def test_usage_stated_for_two_models_in_a_session_counts_for_each(service, guard):
+def used_for_two_stated_models(service, guard, limit):
     async def talk(websocket):
         await websocket.accept()
         for model in ("gpt-4o", "gpt-4.1-nano", "gpt-4o"):
@@ -197,7 +218,7 @@ def test_usage_stated_for_two_models_in_a_session_counts_for_each(service, guard
             await websocket.send_text(model)
         await websocket.close()
 
-    _, token = service.key(TOKENS)
+    _, token = service.key(limit)
     app = guard(Starlette(routes=[WebSocketRoute("/talk", talk)]))
     with TestClient(app).websocket_connect("/talk", headers={"authorization": f"Bearer {token}"}) as session:
         for _ in range(4):
@@ -205,7 +226,11 @@ def test_usage_stated_for_two_models_in_a_session_counts_for_each(service, guard
     app._process.stop()
     events = sorted(service.events(2), key=lambda event: event["model"])
     assert told(events) == [("gpt-4.1-nano", 100, 1), ("gpt-4o", 200, 2)]
-    assert used(service) == 303
+    return used(service)
+
+
+def test_usage_stated_for_two_models_in_a_session_counts_for_each(service, guard):
+    assert used_for_two_stated_models(service, guard, TOKENS) == 303
 
 
 def test_usage_stated_in_a_session_is_charged_once(service, guard):

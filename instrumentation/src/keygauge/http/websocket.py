@@ -91,7 +91,7 @@ class WebSocketRequest(AsgiRequest, eq=False):
         ended = reader.take_ended()
         if call.usage is None:  # else the app records the usage
             for part in ended:
-                charged, call.charged = call.charged, None
+                charged, call.charged = call.charged, call.charged and UNREPORTED
                 reading = part.reading._replace(model=self._model(part.reading.model))
                 self.runtime.attempt("others", self.settle_part, part._replace(reading=reading), charged=charged)
 
@@ -107,7 +107,7 @@ class WebSocketRequest(AsgiRequest, eq=False):
             call.charged = self._charge_with(usage, call.charged, call.model or model, call.provider)
             return
         for model, stated in call.others.items():
-            charged = self._charge_with(stated.usage, stated.charged, model, stated.provider)
+            charged = self._charge_with(stated.usage, stated.charged or UNREPORTED, model, stated.provider)
             call.others = {**call.others, model: stated._replace(charged=charged)}
         call.charged = self._charge_with(call.usage, call.charged, call.model, call.provider)
 
