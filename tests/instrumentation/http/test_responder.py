@@ -104,16 +104,25 @@ async def test_client_that_left_is_the_reason_for_an_incomplete_answer(service, 
     assert await asyncio.to_thread(ended, service) == (200, "client_disconnected")
 
 
-async def test_nothing_counts_as_sent_after_uvicorn_saw_the_client_leave(service, guard):
-    class Cycle:
-        disconnected = False
+class UvicornCycle:
+    disconnected = False
 
-        async def send(self, message):
-            self.disconnected = message.get("body") == b"part"
+    async def send(self, message):
+        self.disconnected = message.get("body") == b"part"
 
+
+class HypercornStream:
+    closed = False
+
+    async def app_send(self, message):
+        self.closed = message.get("body") == b"part"
+
+
+@pytest.mark.parametrize("send", [UvicornCycle().send, HypercornStream().app_send], ids=["uvicorn", "hypercorn"])
+async def test_nothing_counts_as_sent_after_the_server_saw_the_client_leave(service, guard, send):
     _, token = service.key()
     app = guard(sending(START, PART, {**PART, "body": b"more"}, {**PART, "more_body": False}))
-    await drive(app, token, send=Cycle().send)
+    await drive(app, token, send=send)
     (event,) = await asyncio.to_thread(service.events, 1)
     assert (event["response_bytes"], event["error"]) == (4, "client_disconnected")
 
@@ -200,6 +209,22 @@ async def test_files_and_head_answers_have_the_size_sent(service, guard, tmp_pat
     events = await asyncio.to_thread(service.events, 3)
     assert sorted(event["response_bytes"] for event in events) == [0, 0, 10]
     assert {event["error"] for event in events} == {None}
+
+
+async def test_file_for_a_client_that_left_before_is_not_counted(service, guard, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+
+    async def app(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await send(START)
+        await send({"type": "http.response.pathsend", "path": str(path)})
+
+    _, token = service.key()
+    await drive(guard(app), token)
+    (event,) = await asyncio.to_thread(service.events, 1)
+    assert (event["response_bytes"], event["error"]) == (0, "client_disconnected")
 
 
 def call_wsgi(app, token, **environ):

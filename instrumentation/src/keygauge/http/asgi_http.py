@@ -107,12 +107,14 @@ class HttpRequest(AsgiRequest, eq=False):
     """An HTTP request and its answer."""
 
     _awaits_trailers: bool = False
-    _cycle: Any = None  # uvicorn's, which knows that the client left even if the app does not call `receive`
+    _cycle: Any = None  # the server's, which knows that the client left even if the app does not call `receive`
 
     def watch(self, server: object) -> None:
         """Keep the server's object for the request if it knows whether the client has left."""
-        if hasattr(server, "disconnected"):
+        if hasattr(server, "disconnected"):  # uvicorn's
             self._cycle = server
+        elif hasattr(server, "closed") and hasattr(server, "app_send"):
+            self._cycle = HypercornStream(server)
 
     def note_cancelled(self) -> None:
         """Record whether the client of a cancelled request has left; the app may not have called `receive`."""
@@ -217,6 +219,20 @@ class HttpRequest(AsgiRequest, eq=False):
         headers = self.begin(message["status"], given if type(given) is list else list(given))
         self._awaits_trailers = message.get("trailers", False)
         return message if headers is given else {**message, "headers": headers}
+
+
+class HypercornStream:
+    """Hypercorn's object for a request, with uvicorn's name for a client that left."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the client left, as far as the server has noticed."""
+        return bool(self._stream.closed)
 
 
 def header_of(scope: Scope, name: str) -> str:

@@ -202,7 +202,7 @@ class Responder(Struct, kw_only=True, eq=False):
 
     def count_file(self, size: int) -> None:
         """Count the bytes of a file that the server itself sends."""
-        if not self._has_no_body and not self._settled:
+        if not (self._has_no_body or self._settled or self._is_gone):
             self.call.response_bytes += size
 
     def end_body(self) -> None:

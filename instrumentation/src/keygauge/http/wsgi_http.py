@@ -141,8 +141,8 @@ class WsgiRequest(Request, eq=False):
             try:
                 read = max(_position(file) - start, 0)
                 sent = read if not size or 0 < read < size else size
-                self._is_gone = self._is_gone or sent < size
                 self.count_file(sent)
+                self._is_gone = self._is_gone or sent < size
                 self.end(complete=sent >= size, last=True)
             finally:
                 if close is not None:
