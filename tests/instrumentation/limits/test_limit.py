@@ -26,6 +26,8 @@ ANY = {"id": "1:a", "name": "one", "unit": "request", "amount": 5, "window_s": 6
         ({"model": "gpt-4o"}, "/", ("gpt-4o-mini",), False),
         ({"model": "gpt-4o*"}, "/", ("gpt-4o-mini",), True),
         ({"model": "gpt-4o"}, "/", None, True),
+        ({"model": "gemini-2.5-pro"}, "/", ("models/gemini-2.5-pro",), True),
+        ({"model": "models/gemini-2.5*"}, "/", ("models/gemini-2.5-pro",), True),
         ({"route": "/v1/chat", "model": "gpt-4o"}, "/v1/files", ("gpt-4o",), False),
     ],
 )

@@ -78,7 +78,7 @@ def test_no_input_raises(head, tail):
     [
         (b'{"type":"session.update","session":{"type":"realtime","model":"gpt-realtime"}}', "gpt-realtime"),
         (b'{"type":"response.create","model":"gpt-5","input":[]}', "gpt-5"),
-        (b'{"setup":{"model":"models/gemini-2.0-flash-live-001"}}', "models/gemini-2.0-flash-live-001"),
+        (b'{"setup":{"model":"models/gemini-2.0-flash-live-001"}}', "gemini-2.0-flash-live-001"),
         (b'{"type":"response.create","response":{"metadata":{"model":"x"}}}', None),
         (b'{"setup":{"model":3},"session":null}', None),
         (b'{"setup":3}', None),

@@ -12,6 +12,7 @@ from keygauge.limits.reading.model_names import in_address, in_path
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
 from keygauge.usage.counts import UNREPORTED, fitted
 from keygauge.usage.provider_rules import ProviderRules
+from keygauge.usage.providers.model import name_of
 from keygauge.usage.providers.names import settle
 from keygauge.usage.reading import Missing, Others, Reading
 from keygauge.usage.requested_models import RequestedModels
@@ -217,7 +218,7 @@ def _named_model(call: Call, passed: Passed) -> str | None:
 def _asked_model(call: Call, passed: Passed, path: str) -> str | None:
     """Return the model named in a request, as far as it was read."""
     if call.estimate is not None and call.estimate.model:
-        return str(call.estimate.model)
+        return name_of(call.estimate.model)
     sent = passed.sent_first
     if sent and (in_body := request_model.find(sent, passed.sent_last)):
         return in_body

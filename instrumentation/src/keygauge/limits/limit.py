@@ -124,9 +124,13 @@ class Limit:
         """
         return (
             self.is_for(route)
-            and (self.model is None or models is None or any(is_meant(self.model, model) for model in models))
+            and (self.model is None or models is None or any(map(self._is_of, models)))
             and (self.tool is None or tools is None or any(is_meant(self.tool, tool) for tool in tools))
         )
+
+    def _is_of(self, model: str) -> bool:
+        """Return whether it counts calls of a model, which Gemini also accepts with `models/` before its name."""
+        return is_meant(str(self.model), model) or is_meant(str(self.model), model.removeprefix("models/"))
 
     def is_for(self, route: str | None) -> bool:
         """Return whether calls to a route may count."""
