@@ -37,6 +37,16 @@ EXPECTED = {
     "bedrock_converse.json": (Usage(125, 60), None, "aws.bedrock"),
     "bedrock_converse.sse": (Usage(47, 20), None, "aws.bedrock"),
     "bedrock_converse_cached.json": (Usage(17951, 295, 17914, 0), None, "aws.bedrock"),
+    "cloudflare_run.json": (Usage(26, 41), None, "openai"),
+    "cloudflare_run.sse": (Usage(26, 41), None, "openai"),
+    "ollama_chat_cached.json": (Usage(26, 298, 20), "llama3.2", "ollama"),
+    "replicate_language.json": (Usage(14, 2), "meta/meta-llama-3-70b-instruct", "replicate"),
+    "replicate_prediction.json": (Usage(details={"seconds": 3}), "replicate/hello-world", "replicate"),
+    "watsonx_chat.json": (Usage(37, 9), "ibm/granite-3-8b-instruct", "openai"),
+    "watsonx_embedding.json": (Usage(10), "ibm/slate-125m-english-rtrvr", "ibm.watsonx.ai"),
+    "watsonx_generation.json": (Usage(11, 5), "ibm/granite-13b-instruct-v2", "ibm.watsonx.ai"),
+    "watsonx_generation.sse": (Usage(11, 5), "ibm/granite-13b-instruct-v2", "ibm.watsonx.ai"),
+    "xai_image_urls.json": (Usage(details={"images": 1}), None, "openai"),
     "cerebras_chat.json": (Usage(12, 10, 0), "gpt-oss-120b", "cerebras"),
     "cerebras_chat.sse": (Usage(12, 10, 0), "gpt-oss-120b", "cerebras"),
     "cohere_classify.json": (Usage(details={"classifications": 2}), None, "cohere"),
@@ -312,7 +322,7 @@ NOISE = {  # what gateways send between events
 }
 KNOWN_BY_BEGINNING = {  # nothing else distinguishes these from other documents
     *("gemini_imagen.json", "groq_transcription.json", "openai_image_urls.json", "openai_transcription_verbose.json"),
-    *("bedrock_images.json", "together_image.json", "xai_image.json", "zai_image.json"),
+    *("bedrock_images.json", "together_image.json", "xai_image.json", "xai_image_urls.json", "zai_image.json"),
 }
 PLACES = st.lists(st.integers(0, 10**6), max_size=12)
 ENCODED = st.sampled_from([(None, bytes), *(one.values for one in ENCODINGS)])

@@ -20,7 +20,9 @@ ERROR: Final = b"error"
 _NO_ERRORS = (b'error":null', b'error": null')
 _NULLS: Final = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
 _BEGINNINGS: Final = (b'"created"', b'"images"', b'"predictions"', b'"task"', b'"error"', b'"jsonrpc"')
-_IMAGES: Final = (b'"url"', b'"b64_json"')
+_IMAGE: Final = b'"b64_json"'
+_URL: Final = b'"url"'
+_BESIDE_URLS: Final = (b'"model"', b'"revised_prompt"')
 _HEAD_BYTES: Final = 64
 _FIRST_BYTES: Final = 512  # of a list, including its first element
 _SPACE: Final = " \t\r\n"
@@ -82,10 +84,12 @@ def begins_as_known(document: bytes | bytearray) -> bool:
 
 
 def may_be_images(document: bytes | bytearray) -> bool:
-    """Return whether a document without usage may be Together's list of images."""
-    if document.find(b'"model"', 0, _FIRST_BYTES) < 0:
-        return False
-    return any(document.find(name, 0, _FIRST_BYTES) >= 0 for name in _IMAGES)
+    """Return whether a document without usage may be a list of images without its time, as from Together and xAI."""
+    if document.find(_IMAGE, 0, _FIRST_BYTES) >= 0:
+        return True
+    return document.find(_URL, 0, _FIRST_BYTES) >= 0 and any(
+        document.find(name, 0, _FIRST_BYTES) >= 0 for name in _BESIDE_URLS
+    )
 
 
 def parse(document: bytes | bytearray) -> object:

@@ -40,7 +40,7 @@ _SILENT: Final = (
 )
 _FREE: Final = (  # writes
     _SILENT,
-    rf"/(?:(?:messages/)?batches|responses|interactions|threads/{_ID}/runs|batch/jobs|fine_tuning/jobs)/{_ID}[/:]cancel",
+    rf"/(?:(?:messages/)?batches|responses|interactions|predictions|threads/{_ID}/runs|batch/jobs|fine_tuning/jobs)/{_ID}[/:]cancel",
     rf"/cachedContents/{_ID}",  # changes the time to live
     rf"/(?:batches|messages/batches|batch/jobs|fine_tuning/jobs)(?:/{_ID})?(?:/(?:results|pause|resume))?",
     rf"/v\d\w*/(?:files(?:/{_ID})?(?:/content)?|uploads(?:/{_ID})?(?:/(?:parts|complete|cancel))?)",
@@ -70,8 +70,8 @@ _prepares = re.compile(rf"(?:{'|'.join(_PREPARING)})/?$").search
 _tells_nothing = re.compile(rf"{_SILENT}/?$").search
 _writes_nothing = re.compile(rf"(?:{'|'.join((*_FREE, *_WITHOUT_OUTPUT))})/?$").search
 _names_a_model = re.compile(
-    r"/(?:audio|chat|completions?|converse|embed|embeddings|engines|generate|images|invoke|messages|models?|rerank|responses|"
-    r"videos)(?:[/:-]|$)|:(?:\w*[gG]enerateContent|\w*[eE]mbedContents?|predict)$"
+    r"/(?:audio|chat|completions?|converse|embed|embeddings|engines|generate|images|invoke|messages|models?|predictions|"
+    r"rerank|responses|videos|ai/run|ml/v1/(?:deployments|text))(?:[/:-]|$)|:(?:\w*[gG]enerateContent|\w*[eE]mbedContents?|predict)$"
 ).search
 
 

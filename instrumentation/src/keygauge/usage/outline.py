@@ -25,6 +25,9 @@ class _Output(TypedDict, total=False):
 
 
 class _Result(TypedDict, total=False):
+    generated_token_count: Any
+    input_token_count: Any
+    stop_reason: Any
     tokenCount: Any
 
 
@@ -59,13 +62,14 @@ class _Response(TypedDict, total=False):
 # The members that `providers` use. All others, above all the text, are skipped by the parser.
 # fmt: off
 _MEMBERS: Final = (
-    "amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "duration", "error",
-    "eval_count", "event_type", "finish_reason", "generation_token_count", "id", "images", "inputTextTokenCount",
-    "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "model",
-    "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_filter_results", "prompt_token_count",
-    "responseId", "seconds", "serverContent", "session", "status", "stop", "stop_reason", "svg_usage", "task",
-    "time_info", "timings", "tokens_evaluated", "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type",
-    "usage", "usageMetadata", "usage_breakdown", "usage_info", "usage_metadata", "x_groq",
+    "amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "duration", "error", "eval_count",
+    "event_type", "finish_reason", "generation_token_count", "id", "images", "input_token_count",
+    "inputTextTokenCount", "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "metrics",
+    "model", "model_id", "model_version", "modelVersion", "object", "prompt_eval_cached_count", "prompt_eval_count",
+    "prompt_filter_results", "prompt_token_count", "responseId", "seconds", "serverContent", "session", "status",
+    "stop", "stop_reason", "success", "svg_usage", "task", "time_info", "timings", "tokens_evaluated",
+    "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type", "usage", "usage_breakdown", "usage_info",
+    "usage_metadata", "usageMetadata", "x_groq",
 )
 # fmt: on
 _LARGE_MEMBERS: Final[dict[str, Any]] = {
@@ -76,6 +80,7 @@ _LARGE_MEMBERS: Final[dict[str, Any]] = {
     "outputs": list[_Output],
     "predictions": list[_Prediction],
     "response": _Response,
+    "result": Raw,
     "results": list[_Result],
 }
 Outline = TypedDict("Outline", {**dict.fromkeys(_MEMBERS, Any), **_LARGE_MEMBERS}, total=False)  # type: ignore[misc]
@@ -87,7 +92,7 @@ _INNER: Final = (
 # fmt: off
 _PARENTS: Final = (
     "candidates", "choices", "data", "delta", "details", "embeddings", "interaction", "message", "metadata", "output",
-    "outputs", "predictions", "response", "results", "serverContent", "session",
+    "outputs", "predictions", "response", "result", "results", "serverContent", "session",
 )
 # fmt: on
 NAMES: Final = frozenset(name.encode() for name in (*_MEMBERS, *_LARGE_MEMBERS, *_INNER))

@@ -24,6 +24,11 @@ from keygauge.limits.reading.model_names import LENGTH_MAX, in_address
         ("/MODELS/a/models/b", ("a", "b")),
         ("//engines//a///chat", ("a",)),
         ("/v1/models", ()),
+        ("/client/v4/accounts/a/ai/run/@cf/meta/llama-3.1-8b-instruct", ("@cf/meta/llama-3.1-8b-instruct",)),
+        ("/ai/run/workflow", ()),
+        ("/v1/a/gateway/workers-ai/v1/chat/completions", ()),
+        ("/v1/models/meta/meta-llama-3-70b-instruct/predictions", ("meta/meta-llama-3-70b-instruct",)),
+        ("/v1/models/mine/predictions", ("mine",)),
         ("/v1/remodels/a", ()),
     ],
 )

@@ -17,6 +17,7 @@ from keygauge.usage.providers.names import provider_of, provider_of_path, settle
         ("mistral_ai", ["mistral-large-latest", "mistralai/mixtral-8x7b"]),
         ("fireworks", ["accounts/fireworks/models/llama-v3", "fireworks_ai/x"]),
         ("openrouter", ["openrouter/openai/gpt-4o"]),
+        ("cloudflare", ["@cf/meta/llama-3.1-8b-instruct", "workers-ai/@cf/meta/llama"]),
         (None, ["", "llama-3", "my-own", "meta/llama-3", "a/b/gpt-4o", "/gpt", "mistral:7b"]),
     ],
 )
@@ -37,6 +38,13 @@ def test_provider_is_recognized_by_model_name(provider, models):
         ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", "gcp.gemini"),
         ("/model/anthropic.claude-3/converse-stream", "aws.bedrock"),
         ("/anthropic/v1/messages", "anthropic"),
+        ("/client/v4/accounts/a/ai/run/@cf/meta/llama-3.1-8b-instruct", "cloudflare"),
+        ("/client/v4/accounts/a/ai/v1/chat/completions", "cloudflare"),
+        ("/v1/a/gateway/workers-ai/@cf/meta/llama-3.1-8b-instruct", "cloudflare"),
+        ("/ml/v1/text/generation_stream", "ibm.watsonx.ai"),
+        ("/ml/v1/deployments/mine/text/chat", "ibm.watsonx.ai"),
+        ("/v1/models/meta/meta-llama-3-70b-instruct/predictions", "replicate"),
+        ("/v1/models/mine/predictions", None),
         ("/mine/anthropic/v1/messages", None),
         ("/v1/chat/completions", None),
         ("/v1beta/models/gemini-2.5-pro", None),
@@ -44,6 +52,20 @@ def test_provider_is_recognized_by_model_name(provider, models):
 )
 def test_provider_is_recognized_by_its_own_path(path, provider):
     assert provider_of_path(path) == provider
+
+
+@pytest.mark.parametrize("path", ["/openai/responses", "/openai/realtime", "/openai/v1/chat/completions"])
+def test_path_of_several_is_that_of_azure_for_its_models(path):
+    assert provider_of_path(path, "gpt-4o") == "azure.ai.openai"
+    assert provider_of_path(path, "openai/gpt-4o") is None
+    assert provider_of_path(f"/v1beta{path.replace('/v1', '')}", "gpt-4o") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"), [("deepseek-chat", "deepseek"), ("claude-fable-5", "anthropic"), ("own", "anthropic")]
+)
+def test_anthropics_path_is_that_of_the_models_provider(model, provider):
+    assert provider_of_path("/anthropic/v1/messages", model) == provider
 
 
 def test_name_wins_over_shape_only_for_shared_shapes():

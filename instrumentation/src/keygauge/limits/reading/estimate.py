@@ -32,7 +32,14 @@ _CAPS: dict[str, frozenset[int | str]] = {
     **dict.fromkeys(
         (
             *("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_tokens_to_generate"),
-            *("maxoutputtokens", "maxtokens", "maxtokencount", "max_output_len"),
+            *(
+                "maxoutputtokens",
+                "maxtokens",
+                "maxtokencount",
+                "max_output_len",
+                "maximum_tokens",
+                "tokens_to_generate",
+            ),
         ),
         _UNLIMITED,
     ),
@@ -66,12 +73,13 @@ _INSIDE = frozenset(
     }
 )
 _INSTANCES = "instances"  # Vertex AI's: each gets an answer
+_INPUT = "input"  # Replicate's, an object
 _IN_INSTANCES = frozenset({"parameters", "sampling_params"})
 _EXTRA = "extra_body"  # LiteLLM passes its members on, replacing the body's own
 _SESSIONS = frozenset({"session", "response", "request"})  # where Realtime and Perplexity's jobs name models
 _METHOD = "method"  # of JSON-RPC
 _KINDS = {  # the members that are read, in lower case
-    **dict.fromkeys((_INSTANCES, *_INSIDE, *_SESSIONS), "inside"),
+    **dict.fromkeys((_INSTANCES, _INPUT, *_INSIDE, *_SESSIONS), "inside"),
     _METHOD: "method",
     _EXTRA: "extra",
     **dict.fromkeys(_PROMPTS, "prompts"),
@@ -275,6 +283,10 @@ class _Declared:
             if type(value) is list:
                 self._read_instances(value)
             return
+        if outer.casefold() == _INPUT:
+            if isinstance(value, Members):
+                self._read_instances([value])
+            return
         for members in value if type(value) is list else [value]:
             if isinstance(members, Members):
                 self._has_parameters = True
@@ -289,7 +301,7 @@ class _Declared:
             self._read_caps(outer, members)
 
     def _read_instances(self, instances: list[Any]) -> None:
-        """Read the caps of Vertex AI's instances; an instance without a cap may be any data."""
+        """Read the caps of Vertex AI's instances or Replicate's input; one without a cap may be any data."""
         self._instances = max(self._instances, len(instances))
         for members in instances:
             if not isinstance(members, Members):

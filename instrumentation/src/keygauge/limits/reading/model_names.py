@@ -13,7 +13,11 @@ LENGTH_MAX = 200
 NAMES = frozenset(
     {"model", "model_id", "modelid", "model_name", "engine", "engine_id", "deployment", "deployment_id", "deploymentid"}
 )
-_in_path = re.compile(r"/(?:models?|engines|deployments)/+((?:arn:[^/]+/)?[^/]+)", re.IGNORECASE).findall
+_in_path = re.compile(
+    r"/(?:(?:models?|engines|deployments)/+|(?:ai/run|workers-ai)/+(?=@))"
+    r"((?:arn:[^/]+/|@[^/]+/[^/]+/)?[^/]+(?:/[^/]+(?=/predictions/?$))?)",  # Replicate's are `owner/name`
+    re.IGNORECASE,
+).findall
 _ARN = re.compile(r"^arn:[^/]+:(?:foundation-model|inference-profile)/", re.IGNORECASE)  # followed by a model's name
 _VERB = re.compile(
     r":(?:(?:stream|batch|async|bidi)*(?:generate|embed|count|compute|predict|raw|server|fetch|create)[a-z]*)$",

@@ -10,6 +10,7 @@ from keygauge.usage.providers import (
     azure,
     bedrock,
     cerebras,
+    cloudflare,
     cohere,
     gemini,
     groq,
@@ -19,8 +20,10 @@ from keygauge.usage.providers import (
     openai,
     openrouter,
     perplexity,
+    replicate,
     sglang,
     tgi,
+    watsonx,
 )
 from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside, together
 from keygauge.usage.providers.model import name_of
@@ -52,6 +55,7 @@ _BY_MEMBER: dict[str, Callable[[dict[str, Any]], Found | None]] = {
     "meta": cohere.read_meta,
     "meta_info": sglang.read,
 }
+_OTHERS = (tgi.read, openai.read_pieces, bedrock.read_images, watsonx.read, replicate.read)
 
 
 def find(document: object) -> Sequence[Found]:
@@ -156,13 +160,18 @@ def _says_something(choice: Any) -> bool:
 
 
 def _find_outside(document: dict[str, Any]) -> Found | None:
-    usage = document.get("usage") or groq.usage_of(document) or _usage_of_choice(document)
+    usage = (
+        document.get("usage") or groq.usage_of(document) or _usage_of_choice(document) or cloudflare.usage_of(document)
+    )
     if isinstance(usage, dict) and (found := _find_usage(document, usage)):
         return found
     for member, read in _BY_MEMBER.items():
         if member in document:
             return read(document)
-    return tgi.read(document) or openai.read_pieces(document) or bedrock.read_images(document)
+    for read in _OTHERS:
+        if found := read(document):
+            return found
+    return None
 
 
 def _usage_of_choice(document: dict[str, Any]) -> dict[str, Any] | None:

@@ -88,6 +88,16 @@ def add(count: Any, more: Any) -> tuple[Any, bool]:
     return ((whole(count) or 0) + added if added else count), is_spoiled
 
 
+def rounded_up(seconds: Any) -> Any:
+    """Return the number of seconds begun, of a number or its text; other values unchanged."""
+    if isinstance(seconds, str):
+        try:
+            seconds = float(seconds)
+        except ValueError:
+            return seconds
+    return -int(-seconds // 1) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else seconds  # noqa: PLR2004
+
+
 def together(found: Sequence[Found]) -> Found:
     """Add up the parts of a batch into one answer."""
     first, *others = found

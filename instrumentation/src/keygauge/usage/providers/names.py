@@ -11,6 +11,7 @@ from keygauge.usage.providers import (
     azure,
     bedrock,
     cerebras,
+    cloudflare,
     cohere,
     deepseek,
     gemini,
@@ -20,13 +21,15 @@ from keygauge.usage.providers import (
     openai,
     openrouter,
     perplexity,
+    replicate,
+    watsonx,
     xai,
     zai,
 )
 
 _FAMILIES: Final = {
     one.MODELS: one.PROVIDER
-    for one in (openai, anthropic, gemini, deepseek, xai, mistral, cohere, moonshot, perplexity, zai)
+    for one in (openai, anthropic, gemini, deepseek, xai, mistral, cohere, moonshot, perplexity, zai, cloudflare)
 }
 _PREFIXES: Final = {  # prefixes that gateways add to a model's name
     "openai": openai.PROVIDER,
@@ -48,6 +51,10 @@ _PREFIXES: Final = {  # prefixes that gateways add to a model's name
     "z-ai": zai.PROVIDER,
     "zai": zai.PROVIDER,
     "cerebras": cerebras.PROVIDER,
+    "cloudflare": cloudflare.PROVIDER,
+    "workers-ai": cloudflare.PROVIDER,
+    "replicate": replicate.PROVIDER,
+    "watsonx": watsonx.PROVIDER,
     "openrouter": openrouter.PROVIDER,
     "together": "together",
     "together_ai": "together",
@@ -61,9 +68,11 @@ _PATHS: Final = (
     (re.compile(r"/endpoints/openapi/|/locations/[^/]+/endpoints/[^/]"), "gcp.vertex_ai"),
     (re.compile(r"/v1(?:alpha|beta)\d*/models/[^/]+:"), gemini.PROVIDER),
     (re.compile(r"/model/[^/]+/(?:converse|invoke)"), bedrock.PROVIDER),
-    (re.compile(r"^/anthropic/"), anthropic.PROVIDER),
+    (re.compile(r"/(?:ai/run|workers-ai)/@|/accounts/[^/]+/ai/v1/"), cloudflare.PROVIDER),
+    (re.compile(r"/ml/v1/(?:text|deployments)/"), watsonx.PROVIDER),
+    (re.compile(r"/v1/(?:models|deployments)/[^/]+/[^/]+/predictions$"), replicate.PROVIDER),
 )
-_is_of_several = re.compile(r"/openai/v1/").search  # used by Azure, Groq, Bedrock and gateways
+_is_of_several = re.compile(r"/openai/v1/|^/openai/(?:responses|realtime)").search  # of Azure, Groq, Bedrock, gateways
 _SPOKEN: Final = frozenset({openai.PROVIDER, anthropic.PROVIDER})  # shapes that other providers use too
 
 
@@ -86,8 +95,10 @@ def provider_of(model: str) -> str | None:
 def provider_of_path(path: str, model: str | None = None) -> str | None:
     """Return the provider of the API with a path; None if several providers have that path.
 
-    A path of several is Azure's if the model has one of OpenAI's own names.
+    A path of several is Azure's if the model has one of OpenAI's own names. DeepSeek and others serve Anthropic's path.
     """
+    if path.startswith("/anthropic/"):
+        return (provider_of(model) if model else None) or anthropic.PROVIDER
     if _is_of_several(path):
         is_own = model is not None and "/" not in model and provider_of(model) == openai.PROVIDER
         return azure.PROVIDER if is_own else None

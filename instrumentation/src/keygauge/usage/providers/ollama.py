@@ -11,12 +11,13 @@ from keygauge.usage.providers.found import Found, RawUsage
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "ollama"  # the semantic conventions define no value for it
+_CACHED = "prompt_eval_cached_count"  # part of `prompt_eval_count`, in newer versions
 
 
 def read(document: dict[str, Any]) -> Found:
     """Read `prompt_eval_count`, absent when the whole prompt was cached, and `eval_count`, absent for embeddings."""
     return Found(
-        RawUsage(document.get("prompt_eval_count"), document.get("eval_count")),
+        RawUsage(document.get("prompt_eval_count"), document.get("eval_count"), document.get(_CACHED)),
         PROVIDER,
         name_of(document.get("model")),
         "running" if document.get("done") is False else "final",

@@ -17,8 +17,8 @@ from msgspec import Raw
 from msgspec.json import Decoder
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers import deepseek, llama_cpp, mistral, moonshot, perplexity, xai
-from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside, less
+from keygauge.usage.providers import deepseek, llama_cpp, mistral, moonshot, perplexity, watsonx, xai
+from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside, less, rounded_up
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "openai"
@@ -60,7 +60,7 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
         inside(usage, "prompt_tokens_details", "prompt_token_details"),
         inside(usage, "completion_tokens_details"),
     )
-    model = name_of(document.get("model")) or mistral.model_in(document)
+    model = name_of(first(document, "model", watsonx.MODEL)) or mistral.model_in(document)
     cached = first(given, "cached_tokens")
     if cached is None:
         cached = first(usage, deepseek.CACHE_READ, moonshot.CACHE_READ, mistral.CACHE_READ, "cache_read_input_tokens")
@@ -117,7 +117,7 @@ def read_response(document: dict[str, Any], usage: dict[str, Any], *, stage: Sta
 
 def read_seconds(document: dict[str, Any], seconds: Any) -> Found:
     """Read usage billed per second: a transcription, a video, a Live session so far."""
-    raw = RawUsage(details={"seconds": _rounded_up(seconds)})
+    raw = RawUsage(details={"seconds": rounded_up(seconds)})
     return Found(raw, PROVIDER, name_of(document.get("model")), "final", answer=_id(document))
 
 
@@ -247,15 +247,6 @@ def _reasons_beside(model: str | None, usage: Mapping[str, Any], details: Mappin
     if perplexity.REASONING in usage and not details:
         return perplexity.tells_reasoning_beside(model)
     return xai.tells_reasoning_beside(model, usage, details)
-
-
-def _rounded_up(seconds: Any) -> Any:
-    if isinstance(seconds, str):
-        try:
-            seconds = float(seconds)
-        except ValueError:
-            return seconds
-    return -int(-seconds // 1) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else seconds  # noqa: PLR2004
 
 
 def _id(document: dict[str, Any]) -> str | None:
