@@ -320,7 +320,7 @@ def _send_one_message(client, token):
 @pytest.mark.parametrize(
     ("opening", "path", "model", "provider"),
     [
-        ({"setup": {"model": "models/gemini-2.5-flash"}}, "/live", "models/gemini-2.5-flash", None),
+        ({"setup": {"model": "models/gemini-2.5-flash"}}, "/live", "gemini-2.5-flash", None),
         ({"type": "session.update", "session": {"model": "gpt-realtime"}}, "/v1/realtime", "gpt-realtime", "openai"),
         (
             *({"type": "session.update", "session": {"model": "gpt-realtime"}}, "/v1/realtime?model=gpt-realtime-mini"),
