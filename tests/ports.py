@@ -15,9 +15,18 @@ def free_port():
 
 def free_ports(count):
     """Return consecutive free ports."""
-    row = port.hold_row(count)
-    _held.extend(row)
-    return [held.getsockname()[1] for held in row]
+    while True:
+        first = port.hold()
+        row = [first]
+        try:
+            for further in range(1, count):
+                row.append(port.hold(first.getsockname()[1] + further))  # noqa: PERF401 - ports reserved so far must be closed on failure
+        except (OSError, OverflowError):  # a port is in use, or above the last port
+            for held in row:
+                held.close()
+        else:
+            _held.extend(row)
+            return [held.getsockname()[1] for held in row]
 
 
 @atexit.register

@@ -3,7 +3,7 @@ from contextlib import closing
 
 import pytest
 
-from keygauge_demo.stack.port import hold, hold_row
+from keygauge_demo.stack.port import hold
 
 
 def listen(port):
@@ -34,11 +34,3 @@ def test_a_held_port_is_not_given_to_others():
         assert held.getsockname() != other.getsockname()
         with pytest.raises(OSError, match="in use"):
             plain.bind(held.getsockname())
-
-
-def test_ports_of_a_row_are_consecutive():
-    row = hold_row(5)
-    first = row[0].getsockname()[1]
-    assert [held.getsockname()[1] for held in row] == list(range(first, first + 5))
-    for held in row:
-        held.close()

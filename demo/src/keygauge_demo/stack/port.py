@@ -24,18 +24,3 @@ def hold(port: int = 0) -> socket.socket:
         held.close()
         raise
     return held
-
-
-def hold_row(count: int) -> list[socket.socket]:
-    """Reserve consecutive ports."""
-    while True:
-        first = hold()
-        row = [first]
-        try:
-            for further in range(1, count):
-                row.append(hold(first.getsockname()[1] + further))  # noqa: PERF401 - ports reserved so far must be closed on failure
-        except (OSError, OverflowError):  # a port is in use, or above the last port
-            for held in row:
-                held.close()
-        else:
-            return row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from msgspec import Meta, Struct, defstruct
@@ -98,18 +97,6 @@ def parse_tiers(texts: list[str]) -> list[Rates]:
         Problem: 422 if a text is invalid.
     """
     return read(PriceTerms, {"tiers": [_document(text) for text in texts]}).rates()
-
-
-def describe_details(rates: Rates) -> str:
-    """Format the rates of other kinds in US dollars: per unit of `BY_ONE`, otherwise per million."""
-    rates_by_kind = [(kind, Decimal(rates.details[kind])) for kind in PART_OF if kind in rates.details]
-    return ", ".join(f"{kind} {plain(rate.scaleb(-15 if kind in BY_ONE else -9))}" for kind, rate in rates_by_kind)
-
-
-def plain(number: Decimal) -> str:
-    """Format a number without exponent and trailing zeros."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _document(text: str) -> dict[str, object]:
