@@ -1,5 +1,6 @@
-"""Each module has a test file of its name in the matching folder."""
+"""Each module has a test file of its name in the matching folder, and no folder has too many to read."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,9 @@ def test_each_module_has_the_test_of_its_name(folder):
     known = set(modules(folder, PACKAGES[folder]))
     excepted = {module for module in NOTHING_TO_TEST if module.startswith(f"{folder}/")}
     assert {module for module in known if not is_mirrored(module)} == excepted
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_no_folder_has_more_than_twenty_modules(folder):
+    counts = Counter(Path(module).parent for module in modules(folder, PACKAGES[folder]))
+    assert {str(room): count for room, count in counts.items() if count > 20} == {}

@@ -21,7 +21,7 @@ from keygauge.limits.reading.request_fields import BODY_BYTES_MAX
 from keygauge.runtime import Runtime
 from keygauge.settings.settings import Settings
 from keygauge.telemetry.aggregator import Aggregator
-from keygauge.usage.sse import StreamReader
+from keygauge.usage.formats.sse import StreamReader
 
 PATH = "/v1/chat/completions"
 RPM = {"id": "1:a", "name": "rpm", "unit": "request", "amount": 5, "window_s": 60, "period": None, "whose": "account"}

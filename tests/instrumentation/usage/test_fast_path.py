@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keygauge.usage import Usage, fast_path, reader_for
 from keygauge.usage.counts import MAX_TOKENS
-from keygauge.usage.json_body import BodyReader
+from keygauge.usage.formats.json_body import BodyReader
 
 GOLDEN = Path(__file__).parent / "golden"
 counts = st.sampled_from([0, 1, 7, MAX_TOKENS, MAX_TOKENS + 1, -1, 2.0, True, None, "3", [], {}])

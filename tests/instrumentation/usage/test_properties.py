@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from keygauge.kinds import PART_OF
 from keygauge.usage import Usage, reader_for
 from keygauge.usage.counts import MAX_TOKENS
-from keygauge.usage.json_body import MAX_BODY_BYTES
-from keygauge.usage.stream import MAX_FRAME_BYTES
+from keygauge.usage.formats.json_body import MAX_BODY_BYTES
+from keygauge.usage.formats.stream import MAX_FRAME_BYTES
 
 
 def read(content_type, encoding, chunks, *, complete):

@@ -2,12 +2,12 @@
 
 import pytest
 
-from keygauge.usage.event_stream import EventStreamReader
-from keygauge.usage.json_body import BodyReader
-from keygauge.usage.messages import MessageReader
-from keygauge.usage.ndjson import read_lines
+from keygauge.usage.formats.event_stream import EventStreamReader
+from keygauge.usage.formats.json_body import BodyReader
+from keygauge.usage.formats.messages import MessageReader
+from keygauge.usage.formats.ndjson import read_lines
+from keygauge.usage.formats.sse import read_events
 from keygauge.usage.reading import Reading
-from keygauge.usage.sse import read_events
 
 MAKERS = [BodyReader, EventStreamReader, MessageReader, read_events, read_lines]
 

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.usage import Usage, reader_for
-from keygauge.usage.truncated_json import _MAX_ELEMENTS, _MAX_MEMBERS, _MAX_TEXT_BYTES, MAX_KEPT_BYTES, TruncatedJson
+from keygauge.usage.truncated_json import (
+    _MAX_ELEMENTS,
+    _MAX_MEMBERS,
+    _MAX_TEXT_BYTES,
+    MAX_KEPT_BYTES,
+    TruncatedJson,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),

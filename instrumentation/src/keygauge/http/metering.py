@@ -11,8 +11,8 @@ from keygauge.limits.reading.estimate import BYTES_PER_TOKEN
 from keygauge.limits.reading.model_names import in_address, in_path
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
 from keygauge.usage.counts import UNREPORTED, fitted
+from keygauge.usage.model_name import name_of
 from keygauge.usage.provider_rules import ProviderRules
-from keygauge.usage.providers.model import name_of
 from keygauge.usage.providers.names import settle
 from keygauge.usage.reading import Missing, Others, Reading
 from keygauge.usage.requested_models import RequestedModels

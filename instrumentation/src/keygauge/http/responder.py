@@ -17,11 +17,11 @@ from keygauge.telemetry.aggregator import Aggregator
 from keygauge.telemetry.tracing import current as current_context
 from keygauge.usage import Reader, Usage, kind_of, operations
 from keygauge.usage.counts import UNREPORTED
+from keygauge.usage.formats.sse import read_events
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.providers.names import provider_of
 from keygauge.usage.reading import Part
 from keygauge.usage.requested_models import RequestedModels
-from keygauge.usage.sse import read_events
 
 LEFT = 499  # status of a call whose client left before the answer began
 LAST_EVENTS = (

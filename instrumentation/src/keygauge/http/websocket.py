@@ -13,7 +13,7 @@ from keygauge.limits.reading.model_names import in_address
 from keygauge.limits.refusal import Refusal
 from keygauge.usage import request_model
 from keygauge.usage.counts import UNREPORTED, Usage, fitted
-from keygauge.usage.messages import MessageReader, document_in
+from keygauge.usage.formats.messages import MessageReader, document_in
 
 _SWITCHED, _FORBIDDEN = 101, 403
 _EARLY = 4  # first messages of the app, which may name the session's model

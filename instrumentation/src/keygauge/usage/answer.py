@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from keygauge.usage.encoding import can_decode, decode_for
-from keygauge.usage.event_stream import EventStreamReader
-from keygauge.usage.json_body import BodyReader
-from keygauge.usage.ndjson import read_lines
+from keygauge.usage.formats.encoding import can_decode, decode_for
+from keygauge.usage.formats.event_stream import EventStreamReader
+from keygauge.usage.formats.json_body import BodyReader
+from keygauge.usage.formats.ndjson import read_lines
+from keygauge.usage.formats.sse import read_events
+from keygauge.usage.formats.untyped_body import UntypedReader
 from keygauge.usage.reading import Reader
-from keygauge.usage.sse import read_events
-from keygauge.usage.untyped_body import UntypedReader
 
 _EVENTS = b"text/event-stream"
 

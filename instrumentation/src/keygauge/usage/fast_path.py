@@ -12,8 +12,8 @@ from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
 from keygauge.usage.counts import MAX_TOKENS, Usage
+from keygauge.usage.model_name import MAX_CHARACTERS
 from keygauge.usage.providers import anthropic, azure, openai
-from keygauge.usage.providers.model import MAX_CHARACTERS
 from keygauge.usage.providers.names import provider_of
 from keygauge.usage.reading import Reading
 

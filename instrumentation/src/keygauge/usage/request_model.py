@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.model_name import name_of
 
 HEAD_BYTES: Final = 2**16  # searched of each of a request's first and last chunk
 

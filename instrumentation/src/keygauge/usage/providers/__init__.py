@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from keygauge.usage.found import Found, RawUsage, Stage, first, inside, together
+from keygauge.usage.model_name import name_of
 from keygauge.usage.providers import (
     anthropic,
     azure,
@@ -14,19 +16,14 @@ from keygauge.usage.providers import (
     cohere,
     gemini,
     groq,
-    llama_cpp,
     mistral,
-    ollama,
     openai,
     openrouter,
     perplexity,
     replicate,
-    sglang,
-    tgi,
     watsonx,
 )
-from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside, together
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.providers.self_hosted import llama_cpp, ollama, sglang, tgi
 
 __all__ = ["Found", "RawUsage", "Stage", "find", "find_host", "find_id", "find_model", "has_content", "is_error"]
 

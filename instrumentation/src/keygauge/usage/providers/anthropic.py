@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keygauge.usage.providers.found import Found, RawUsage, Stage, add, by_kind, inside
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.found import Found, RawUsage, Stage, add, by_kind, inside
+from keygauge.usage.model_name import name_of
 
 PROVIDER = "anthropic"
 MODELS = ("claude",)

@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, RawUsage, first, total
+from keygauge.usage.found import Found, RawUsage, first, total
 
 PROVIDER = "aws.bedrock"
 _METRICS = "amazon-bedrock-invocationMetrics"

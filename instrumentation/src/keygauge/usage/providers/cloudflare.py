@@ -12,7 +12,7 @@ from typing import Any, Final, TypedDict
 from msgspec import Raw
 from msgspec.json import Decoder
 
-from keygauge.usage.providers.found import inside
+from keygauge.usage.found import inside
 
 PROVIDER: Final = "cloudflare"
 MODELS: Final = ("@cf/", "@hf/")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, RawUsage, total
+from keygauge.usage.found import Found, RawUsage, total
 
 PROVIDER = "cohere"
 MODELS = ("command", "embed-english", "embed-multilingual", "embed-v4", "rerank-", "c4ai-aya")

@@ -13,8 +13,8 @@ import re
 from typing import Any, NamedTuple
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside, less, total
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.found import Found, RawUsage, Stage, first, inside, less, total
+from keygauge.usage.model_name import name_of
 
 PROVIDER = "gcp.gemini"
 MODELS = ("gemini-", "models/gemini", "imagen-", "veo-")

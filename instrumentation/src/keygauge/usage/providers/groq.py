@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from keygauge.usage.providers.found import inside
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.found import inside
+from keygauge.usage.model_name import name_of
 
 PROVIDER: Final = "groq"
 MARK: Final = "x_groq"

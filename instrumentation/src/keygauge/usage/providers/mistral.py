@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, RawUsage, by_kind, inside
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.found import Found, RawUsage, by_kind, inside
+from keygauge.usage.model_name import name_of
 
 PROVIDER: Final = "mistral_ai"
 _AUDIO_SECONDS: Final = "prompt_audio_seconds"

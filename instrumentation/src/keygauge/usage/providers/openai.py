@@ -17,9 +17,10 @@ from msgspec import Raw
 from msgspec.json import Decoder
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers import deepseek, llama_cpp, mistral, moonshot, perplexity, watsonx, xai
-from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside, less, rounded_up
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.found import Found, RawUsage, Stage, first, inside, less, rounded_up
+from keygauge.usage.model_name import name_of
+from keygauge.usage.providers import deepseek, mistral, moonshot, perplexity, watsonx, xai
+from keygauge.usage.providers.self_hosted import llama_cpp
 
 PROVIDER = "openai"
 MODELS = (

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from keygauge.usage.providers.found import Found, RawUsage, total
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.found import Found, RawUsage, total
+from keygauge.usage.model_name import name_of
 
 PROVIDER: Final = "ibm.watsonx.ai"
 MODEL: Final = "model_id"

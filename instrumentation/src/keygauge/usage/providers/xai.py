@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import by_kind
+from keygauge.usage.found import by_kind
 
 PROVIDER: Final = "x_ai"
 MODELS: Final = ("grok-",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from keygauge.usage.document import ERROR, TOKEN, may_be_error
-from keygauge.usage.stream import Framing, StreamReader
+from keygauge.usage.formats.stream import Framing, StreamReader
 
 # \r\n, \n and \r each end a line: a line is empty if either follows a \n, or a \r follows a \r. If a chunk ends within
 # a run of them, the rest precedes the next event as empty lines, which are ignored. A pattern that starts with a

@@ -1,4 +1,4 @@
-from keygauge.usage.providers import tgi
+from keygauge.usage.providers.self_hosted import tgi
 
 
 def test_input_is_reported_or_counted_in_the_prefill():

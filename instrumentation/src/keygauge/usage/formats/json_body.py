@@ -19,11 +19,11 @@ from keygauge.usage.document import (
     parse,
     parse_elements,
 )
-from keygauge.usage.ndjson import begins_as_lines, read_lines
+from keygauge.usage.formats.ndjson import begins_as_lines, read_lines
+from keygauge.usage.formats.sse import begins_as_events, read_events
+from keygauge.usage.formats.stream import StreamReader
 from keygauge.usage.providers import gemini
 from keygauge.usage.reading import Missing, Others, Reading
-from keygauge.usage.sse import begins_as_events, read_events
-from keygauge.usage.stream import StreamReader
 from keygauge.usage.truncated_json import TruncatedJson
 
 MAX_BODY_BYTES = 2**20

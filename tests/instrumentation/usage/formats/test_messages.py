@@ -3,7 +3,7 @@ import json
 import pytest
 
 from keygauge.usage import Usage
-from keygauge.usage.messages import MessageReader, document_in
+from keygauge.usage.formats.messages import MessageReader, document_in
 
 
 def done(name, given, made):

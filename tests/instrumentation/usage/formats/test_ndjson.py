@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.usage import Usage
-from keygauge.usage.ndjson import read_lines
+from keygauge.usage.formats.ndjson import read_lines
 
 LAST = {"model": "llama3", "done": True, "prompt_eval_count": 9, "eval_count": 2}
 STREAM = b"".join(

@@ -1,4 +1,5 @@
-from keygauge.usage.providers import find, llama_cpp
+from keygauge.usage.providers import find
+from keygauge.usage.providers.self_hosted import llama_cpp
 
 
 def test_counts_are_final_unless_the_chunk_says_more_follow():

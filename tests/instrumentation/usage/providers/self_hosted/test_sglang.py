@@ -1,4 +1,4 @@
-from keygauge.usage.providers import sglang
+from keygauge.usage.providers.self_hosted import sglang
 
 
 def test_counts_are_final_with_a_finish_reason():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.usage import Usage, reader_for
-from keygauge.usage.json_body import MAX_BODY_BYTES
+from keygauge.usage.formats.json_body import MAX_BODY_BYTES
 from keygauge.usage.truncated_json import MAX_KEPT_BYTES, TruncatedJson
 
 TOLD = {"prompt_tokens": 3, "completion_tokens": 4}

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from keygauge.usage import Usage, reader_for
-from keygauge.usage.untyped_body import UntypedReader
+from keygauge.usage.formats.untyped_body import UntypedReader
 
 TOLD = {"id": "c", "model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
 EVENTS = b"data: " + json.dumps({**TOLD, "usage": None}).encode() + b"\n\ndata: " + json.dumps(TOLD).encode() + b"\n\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, RawUsage, inside
+from keygauge.usage.found import Found, RawUsage, inside
 
 
 def read(document: dict[str, Any]) -> Found | None:

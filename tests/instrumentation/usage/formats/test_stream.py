@@ -6,7 +6,7 @@ import random
 import pytest
 
 from keygauge.usage import Usage, reader_for
-from keygauge.usage.stream import MAX_FRAME_BYTES
+from keygauge.usage.formats.stream import MAX_FRAME_BYTES
 
 TOLD = {"model": "m", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
 TEXT = json.dumps(TOLD)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge.usage.providers import found
+from keygauge.usage import found
 
 COUNTS = st.one_of(st.none(), st.integers(0, 1000), st.integers(0, 1000).map(str))
 

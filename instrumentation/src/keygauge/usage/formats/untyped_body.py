@@ -10,9 +10,9 @@ from typing import Final
 from msgspec import Struct
 
 from keygauge.usage.document import UTF8_BOM
-from keygauge.usage.json_body import BodyReader
+from keygauge.usage.formats.json_body import BodyReader
+from keygauge.usage.formats.sse import begins_as_events, read_events
 from keygauge.usage.reading import Others, Reader, Reading
-from keygauge.usage.sse import begins_as_events, read_events
 
 _ENOUGH_BYTES: Final = 6  # length of the longest event field name, with its colon
 _SPACE: Final = b" \t\r\n"

@@ -1,4 +1,4 @@
-from keygauge.usage.providers import ollama
+from keygauge.usage.providers.self_hosted import ollama
 
 
 def test_counts_are_final_in_the_last_line():

@@ -7,7 +7,7 @@ import pytest
 from bodies import message
 
 from keygauge.usage import Usage, reader_for
-from keygauge.usage.event_stream import MAX_MESSAGE_BYTES
+from keygauge.usage.formats.event_stream import MAX_MESSAGE_BYTES
 
 
 def invoked(event):

@@ -9,7 +9,8 @@ import brotli
 import pytest
 import zstandard
 
-from keygauge.usage import Usage, encoding, reader_for
+from keygauge.usage import Usage, reader_for
+from keygauge.usage.formats import encoding
 
 BODY = b'{"model": "m", "usage": {"prompt_tokens": 3, "completion_tokens": 4}}'
 EVENT = b"data: " + BODY + b"\n\n"

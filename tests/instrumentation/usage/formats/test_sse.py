@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.usage import Usage
-from keygauge.usage.sse import read_events
+from keygauge.usage.formats.sse import read_events
 
 TOLD = b'{"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}'
 ENDS = (b"\n", b"\r", b"\r\n")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, RawUsage, inside
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.found import Found, RawUsage, inside
+from keygauge.usage.model_name import name_of
 
 
 def read(document: dict[str, Any]) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from keygauge.usage.document import TOKEN, may_be_cohere_v1, may_be_error, may_be_ollama, may_have_usage, parse
-from keygauge.usage.stream import Framing, StreamReader
+from keygauge.usage.formats.stream import Framing, StreamReader
 
 
 def _keep_line(line: bytearray) -> bytearray:

@@ -1,4 +1,4 @@
-from keygauge.usage.providers.model import MAX_CHARACTERS, name_of
+from keygauge.usage.model_name import MAX_CHARACTERS, name_of
 
 
 def test_name_is_a_string_of_plausible_length():

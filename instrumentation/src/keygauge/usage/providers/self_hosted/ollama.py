@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, RawUsage
-from keygauge.usage.providers.model import name_of
+from keygauge.usage.found import Found, RawUsage
+from keygauge.usage.model_name import name_of
 
 PROVIDER = "ollama"  # the semantic conventions define no value for it
 _CACHED = "prompt_eval_cached_count"  # part of `prompt_eval_count`, in newer versions

@@ -1,0 +1,1 @@
+"""Model servers that people run themselves. May import what `providers` may."""
