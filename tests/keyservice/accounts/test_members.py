@@ -46,6 +46,7 @@ def test_an_address_can_be_a_member_only_once(connection, account):
         ("a b@example.com", PASSWORD, "email"),
         ("a\0@example.com", PASSWORD, "email"),
         (f"{'a' * 250}@example.com", PASSWORD, "email"),
+        (f"{'a' * 65}@example.com", PASSWORD, "email"),
         ("ada@example.com", "short", "password"),
         ("ada@example.com", "x" * 1025, "password"),
     ],
@@ -54,6 +55,46 @@ def test_an_invalid_address_or_password_is_rejected(connection, account, email, 
     with pytest.raises(Problem) as refused:
         members.create(connection, account_id=account.id, email=email, password=password, actor="test")
     assert [error.field for error in refused.value.errors] == [field]
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        *("a,eve@evil.example", "a;eve@evil.example", "<eve@evil.example>", "ada@example.com,eve@evil.example"),
+        *('"a\\"b"@example.com', "a(eve)@example.com", "a[1]@example.com", "list:ada@example.com", "a\\b@example.com"),
+        *("eve%evil.example@example.com", "evil.example!eve@example.com", "|sh@example.com", "`id`@example.com"),
+        *(".ada@example.com", "ada.@example.com", "a..da@example.com", "ada@example..com", "ada@.com"),
+        *("ada@example.com.", "ada@-example.com", "ada@example-.com", "ada@[192.0.2.1]", "ada@ex_ample.com"),
+        *("ada@example.com?x", "ada@a/b"),
+        *("a\uff0ceve@evil.example", "ada@evil\uff0eexample", "ada@evil\u3002example", "\u212aay@example.com"),
+        *("ada\r\nbcc:eve@example.com", "ada\u2028@example.com", "ada\u200b@example.com"),
+    ],
+)
+def test_addresses_that_mail_could_read_as_others_are_rejected(email):
+    assert not members.is_email(members.normalise_email(email))
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        *("ada@example.com", "ada.king+keys@mail.example.co.uk", "o'hara@example.ie", "a_b-c@example.com"),
+        *("ops@localhost", "user=example.org@relay.example", "a/b@example.com", "1@xn--bcher-kva.example"),
+        *("j\u00f6rg@b\u00fccher.example", "\u0939\u093f\u0928\u094d\u0926\u0940@example.com"),
+    ],
+)
+def test_addresses_that_people_have_are_accepted(email):
+    assert members.is_email(email)
+
+
+def test_operators_cannot_fill_an_account_beyond_its_maximum(connection, account, monkeypatch):
+    monkeypatch.setattr(members, "PER_ACCOUNT_MAX", 1)
+    members.create(connection, account_id=account.id, email="ada@example.com", password=PASSWORD, actor="test")
+    with pytest.raises(Problem) as refused:
+        members.create(connection, account_id=account.id, email="bob@example.com", password=PASSWORD, actor="test")
+    assert refused.value.code == "too_many_members"
+    members.create(
+        connection, account_id=None, email="op@example.com", password=PASSWORD, role="operator", actor="test"
+    )
 
 
 def test_no_password_matches_an_unknown_member(connection):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from keygauge_keyservice.accounts import dismissals, invitations, sessions
+from keygauge_keyservice.accounts import dismissals, members, sessions
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_keys(connection, signed_in, customer):
 
 
 def test_members_and_invitations(connection, signed_in, customer, monkeypatch):
-    monkeypatch.setattr(invitations, "MEMBERS_MAX", 3)
+    monkeypatch.setattr(members, "PER_ACCOUNT_MAX", 3)
 
     def invite(email):
         return signed_in.post("/members", {"email": email, "role": "viewer"}, page="/members")

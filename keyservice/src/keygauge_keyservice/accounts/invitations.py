@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from keygauge_keyservice import keyset
-from keygauge_keyservice.accounts import accounts, members, passwords
+from keygauge_keyservice.accounts import members, passwords
 from keygauge_keyservice.accounts.members import AnyRole, Member
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid
@@ -26,7 +26,6 @@ _LIST = """/* invitations.list */ SELECT id, account_id, email, role, created_by
 WHERE {own} AND ends_at > clock_timestamp() AND (%(email)s::text IS NULL OR email = %(email)s)
 AND {after} ORDER BY {order} LIMIT %(limit)s"""
 LIFETIME_S = 7 * 86_400
-MEMBERS_MAX = 500  # of an account, including those who are invited
 _TOKEN_BYTES = 32
 
 
@@ -53,7 +52,7 @@ def create(
 
     Raises:
         Problem: 409 if the address is already a member with another role, or an owner, or if the account has
-            `MEMBERS_MAX` members and open invitations; 422 if it is not an e-mail address.
+            `members.PER_ACCOUNT_MAX` members and open invitations; 422 if it is not an e-mail address.
     """
     email = members.normalise_email(email)
     if not members.is_email(email):
@@ -81,7 +80,7 @@ def create(
             (email, account_id),
         )
         if account_id is not None and member is None:
-            _require_room(connection, account_id)
+            members.require_room(connection, account_id)
         with connection.cursor(row_factory=class_row(Invitation)) as cursor:
             [made] = cursor.execute(
                 "/* invitations.create */ INSERT INTO invitation (hash, account_id, email, role, created_by, ends_at) "
@@ -169,20 +168,6 @@ def accept_verified(connection: Connection, token: str, email: str) -> Member:
         member = members.join(connection, invited.account_id, invited.email, invited.role, password_hash)
         members.verify(connection, member)
         return member
-
-
-def _require_room(connection: Connection, account_id: str) -> None:
-    accounts.lock_additions(connection, account_id)
-    [row] = connection.execute(
-        "/* invitations.count */ SELECT (SELECT count(*) FROM member WHERE account_id = %(id)s) "
-        "+ (SELECT count(*) FROM invitation WHERE account_id = %(id)s) AS members",
-        {"id": account_id},
-    ).fetchall()
-    if row["members"] >= MEMBERS_MAX:
-        detail = gettext(
-            "An account can have at most %(most)s members and open invitations. Remove one first.", most=MEMBERS_MAX
-        )
-        raise Problem(409, "too_many_members", detail)
 
 
 def _spend(connection: Connection, token: str) -> Invitation:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from string import ascii_lowercase, ascii_uppercase
 from typing import Literal
+from unicodedata import normalize
 
 from psycopg import sql
 from psycopg.errors import UniqueViolation
@@ -33,10 +34,13 @@ _OWN = "account_id IS NOT DISTINCT FROM %(account_id)s"
 _LIST = """/* members.list */ SELECT id, account_id, email, role FROM member
 WHERE {own} AND (%(email)s::text IS NULL OR email = %(email)s) AND (%(role)s::text IS NULL OR role = %(role)s)
 AND {after} ORDER BY {order} LIMIT %(limit)s"""
-_EMAIL_LENGTH_MAX = 254  # RFC 5321
+PER_ACCOUNT_MAX = 500  # including those who are invited
+_EMAIL_LENGTH_MAX, _LOCAL_PART_LENGTH_MAX = 254, 64  # RFC 5321
 
 _SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
-_email = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+").fullmatch
+# Without quotes, comments, lists, routes and pipes: in a mail's header, they could name another recipient.
+_ATOM, _LABEL = r"[^\s@.\u3002\"(),:;<>\[\\\]!%|`]+", r"(?!-)[^\x00-,./:-@\[-`{-\x7f\u3002]+(?<!-)"
+_email = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@{_LABEL}(?:\.{_LABEL})*").fullmatch
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ def create(
     """Create a member of an account, or an operator, whose e-mail address counts as verified.
 
     Raises:
-        Problem: 404 if there is no such account; 409 if the address is already a member; 422 if the role, address or
-            password is invalid.
+        Problem: 404 if there is no such account; 409 if the address is already a member, or the account has
+            `PER_ACCOUNT_MAX` members and open invitations; 422 if the role, address or password is invalid.
     """
     email = normalise_email(email)
     if (account_id is None) != (role == "operator"):
@@ -80,6 +84,7 @@ def create(
     with connection.transaction():
         if account_id is not None:
             accounts.require(connection, account_id)
+            require_room(connection, account_id)
         made = _insert(connection, account_id, email, role, passwords.hash_password(password), actor=actor)
         _verify(connection, made)  # the operator who calls this vouches for the address
         return made
@@ -238,9 +243,32 @@ def remove(connection: Connection, account_id: str, member_id: int, *, actor: st
     return member
 
 
+def require_room(connection: Connection, account_id: str) -> None:
+    """Check that an account can have another member; no other transaction can add one until this one ends.
+
+    Raises:
+        Problem: 409 if it has `PER_ACCOUNT_MAX` members and open invitations.
+    """
+    accounts.lock_additions(connection, account_id)
+    [row] = connection.execute(
+        "/* members.count */ SELECT (SELECT count(*) FROM member WHERE account_id = %(id)s) "
+        "+ (SELECT count(*) FROM invitation WHERE account_id = %(id)s) AS members",
+        {"id": account_id},
+    ).fetchall()
+    if row["members"] >= PER_ACCOUNT_MAX:
+        detail = gettext(
+            "An account can have at most %(most)s members and open invitations. Remove one first.",
+            most=PER_ACCOUNT_MAX,
+        )
+        raise Problem(409, "too_many_members", detail)
+
+
 def is_email(text: str) -> bool:
-    """Return whether a text looks like an e-mail address."""
-    return len(text) <= _EMAIL_LENGTH_MAX and text.isprintable() and _email(text) is not None
+    """Return whether a text is an e-mail address that mail servers can only read in one way."""
+    if len(text) > _EMAIL_LENGTH_MAX or not text.isprintable() or normalize("NFKC", text) != text:
+        return False
+    found = _email(text)
+    return found is not None and len(found[1]) <= _LOCAL_PART_LENGTH_MAX
 
 
 def normalise_email(email: str) -> str:
