@@ -16,6 +16,7 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.limits import carried_use
+from keygauge_keyservice.texts import gettext
 
 # Tables whose rows are deleted with the account, ordered so that no foreign key is violated.
 _OF_ACCOUNT = ("session", "member", "invitation", "token", "notice", "notice_channel", "price")
@@ -80,6 +81,17 @@ def require(connection: Connection, account_id: str) -> Account:
     if account is None:
         raise not_found("account", account_id)
     return account
+
+
+def require_active(connection: Connection, account_id: str) -> None:
+    """Check that an account is not suspended, and will not be before this transaction ends.
+
+    Raises:
+        Problem: 404 if there is no such account; 409 if it is suspended.
+    """
+    lock_additions(connection, account_id)
+    if require(connection, account_id).status != "active":
+        raise Problem(409, "account_suspended", gettext("This account is suspended."))
 
 
 def list_accounts(

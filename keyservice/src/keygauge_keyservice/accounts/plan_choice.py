@@ -30,8 +30,7 @@ def choose(connection: Connection, account_id: str, plan_id: str, *, actor: str)
         account = accounts.require(connection, account_id)
         if plan_id not in {plan.id for plan in offered(connection, account)}:
             raise Problem(404, "plan_not_found", gettext("This plan is not available."))
-        if account.status != "active":
-            raise Problem(409, "account_suspended", gettext("This account is suspended."))
+        accounts.require_active(connection, account_id)
         if _is_changed_today(connection, account_id):
             raise Problem(
                 409, "plan_changed_today", gettext("The plan was already changed today (UTC). Try again tomorrow.")

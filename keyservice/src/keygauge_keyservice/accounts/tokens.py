@@ -77,8 +77,8 @@ def create(
     """Create a token and return it with its secret, which cannot be retrieved later. Names need not be unique.
 
     Raises:
-        Problem: 404 if there is no such account; 422 if the kind has no such scope, its account is missing or not
-            allowed, or the account has too many valid tokens.
+        Problem: 404 if there is no such account; 409 if it is suspended; 422 if the kind has no such scope, its account
+            is missing or not allowed, or the account has too many valid tokens.
     """
     scope = scope or SCOPES[kind][0]
     secret = PREFIXES[kind] + secrets.token_urlsafe(_BYTES)
@@ -174,8 +174,7 @@ def _errors(connection: Connection, kind: Kind, account_id: str | None, scope: S
     elif account_id is None:
         errors.append(FieldError("account", "missing", "is required for a token of kind account"))
     else:
-        accounts.require(connection, account_id)
-        accounts.lock_additions(connection, account_id)
+        accounts.require_active(connection, account_id)
         if len(list_tokens(connection, account_id=account_id, only_valid=True)) >= PER_ACCOUNT_MAX:
             most = gettext("an account can have at most %(most)s valid tokens; revoke one first", most=PER_ACCOUNT_MAX)
             errors.append(FieldError("account", "wrong_list", most))

@@ -116,13 +116,14 @@ def create(
     `by_operator`: only operators can lift the restrictions.
 
     Raises:
-        Problem: 404 if there is no such account; 409 if it has `most` keys.
+        Problem: 404 if there is no such account; 409 if it is suspended or has `most` keys.
     """
     key_id = key_format.new_id()
     token = key_format.generate(environment, key_id)
     given = Terms(**terms)
     locked = [name for name in _RESTRICTIONS if by_operator and getattr(given, name)]
     with connection.transaction():
+        accounts.require_active(connection, account_id)
         key_bound.require_room(connection, account_id, most)
         _insert(connection, key_id, given, account_id=account_id, environment=environment, locked=locked, actor=actor)
         _insert_secret(connection, key_id, peppers, key_format.digest(token))

@@ -50,10 +50,11 @@ def create(
     """Create a channel; a webhook gets a signing secret.
 
     Raises:
-        Problem: 422 if the target or the kinds are invalid.
+        Problem: 404 if there is no such account; 409 if it is suspended; 422 if the target or the kinds are invalid.
     """
     target = members.normalise_email(target) if form == "email" else target.strip()
     with connection.transaction():
+        accounts.require_active(connection, account_id)
         if errors := _errors(connection, account_id, form, target, kinds):
             raise invalid(*errors)
         secret = _make_secret() if form == "webhook" else None
@@ -176,7 +177,6 @@ def _errors(connection: Connection, account_id: str, form: str, target: str, kin
                 "kinds", "wrong_choice", gettext("must be at least one of %(choices)s", choices=", ".join(KINDS))
             )
         )
-    accounts.lock_additions(connection, account_id)
     if len(list_channels(connection, account_id)) >= CHANNELS_MAX:
         errors.append(
             FieldError(

@@ -54,7 +54,8 @@ def add() -> Response | tuple[str, int]:
                 actor=member.email,
             )
     except Problem as problem:
-        return _page(errors=[format_field_error(error.field, error.detail) for error in problem.errors]), problem.status
+        errors = [format_field_error(error.field, error.detail) for error in problem.errors]
+        return _page(errors=errors or [problem.detail]), problem.status
     if made.secret:
         return _page(secret=made.secret), 200
     return redirect(url_for("portal.notifications.show", notice="added"), 303)

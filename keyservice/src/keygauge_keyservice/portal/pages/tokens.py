@@ -56,7 +56,7 @@ def create() -> str | Response | tuple[str, int]:
                 actor=member.email,
             )
     except Problem as problem:
-        return _page(wrong=problem.errors[0].detail), problem.status
+        return _page(wrong=problem.errors[0].detail if problem.errors else problem.detail), problem.status
     return _page(made=made, secret=secret)
 
 
