@@ -1,6 +1,7 @@
 import pytest
 
 from keygauge_keyservice.accounts import token_book, tokens
+from keygauge_keyservice.api import me
 from keygauge_keyservice.web.guess_throttle import PER_WINDOW
 
 
@@ -103,3 +104,16 @@ def test_a_service_cannot_block_an_address_for_the_callers_of_another_one(client
 
     assert [ask(secrets[0], number) for number in range(PER_WINDOW + 1)][-2:] == [401, 429]
     assert ask(secrets[1], 0) == 401
+
+
+def test_a_service_whose_callers_ask_too_much_leaves_key_status_to_others(client, connection):
+    secrets = [tokens.create(connection, kind="service", name=name, actor="op")[1] for name in ("shop", "search")]
+    connection.commit()
+    question = {"key": "A" * 12, "digest": "0" * 64, "ip": "192.0.2.1", "query": {}}
+
+    def ask(secret):
+        return client.post("/v1/key-status", json=question, headers={"Authorization": f"Bearer {secret}"}).status_code
+
+    with me._shares.turn("shop"), me._shares.turn("shop"):
+        assert [ask(secret) for secret in secrets] == [503, 401]
+    assert ask(secrets[0]) == 401

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from threading import BoundedSemaphore
 from typing import Annotated, Any
 
 from flask import Blueprint, Response
@@ -31,10 +30,11 @@ from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.key_auth import require_key, require_shown
 from keygauge_keyservice.web.message import answer, message, query
+from keygauge_keyservice.web.shares import Shares
 
 blueprint = Blueprint("api_me", __name__, url_prefix="/v1")
 
-_turns = BoundedSemaphore(2)  # for requests of metered services' callers; other threads are for heartbeats
+_shares = Shares(each=2, most=6)  # for requests of metered services' callers; other threads are for events
 
 
 class UsageRange(Struct):
@@ -132,17 +132,19 @@ def read() -> Response:
 def read_for_caller() -> Response:
     """Return the same for a key that a caller presented to a metered service."""
     question = message(KeyQuestion, code="bad_question")
-    if not _turns.acquire(blocking=False):
-        raise Problem(
-            503, "busy", "Too many key status requests at once. Try again in a moment.", headers={"Retry-After": "1"}
-        )
-    try:
+    asked_by = service() or ""
+    with _shares.turn(asked_by) as is_free:
+        if not is_free:
+            raise _busy()
         with services().connection() as connection:
             shown = [LookUp(question.key, question.digest)]
-            key = require_shown(connection, shown, question.ip, service=service() or "")
+            key = require_shown(connection, shown, question.ip, service=asked_by)
             return _usage_answer(connection, key, read_query(UsageRange, question.query))
-    finally:
-        _turns.release()
+
+
+def _busy() -> Problem:
+    detail = "Too many key status requests at once. Try again in a moment."
+    return Problem(503, "busy", detail, headers={"Retry-After": "1"})
 
 
 def _usage_answer(connection: Connection, key: Key, given: UsageRange) -> Response:
