@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keygauge_keyservice.accounts import invitations, login_throttle, members, passwords
+from keygauge_keyservice.accounts import invitations, login_throttle, members, memberships, passwords
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
@@ -218,3 +218,58 @@ def test_undocumented_fields_are_rejected(client, operator, customer):
             assert (name, "unknown_field") in [(one["field"], one["code"]) for one in answer.json["errors"]]
             walked += 1
     assert walked > 40
+
+
+@pytest.fixture
+def slowly(monkeypatch):
+    """`slowly(do)` runs `do` once while the next password is checked, as hashing is slow and may have to wait."""
+
+    def slowly(do):
+        verify = passwords.verify
+
+        def check(password_hash, password):
+            monkeypatch.setattr(passwords, "verify", verify)
+            do()
+            return verify(password_hash, password)
+
+        monkeypatch.setattr(passwords, "verify", check)
+
+    return slowly
+
+
+NEW = "a brand new password of mine"
+
+
+def test_password_that_is_changed_while_it_is_checked_starts_no_session(connection, visitor, customer, slowly):
+    def change():
+        members.set_password(connection, customer.member.email, NEW, actor="test")
+        connection.commit()
+
+    slowly(change)
+    assert visitor.sign_in(customer).status_code == 422
+    assert connection.execute("SELECT count(*) AS sessions FROM session").fetchone()["sessions"] == 0
+    assert visitor.sign_in(customer, password=NEW).status_code == 303
+
+
+def test_member_who_is_removed_during_sign_in_gets_the_response_to_a_wrong_password(
+    connection, visitor, customer, slowly
+):
+    def remove():
+        connection.execute("DELETE FROM member WHERE id = %s", (customer.member.id,))
+        connection.commit()
+
+    slowly(remove)
+    assert visitor.sign_in(customer).status_code == 422
+
+
+def test_old_password_cannot_replace_one_that_was_set_while_it_was_checked(connection, signed_in, customer, slowly):
+    def change():
+        members.set_password(connection, customer.member.email, NEW, actor="test")
+        connection.commit()
+
+    slowly(change)
+    other = "the password of an attacker"
+    form = {"old": customer.password, "new": other, "again": other}
+    assert signed_in.post("/password", form, page="/password").status_code in {303, 422}
+    _, password_hash = memberships.find_credentials(connection, customer.member.email)
+    assert passwords.verify(password_hash, NEW)

@@ -35,6 +35,15 @@ def list_credentials(connection: Connection, email: str) -> list[tuple[int, str]
     return [(row["id"], row["password_hash"]) for row in rows]
 
 
+def is_current(connection: Connection, member_id: int, password_hash: str | None) -> bool:
+    """Return whether a member still has a password; it cannot be changed before this transaction ends."""
+    row = connection.execute(
+        "/* memberships.is_current */ SELECT FROM member WHERE id = %s AND password_hash = %s FOR SHARE",
+        (member_id, password_hash),
+    ).fetchone()
+    return row is not None
+
+
 def list_reachable(connection: Connection, member: Member) -> list[Reachable]:
     """Return the other accounts that a member can switch to.
 

@@ -76,10 +76,13 @@ def change_password() -> Response | tuple[str, int]:
         is_admitted = login_throttle.admit(connection, email=member.email, ip=ip, device=device)
         credentials = memberships.find_credentials(connection, member.email, member_id=member.id)
     old = request.form.get("old", "")[: passwords.LENGTH_MAX]
-    if not is_admitted or not passwords.verify(credentials[1] if credentials else None, old):
-        return _page(wrong=gettext("The current password is incorrect, or there were too many attempts.")), 422
+    old_hash = credentials[1] if credentials else None
+    if not is_admitted or not passwords.verify(old_hash, old):
+        return _refuse_old()
     try:
         with services().connection() as connection:
+            if not memberships.is_current(connection, member.id, old_hash):  # changed while the old one was checked
+                return _refuse_old()
             members.set_password(connection, member.email, new, actor=member.email, member_id=member.id)
             login_throttle.forgive(connection, email=member.email, ip=ip, device=device)
             token = sessions.start(connection, member.id)
@@ -88,6 +91,10 @@ def change_password() -> Response | tuple[str, int]:
     response = redirect(url_for("portal.password.show_password", notice="saved"), 303)
     auth.give_cookie(response, token)
     return response
+
+
+def _refuse_old() -> tuple[str, int]:
+    return _page(wrong=gettext("The current password is incorrect, or there were too many attempts.")), 422
 
 
 def _page(*, wrong: str | None = None, wrong_zone: bool = False) -> str:

@@ -43,11 +43,9 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
                 continue
         is_admitted = True
         # Outside the transaction, as hashing is slow.
-        member_id = next((one for one, password_hash in credentials if passwords.verify(password_hash, password)), None)
-        if member_id is not None:
-            with services().connection() as connection:
-                login_throttle.forgive(connection, email=email, ip=ip, device=device)
-            return _enter(member_id)
+        found = next((one for one in credentials if passwords.verify(one[1], password)), None)
+        if found is not None and (response := _enter(*found, email=email, ip=ip, device=device)):
+            return response
     if is_admitted:
         return _refuse(gettext(_WRONG), 422, email)
     minutes = login_throttle.WINDOW_S // 60
@@ -67,9 +65,13 @@ def _rounds(email: str) -> Iterator[tuple[str | None, Sequence[tuple[int, str | 
         yield None, others or [(0, None)]
 
 
-def _enter(member_id: int) -> Response:
+def _enter(member_id: int, password_hash: str | None, *, email: str, ip: str, device: str | None) -> Response | None:
+    """Start a session, or return None if the password was changed or the member removed while it was checked."""
     before = auth.find_session()
     with services().connection() as connection:
+        if not memberships.is_current(connection, member_id, password_hash):
+            return None
+        login_throttle.forgive(connection, email=email, ip=ip, device=device)
         if before is not None:
             sessions.end(connection, before)
         token = sessions.start(connection, member_id)
