@@ -3,7 +3,9 @@
 import pytest
 from polling import until
 
+from keygauge_keyservice import database
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.ledger import aside
 
 
 @pytest.fixture
@@ -112,3 +114,71 @@ def test_a_standby_that_missed_the_last_commits_gets_them_from_the_spools(cluste
     finally:
         installation.end()
         standby.delete()
+
+
+def dump(cluster):
+    """Save the database with `pg_dump`, and return what restores it into a new one of the same name."""
+    cluster.run("createdb", "-h", "127.0.0.1", "-p", cluster.port, "-U", "postgres", "spare")
+    file = cluster.directory / "dump"
+    cluster.run("pg_dump", "-Fc", "-f", file, "-d", cluster.url())
+
+    def restore():
+        cluster.execute("DROP DATABASE postgres WITH (FORCE)", "spare")
+        cluster.execute("CREATE DATABASE postgres", "spare")
+        cluster.run("pg_restore", "--exit-on-error", "-d", cluster.url(), file)
+
+    return restore
+
+
+def base_backup(cluster):
+    """Save the running server with `pg_basebackup`, and return what puts it in place of the newer data."""
+    saved = cluster.directory / "saved"
+    source = f"host=127.0.0.1 port={cluster.port} user=postgres"
+    cluster.run("pg_basebackup", "-D", saved, "-d", source, "-c", "fast")
+
+    def restore():
+        cluster.stop()
+        cluster.restore()
+        cluster.start()
+
+    return restore
+
+
+def events_of(installation, key_id):
+    with installation.connect() as connection:
+        [row] = connection.execute(
+            "SELECT (SELECT count(*) FROM event WHERE key_id = %(key)s) AS single, "
+            "(SELECT coalesce(sum(requests), 0)::integer FROM rollup WHERE key_id = %(key)s) AS summed",
+            {"key": key_id},
+        ).fetchall()
+    return row["single"], row["summed"]
+
+
+@pytest.mark.parametrize("backup", [dump, base_backup])
+def test_a_backup_of_the_running_service_is_restored_step_by_step(cluster, installation, backup):
+    account = installation.account()
+    (revoked, revoked_token), (kept, token) = installation.key(account), installation.key(account)
+    assert [installation.call(one) for one in (revoked_token, token)] == [200, 200]
+    until(lambda: events_of(installation, kept) == (1, 1))
+    restore = backup(cluster)
+    later, later_token = installation.key(account)
+    assert [installation.call(one) for one in (later_token, token, token)] == [200] * 3
+    installation.disable(revoked)
+    until(lambda: installation.call(revoked_token) == 401)
+    until(lambda: events_of(installation, kept) == (3, 3))
+    installation.down()
+    restore()
+    with installation.connect() as connection:
+        assert keys.find(connection, later) is None
+        assert keys.require(connection, revoked).status == "active"
+        database.migrate(connection)
+    assert events_of(installation, kept) == (1, 1)
+    installation.disable(revoked)
+    installation.up()
+    until(lambda: installation.call(revoked_token) == 401, timeout_s=10)
+    until(lambda: installation.call(later_token) == 401, timeout_s=10)
+    until(lambda: events_of(installation, kept) == (3, 3))
+    assert installation.call(token) == 200
+    until(lambda: events_of(installation, kept) == (4, 4))
+    with installation.connect() as connection:  # usage of a key that was lost is not
+        assert {(one["reason"], one["key_id"]) for one in aside.count(connection)} == {("unknown_key", later)}
