@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from keygauge.limits.reading import charset, multipart_form
+from keygauge.limits.reading.compressed_body import inflate
 
 BODY_BYTES_MAX = 1 << 20  # of a longer body, only the length is used
 
 _FIELDS_MAX = 1_000
-# A compressed body is read if its ratio is normal for text: not if a kilobyte becomes a megabyte.
-_INFLATED_BYTES = 1 << 16
-_INFLATED_RATIO = 32
-_INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
 _USUAL_TYPE = "application/json"
 _is_kind = re.compile(r"[^\s,*()\"]*").fullmatch  # neither a list nor a pattern
 _SPACE = " \t\r\n\ufeff"  # in JSON, and a byte order mark
@@ -65,7 +61,7 @@ def read(body: bytes, *, content_type: str = "", content_encoding: str = "") -> 
         return Fields(hidden=True)
     if encoding in {"", "identity"}:
         return _read(body, kind, content_type)
-    texts = list(_inflate(body)) if encoding in _INFLATED else []
+    texts = inflate(body, encoding, most=BODY_BYTES_MAX)
     if not texts:
         return Fields(hidden=True)
     inflated = [_read(text, kind, content_type) for text in texts]
@@ -154,16 +150,3 @@ _FORMS = {"application/x-www-form-urlencoded": _form, _MULTIPART: _multipart}
 
 def _number(text: str) -> str | int:
     return int(text) if _is_number(text) else text
-
-
-def _inflate(body: bytes) -> Iterator[bytes]:
-    """Inflate a body within the bounds, in each format in which it is complete."""
-    most = min(BODY_BYTES_MAX, _INFLATED_BYTES + _INFLATED_RATIO * len(body))
-    for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip and zlib by their header; raw deflate
-        try:
-            inflater = zlib.decompressobj(window)
-            text = inflater.decompress(body, most + 1)
-        except zlib.error:
-            continue
-        if inflater.eof and not inflater.unused_data and len(text) <= most:
-            yield text

@@ -177,11 +177,23 @@ def _decode_deflate() -> Decode:
     return decode
 
 
-def _decode_brotli() -> Decode | None:
+def brotli_decompressor() -> Any:
+    """Return a decompressor of Brotli whose output can be limited; None if no such package is installed."""
     brotli = _find_module("brotli") or _find_module("brotlicffi")
     decompressor = brotli and brotli.Decompressor()
-    if not hasattr(decompressor, "can_accept_more_data"):
-        return None  # not installed, or before 1.2, which cannot limit its output
+    return decompressor if hasattr(decompressor, "can_accept_more_data") else None  # before 1.2, it has no limit
+
+
+def zstd_decompressor() -> Any:
+    """Return a decompressor of Zstandard; None if no package for it is installed."""
+    zstandard = _find_module("zstandard")
+    return None if zstandard is None else zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+
+
+def _decode_brotli() -> Decode | None:
+    decompressor = brotli_decompressor()
+    if decompressor is None:
+        return None
 
     def decode(chunk: bytes, give: Give) -> None:
         give(decompressor.process(chunk, output_buffer_limit=_PIECE_BYTES))
@@ -192,11 +204,10 @@ def _decode_brotli() -> Decode | None:
 
 
 def _decode_zstd() -> Decode | None:
-    zstandard = _find_module("zstandard")
-    if zstandard is None:
+    decompressor = zstd_decompressor()
+    if decompressor is None:
         return None
     sink = _Sink()
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
     writer = decompressor.stream_writer(sink, write_size=_PIECE_BYTES, closefd=False)
 
     def decode(chunk: bytes, give: Give) -> None:
