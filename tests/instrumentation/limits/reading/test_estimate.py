@@ -171,6 +171,28 @@ def test_an_invalid_cap_is_refused(document):
         read(document)
 
 
+@pytest.mark.parametrize("value", ["many", "12 cm", 1.5, True, [1], {"of": 3}, ""])
+@pytest.mark.parametrize("name", ["n", "max_length", "max_tokens"])
+def test_a_value_that_is_no_number_means_something_else_where_no_model_is_called(name, value):
+    found = read({name: value}, "/v1/parcels")
+    assert (found.output_tokens, found.answers) == (None, 1)
+    with pytest.raises(EstimateError, match=name):
+        read({name: value, "model": "m"}, "/v1/parcels")
+    with pytest.raises(EstimateError, match=name):
+        read({name: value})
+
+
+@pytest.mark.parametrize("value", [-5, "-5", 10**9, "1" * 5_000])
+def test_an_absurd_cap_is_refused_everywhere(value):
+    with pytest.raises(EstimateError):
+        read({"max_tokens": value}, "/v1/parcels")
+
+
+@pytest.mark.parametrize("value", [" 256 ", "+256", "2_56", "256\n"])
+def test_an_integer_is_read_as_lenient_servers_do(value):
+    assert read({"max_tokens": value}, "/v1/parcels").output_tokens == 256
+
+
 @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"\xff\xfe", b'"text"'])
 def test_an_unreadable_body_is_estimated_from_its_length(body):
     told = estimate(body, length=len(body), path="/x")

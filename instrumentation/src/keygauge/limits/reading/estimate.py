@@ -14,7 +14,7 @@ from keygauge.limits.limit import MEASURED, TOKENS, Limit
 from keygauge.limits.reading.body_models import NAMING, BodyModels
 from keygauge.limits.reading.model_names import NAMES, cut, in_address
 from keygauge.limits.reading.request_fields import BODY_BYTES_MAX, Fields, Members, read
-from keygauge.limits.reading.tool_calls import only_lists, tools_of
+from keygauge.limits.reading.tool_calls import names_nothing, only_lists, tools_of
 from keygauge.pricing.rates import Rates, rates_of
 from keygauge.usage import operations
 
@@ -87,6 +87,7 @@ _KINDS = {  # the members that are read, in lower case
     **dict.fromkeys(_CAPS, "cap"),
     **dict.fromkeys(NAMING, "model"),
 }
+_is_whole = re.compile(r"\s*[+-]?\d+(?:_\d+)*\s*").fullmatch
 _upload = re.compile(r"/v\d\w*/(?:files|uploads(?:/[^/]+/(?:parts|complete|cancel))?)/?$").search
 
 
@@ -163,7 +164,7 @@ def estimate(
     """Estimate a call; `length` is the length of the whole body, and `body` may be only its beginning.
 
     Raises:
-        EstimateError: a declared cap or number of answers is not an integer within bounds.
+        EstimateError: a declared cap or number of answers is not within bounds, or no integer in a call of a model.
     """
     is_whole = length == len(body) <= BODY_BYTES_MAX
     fields = read(body, content_type=content_type, content_encoding=content_encoding) if is_whole else Fields()
@@ -176,11 +177,17 @@ def estimate(
         declared.read(fields.form, is_form=True)
     answers = declared.answers * declared.all_prompts
     output = max(declared.caps) * answers if declared.caps and not declared.is_unlimited else None
-    if operations.is_free(path):
-        input_tokens = 0
-    if operations.reads(method, length) or operations.writes_nothing(path):
-        output = 0
     named = cut((*declared.models.names, *in_address(path, query, params)))
+    uses_a_model = bool(named) or declared.models.hidden or operations.names_a_model(path)
+    if declared.mistakes and uses_a_model:
+        raise declared.mistakes[0]
+    document = fields.document or Members()
+    lists = declared.has_method and only_lists(document)
+    is_free = operations.is_free(path) or (lists and not uses_a_model and not fields.form and names_nothing(document))
+    if is_free:
+        input_tokens = 0
+    if is_free or operations.reads(method, length) or operations.writes_nothing(path):
+        output = 0
     return Estimate(
         model=named[0] if named else None,
         input_tokens=input_tokens,
@@ -192,7 +199,7 @@ def estimate(
         vague=fields.foreign or declared.models.hidden,
         asks=length > 0 and not _is_upload(path),
         tools=_tools(length, fields, declared),
-        lists=declared.has_method and fields.document is not None and only_lists(fields.document),
+        lists=lists,
     )
 
 
@@ -234,6 +241,7 @@ class _Declared:
     def __init__(self) -> None:
         self.models = BodyModels()
         self.caps: list[int] = []
+        self.mistakes: list[EstimateError] = []  # what is no integer; without a model, it may mean anything
         self.answers = self.prompts = 1
         self.is_unlimited = self.has_method = self._has_parameters = False
         self._instances = 1
@@ -261,7 +269,7 @@ class _Declared:
         elif kind == "cap":
             self._cap(name, value, is_form=is_form)
         elif kind == "answers":
-            self.answers = max([self.answers, *_number(name, value, _ANSWERS_MAX, is_form=is_form)])
+            self._count_answers(name, value, is_form=is_form)
         elif kind == "prompts":
             self._count_prompts(lower, value)
         elif kind == "method":
@@ -318,7 +326,10 @@ class _Declared:
             if name.casefold() in _CAPS:
                 self._cap(f"{outer}.{name}", value)
             elif name.casefold() in _ANSWERS:
-                self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
+                self._count_answers(f"{outer}.{name}", value)
+
+    def _count_answers(self, name: str, value: object, *, is_form: bool = False) -> None:
+        self.answers = max([self.answers, *self._number(name, value, _ANSWERS_MAX, is_form=is_form)])
 
     def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
         """Add a cap; if any member says "no cap", the app may follow that one."""
@@ -329,24 +340,25 @@ class _Declared:
         if given in _CAPS[name.casefold().rpartition(".")[2]]:
             self.is_unlimited = True
         else:
-            self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
+            self.caps += self._number(name, value, TOKENS_MAX, is_form=is_form)
 
-
-def _number(name: str, value: object, most: int, *, is_form: bool = False) -> list[int]:
-    if value is None:
+    def _number(self, name: str, value: object, most: int, *, is_form: bool) -> list[int]:
+        number = _whole(value)
+        if number is not None and 0 <= number <= most:
+            return [number]
+        mistake = EstimateError(f"{name} must be an integer from 0 to {most}")
+        if number is not None:
+            raise mistake
+        if value is not None and not is_form:  # a field of a form may have another meaning
+            self.mistakes.append(mistake)
         return []
-    number = _whole(value)
-    if is_form and number is None:  # a field with another meaning
-        return []
-    if number is None or not 0 <= number <= most:
-        raise EstimateError(f"{name} must be an integer from 0 to {most}")
-    return [number]
 
 
 def _whole(value: object) -> int | None:
-    """Parse an integer as most servers do: 256, 256.0 and "256" are the same."""
-    if isinstance(value, str) and len(value) <= _DIGITS_MAX and re.fullmatch(r"-?[0-9]+", value):
-        return int(value)
+    """Parse an integer as most servers do: 256, 256.0, "256" and " +256 " are the same."""
+    if isinstance(value, str) and _is_whole(value):
+        digits = value.strip().replace("_", "")
+        return int(digits) if len(digits) <= _DIGITS_MAX else _UNITS_MAX
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if type(value) is int else None

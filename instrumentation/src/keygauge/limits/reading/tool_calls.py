@@ -16,6 +16,14 @@ _LISTING = re.compile(  # MCP methods that call no tool
     r"resources/(?:read|subscribe|unsubscribe)|completion/complete|logging/setLevel|tasks/(?:get|list|cancel)"
 ).fullmatch
 
+_MESSAGE = frozenset({"jsonrpc", "id", "method", "params"})
+_PARAMS = frozenset(  # of these methods, without what a model might read
+    {
+        *("_meta", "cursor", "protocolversion", "capabilities", "clientinfo", "uri", "level"),
+        *("requestid", "reason", "progresstoken", "progress", "total", "taskid"),
+    }
+)
+
 
 def tools_of(members: Sequence[tuple[str, object]]) -> tuple[str, ...] | None:
     """Return the tools that a message calls; None if it may call one that it does not name."""
@@ -32,6 +40,13 @@ def only_lists(members: Sequence[tuple[str, object]]) -> bool:
     """Return whether a message has only JSON-RPC methods that use no tokens."""
     methods = _all(members, "method") if _all(members, "jsonrpc") else []
     return bool(methods) and all(isinstance(method, str) and _LISTING(method) for method in methods)
+
+
+def names_nothing(members: Sequence[tuple[str, object]]) -> bool:
+    """Return whether a message that only lists has no other members than MCP's, so nothing that a model might read."""
+    params = _all(members, "params")
+    known = all(isinstance(one, Members) and {name.casefold() for name, _ in one} <= _PARAMS for one in params)
+    return known and {name.casefold() for name, _ in members} <= _MESSAGE
 
 
 def _all(members: Sequence[tuple[str, object]], wanted: str) -> list[object]:
