@@ -20,7 +20,7 @@ from keygauge.settings.settings import SettingsError
 from keygauge.spool.segment import segments
 from keygauge.spool.spool import Spool
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.keys import keys
+from keygauge_keyservice.keys import keys, rotation
 
 CHAT = {
     "id": "chatcmpl-1",
@@ -287,6 +287,18 @@ async def test_refusal_reason_is_given_to_callers_with_the_right_secret(service,
     ask = {"url": f"{service.url}/v1/me", "headers": {"authorization": f"Bearer {token}"}}
     told = await asyncio.to_thread(httpx.get, **ask)
     assert (told.status_code, told.json()["code"]) == (401, code)
+
+
+async def test_a_replaced_secret_is_told_apart_from_a_wrong_one(service, guard, visit):
+    made, token = service.key()
+    given = {"peppers": service.peppers, "rotation_id": "1", "actor": "test"}
+    rotated = rotation.rotate(service.connection, made.id, **given)
+    for app in (guard(host()), guard(host())):
+        answer = await visit(app, token)
+        assert (answer.status_code, answer.json()["code"]) == (401, "key_replaced")
+        assert (await visit(app, key.generate("live", made.id))).json()["code"] == "key_invalid"
+        assert (await visit(app, rotated.token)).status_code == 200
+        assert (await visit(app, token)).json()["code"] == "key_replaced"
 
 
 async def test_enabled_key_works_again(service, guard, visit):

@@ -238,6 +238,13 @@ class Found(Struct, frozen=True):
     secret: int
 
 
+class Replaced(Struct, frozen=True):
+    """A digest that belongs to a key's earlier secret, which ended at a time in unix seconds."""
+
+    digest: Digest
+    ended_at: int
+
+
 class Grant(Struct, frozen=True):
     """Units that may be spent until `left_ms`, and no sooner than `start_us` after the answer arrived.
 
@@ -296,7 +303,7 @@ class Prices(Struct, frozen=True):
 
 
 class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
-    """The answer to a heartbeat: changes, keys found, and units granted.
+    """The answer to a heartbeat: changes, keys found, and units granted. Digests in `replaced` are also `unknown`.
 
     If this or a later heartbeat was answered before, nothing is granted and `repeated` is true.
     """
@@ -318,6 +325,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     unused: list[Unused]
     wanted: list[str]
     repeated: bool = False
+    replaced: list[Replaced] = []
 
 
 class Hour(Struct, frozen=True):

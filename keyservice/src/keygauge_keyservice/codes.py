@@ -39,6 +39,7 @@ CODES: Mapping[str, str] = {
     "key_disabled": "Key disabled",
     "key_expired": "Key expired",
     "key_not_found": "Key not found",
+    "key_replaced": "Key replaced",
     "key_reused": "Idempotency key reused",
     "last_owner": "Last owner",
     "locked_by_operator": "Restricted by the operator",

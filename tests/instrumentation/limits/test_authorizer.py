@@ -1,5 +1,6 @@
 """Decisions on calls with a key, without a key service: the tests insert its answers."""
 
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -62,6 +63,20 @@ def test_a_nonexistent_key_is_not_looked_up_again_at_once(service, authorizer):
     assert not service.asked
     service.now_ns += 6 * SECOND
     assert isinstance(authorizer.decide(call(service), TOKEN), Wait)
+
+
+def test_a_secret_that_ended_long_ago_is_refused_as_replaced(service, authorizer):
+    replaced = replace(refusal.REPLACED, since_s=1)
+    service.admission.key_cache.mark_unknown(sha256(TOKEN).digest(), service.now_ns, replaced)
+    one = call(service)
+    assert authorizer.decide(one, TOKEN) is replaced
+    assert (one.key, one.outcome) == (INVALID, "revoked")
+
+
+def test_a_secret_that_ended_while_it_was_known_is_refused_as_replaced(service, authorizer):
+    service.know(secrets=[{"number": 1, "expires_at": 100}])
+    assert authorizer.decide(call(service, time_ns=100 * SECOND - 1), TOKEN) is None
+    assert authorizer.decide(call(service, time_ns=100 * SECOND), TOKEN) == replace(refusal.REPLACED, since_s=100)
 
 
 def test_too_many_look_ups_are_refused(service, authorizer):

@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import pytest
 
 from keygauge.http import problem
@@ -14,5 +17,7 @@ def test_every_refusal_has_an_error_response(name):
     assert (b"retry-after" in dict(answer.headers)) == (ALL[name].retry_after_s is not None)
 
 
-def test_a_replaced_secret_looks_like_one_that_never_existed():
-    assert refusal.REPLACED.code == refusal.UNKNOWN.code
+def test_a_replaced_secret_says_since_when_and_what_helps():
+    told = json.loads(problem.answer(replace(refusal.REPLACED, since_s=1_800_000_000), []).body)
+    assert told["code"] == "key_replaced"
+    assert told["detail"] == ("The key was rotated, and this secret ended on 2027-01-15 at 08:00 UTC. Use the new one.")

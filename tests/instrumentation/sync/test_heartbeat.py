@@ -1,10 +1,12 @@
 """Heartbeats of one process to a scripted key service, sent without a thread."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from scripted import scripted
 
+from keygauge.limits.refusal import REPLACED, UNKNOWN
 from keygauge.settings.settings import Settings
 from keygauge.sync.heartbeat import Heartbeat
 
@@ -47,7 +49,11 @@ def test_a_looked_up_key_is_stored_as_known_or_unknown(beat):
     assert asked["look_up"] == [{"key": "k1", "digest": DIGEST.hex()}]
     assert waiting[0] is waiting[1]
     assert waiting[0].result(timeout=0) is True
-    assert heartbeat.admission.key_cache.is_unknown(DIGEST, heartbeat.admission.clock())
+    assert heartbeat.admission.key_cache.find_unknown(DIGEST, heartbeat.admission.clock()) is UNKNOWN
+    past = {"unknown": [DIGEST.hex()], "replaced": [{"digest": DIGEST.hex(), "ended_at": 1}]}
+    heartbeat, _, _ = beat((200, ANSWER | past), prepare=ask)
+    refusal = heartbeat.admission.key_cache.find_unknown(DIGEST, heartbeat.admission.clock())
+    assert refusal == replace(REPLACED, since_s=1)
     known, _, _ = beat((200, ANSWER | {"found": [{"digest": DIGEST.hex(), "key": "k1", "secret": 3}]}), prepare=ask)
     assert known.admission.key_cache.credentials[DIGEST] == ("k1", 3)
 

@@ -1,9 +1,11 @@
+import time
+
 import pytest
 
 from keygauge.key import digest, generate
 from keygauge.protocol import LookUp
 from keygauge_keyservice.accounts import accounts, plans
-from keygauge_keyservice.keys import key_limits, keys
+from keygauge_keyservice.keys import key_limits, keys, rotation
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import key_entries
 
@@ -48,6 +50,26 @@ def test_neither_a_key_nor_a_secret_expires_early(key, connection):
 def test_an_expired_secret_is_not_found(look_up, key, connection):
     connection.execute("UPDATE key_secret SET expires_at = now() - interval '1 second'")
     assert look_up(key[0].id, key[1]) == []
+
+
+def test_earlier_secrets_are_told_apart_from_wrong_ones(connection, key):
+    made, first = key
+    tokens = [first]
+    for number in range(21):
+        rotated = rotation.rotate(connection, made.id, peppers=PEPPERS, rotation_id=str(number), actor="test")
+        tokens.append(rotated.token)
+
+    def find(token, peppers=PEPPERS, key_id=made.id):
+        return key_entries.find_replaced(connection, [LookUp(key_id, digest(token).hex())], peppers)
+
+    found = [find(token) for token in tokens]
+    assert [len(one) for one in found] == [0, *[1] * 20, 0]  # the latest ones, and not the valid one
+    assert 0 <= time.time() - found[-2][0].ended_at < 600
+    assert found[-2][0].digest == digest(tokens[-2]).hex()
+    assert find(generate("live", made.id)) == find(tokens[-2], key_id="other") == []
+    assert find(tokens[-2], Peppers({2: b"x" * 32})) == []
+    keys.delete(connection, made.id, actor="test")
+    assert find(tokens[-2]) == []
 
 
 def test_a_hash_with_another_pepper_is_found_but_not_with_a_lost_one(look_up, key, caplog):

@@ -2,9 +2,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keygauge.key import digest
+from keygauge.key import digest, generate
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.keys import keys
+from keygauge_keyservice.keys import keys, rotation
 
 
 @pytest.fixture
@@ -37,6 +37,17 @@ def test_disabled_expired_or_suspended_key_is_rejected(client, connection, owned
     assert get_me(client, token).status_code == 200
     accounts.set_status(connection, key.account_id, "suspended", actor="test")
     assert get_me(client, token).json["code"] == "account_suspended"
+
+
+def test_a_replaced_secret_is_told_apart_from_a_wrong_one(client, connection, owned, settings):
+    key, token = owned
+    rotated = rotation.rotate(connection, key.id, peppers=settings.peppers, rotation_id="1", actor="test")
+    connection.commit()
+    answer = get_me(client, token)
+    assert (answer.status_code, answer.json["code"]) == (401, "key_replaced")
+    assert answer.json["detail"].endswith("Use the new one.")
+    assert get_me(client, generate("live", key.id)).json["code"] == "unauthorized"
+    assert get_me(client, rotated.token).status_code == 200
 
 
 def test_key_is_rejected_outside_its_networks(client, connection, owned):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from keygauge.limits.headers import Fields
@@ -24,6 +25,7 @@ _KINDS = {
     "key_invalid": (401, "API key not accepted", "Check the key, or make a new one in the portal."),
     "key_disabled": (401, "API key disabled", "Enable this key in the portal, or use another one."),
     "key_expired": (401, "API key expired", "Use another key, or give this one a later expiry date in the portal."),
+    "key_replaced": (401, "API key replaced", "The key was rotated, and this secret ended. Use the new one."),
     "key_deleted": (401, "API key deleted", "Use another key, or create a new one in the portal."),
     "account_suspended": (
         401,
@@ -110,13 +112,8 @@ def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False, k
 
     Pages of other origins may read it: it only describes the outcome for the key that the page itself sent.
     """
-    status, title, detail = _KINDS[refusal.code]
-    if key_header is not None and refusal.code == "key_missing":
-        detail = f"Send your API key in '{key_header}'."
-    if status == _LIMITED and refusal.retry_after_s is None:
-        detail = "This limit does not reset."
-    if refusal.whose is not None:
-        detail = f'{detail} The limit "{refusal.limit}" {_WHOSE[refusal.whose]}'
+    status, title, _ = _KINDS[refusal.code]
+    detail = _detail(refusal, key_header)
     problem: dict[str, object] = {
         "type": f"urn:keygauge:problem:{refusal.code}",
         "title": title,
@@ -143,3 +140,19 @@ def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False, k
     body = json.dumps(problem).encode()
     headers.append((b"content-length", b"%d" % len(body)))
     return Answer(status, headers, body)
+
+
+def _detail(refusal: Refusal, key_header: str | None) -> str:
+    """Return what to do."""
+    status, _, detail = _KINDS[refusal.code]
+    if key_header is not None and refusal.code == "key_missing":
+        detail = f"Send your API key in '{key_header}'."
+    elif status == _LIMITED and refusal.retry_after_s is None:
+        detail = "This limit does not reset."
+    elif refusal.since_s is not None:
+        detail = detail.replace(
+            "ended", f"ended on {datetime.fromtimestamp(refusal.since_s, UTC):%Y-%m-%d at %H:%M} UTC"
+        )
+    if refusal.whose is not None:
+        detail = f'{detail} The limit "{refusal.limit}" {_WHOSE[refusal.whose]}'
+    return detail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from keygauge.call import Outcome
@@ -78,7 +78,7 @@ class Admission:
             return REPLACED
         secret_expires_ns = key.secrets[secret]
         if secret_expires_ns is not None and wall_ns >= secret_expires_ns:
-            return REPLACED
+            return replace(REPLACED, since_s=secret_expires_ns // SECOND)
         if key.status != "active":
             return _STATUS.get(key.status, DISABLED)
         if key.expires_ns is not None and wall_ns >= key.expires_ns:

@@ -155,8 +155,8 @@ class Authorizer:
         if credential is not None and (key := key_cache.keys.get(credential[0])) is not None:
             return self._admit(call, key, credential[1])
         call.key = INVALID  # until the key is found
-        if key_cache.is_unknown(digest, self._admission.clock()):
-            return self._refuse(call, UNKNOWN)
+        if (unknown := key_cache.find_unknown(digest, self._admission.clock())) is not None:
+            return self._refuse(call, unknown)
         if (expired := key_cache.recall(digest, self._admission.clock())) is not None:
             key, secret = expired
             self._sync.look_up_again(digest, key.id)

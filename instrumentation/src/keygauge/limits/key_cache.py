@@ -15,6 +15,7 @@ from keygauge.limits.key_policy import KeyPolicy
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 from keygauge.limits.reading.estimate import Estimate
+from keygauge.limits.refusal import UNKNOWN, Refusal
 from keygauge.limits.tag_pools import KnownTags, TagPools
 from keygauge.settings.provider_rule import parse_rule
 from keygauge.usage.provider_rules import ProviderRules
@@ -101,20 +102,21 @@ class KeyCache:
         self.lowered: set[LeasePool] = set()  # of limits that were lowered or replaced: their leases go back
         self._known_tags = KnownTags()
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()  # those of the keys
-        self._unknown: dict[bytes, int] = {}  # digest -> until when
+        self._unknown: dict[bytes, tuple[Refusal, int]] = {}  # digest -> why it is refused, and until when
         self._expired: dict[bytes, tuple[Key, int]] = {}  # digest -> key, secret number
         self._expired_until_ns = 0
 
-    def is_unknown(self, digest: bytes, now_ns: int) -> bool:
-        """Return whether the key service said recently that there is no such key."""
-        return self._unknown.get(digest, 0) > now_ns
+    def find_unknown(self, digest: bytes, now_ns: int) -> Refusal | None:
+        """Return the refusal of a digest for which the key service said recently that it belongs to no valid secret."""
+        refusal, until_ns = self._unknown.get(digest, (UNKNOWN, 0))
+        return refusal if until_ns > now_ns else None
 
-    def mark_unknown(self, digest: bytes, now_ns: int) -> None:
+    def mark_unknown(self, digest: bytes, now_ns: int, refusal: Refusal = UNKNOWN) -> None:
         """Remember that there is no such key; the oldest entry is dropped if there are too many."""
         self._expired.pop(digest, None)
         if len(self._unknown) >= _MOST_UNKNOWN:
             del self._unknown[next(iter(self._unknown))]
-        self._unknown[digest] = now_ns + _UNKNOWN_NS
+        self._unknown[digest] = (refusal, now_ns + _UNKNOWN_NS)
 
     def learn(self, digest: bytes, key_id: str, secret: int) -> None:
         """Remember the key and secret of a digest; the oldest entry is dropped if there are too many."""

@@ -10,13 +10,17 @@ from keygauge.limits.limit import Whose
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A reason to refuse a call: the counted outcome, the caller's code, which limit and whose, and when to retry."""
+    """A reason to refuse a call: the counted outcome, the caller's code, which limit and whose, and when to retry.
+
+    `since_s` is when a secret ended, in unix seconds.
+    """
 
     outcome: Outcome
     code: str
     limit: str | None = None
     retry_after_s: float | None = None
     whose: Whose | None = None
+    since_s: int | None = None
 
 
 MISSING = Refusal("unknown", "key_missing")
@@ -27,7 +31,7 @@ TOO_MANY_KEYS = Refusal("unknown", "too_many_unknown_keys", retry_after_s=1)
 DISABLED = Refusal("revoked", "key_disabled")
 DELETED = Refusal("revoked", "key_deleted")
 SUSPENDED = Refusal("revoked", "account_suspended")
-REPLACED = Refusal("revoked", "key_invalid")  # as when it is no longer known
+REPLACED = Refusal("revoked", "key_replaced")
 EXPIRED = Refusal("expired", "key_expired")
 WRONG_IP = Refusal("forbidden", "ip_not_allowed")
 WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from dataclasses import replace
 from threading import Event, Lock, Thread
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ from keygauge.clock import MS, SECOND, now_ns
 from keygauge.limits.admission import Admission
 from keygauge.limits.authorizer import PendingHeartbeat
 from keygauge.limits.cost import Costing
+from keygauge.limits.refusal import REPLACED, UNKNOWN
 from keygauge.pricing.price_cache import PriceCache
 from keygauge.settings.settings import Settings
 from keygauge.sync import open_streams
@@ -210,8 +212,13 @@ class Heartbeat:
         for found in answer["found"]:
             key_cache.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
         unknown = [bytes.fromhex(digest) for digest in answer["unknown"]]
+        ended_at = {
+            item["digest"]: item["ended_at"] for item in answer.get("replaced", ())
+        }  # older key services send none
         for digest in unknown:
-            key_cache.mark_unknown(digest, self.admission.clock())
+            since_s = ended_at.get(digest.hex())
+            refusal = UNKNOWN if since_s is None else replace(REPLACED, since_s=since_s)
+            key_cache.mark_unknown(digest, self.admission.clock(), refusal)
         if unknown:
             with self._lock:
                 self._look_ups.mark_unknown([look_ups[digest] for digest in unknown if digest in look_ups], now_ns())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from keygauge import protocol
-from keygauge.protocol import Denial, Found, Grant, HeartbeatAnswer, Held
+from keygauge.protocol import Denial, Found, Grant, HeartbeatAnswer, Held, Replaced
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import change_feed
 from keygauge_keyservice.journal.change_feed import Changes
@@ -55,6 +55,8 @@ def answer(
     # Read before entries and plans, so that those are at least as new.
     changes = _changes(connection, received)
     found = _find(connection, received, peppers)
+    unknowns = [_unknown(one.message, items) for one, items in zip(received, found, strict=True)]
+    replaced = _find_replaced(connection, received, unknowns, peppers)
     known = _known(connection, received, changes, found)
     entries = key_entries.load(connection, list({key for keys in known for key in keys}))
     plans = _plans(connection, received, changes)  # after the entries: replicas apply them in this order
@@ -72,7 +74,8 @@ def answer(
             t_max_ms=T_MAX_MS,
             replicas=alive,
             found=items,
-            unknown=_unknown(one.message, items),
+            unknown=unknown,
+            replaced=[past for past in replaced if past.digest in unknown],
             keys=[entries[key_id] for key_id in key_ids if key_id in entries],
             plans=plan,
             prices=rate,
@@ -83,8 +86,8 @@ def answer(
             wanted=list(lease.wanted),
             repeated=one.message.replica in repeated,
         )
-        for one, change, items, key_ids, plan, rate, lease in zip(
-            received, changes, found, known, plans, rates, leased, strict=True
+        for one, change, items, unknown, key_ids, plan, rate, lease in zip(
+            received, changes, found, unknowns, known, plans, rates, leased, strict=True
         )
     ]
 
@@ -122,6 +125,14 @@ def _find(connection: Connection, received: Sequence[Received], peppers: Peppers
         [known[item.key, item.digest] for item in one.message.look_up if (item.key, item.digest) in known]
         for one in received
     ]
+
+
+def _find_replaced(
+    connection: Connection, received: Sequence[Received], unknowns: Sequence[list[str]], peppers: Peppers
+) -> list[Replaced]:
+    digests = {digest for unknown in unknowns for digest in unknown}
+    look_ups = {item for one in received for item in one.message.look_up if item.digest in digests}
+    return key_entries.find_replaced(connection, list(look_ups), peppers)
 
 
 def _known(

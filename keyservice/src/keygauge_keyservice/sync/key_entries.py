@@ -7,12 +7,13 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from keygauge.protocol import Found, KeyEntry, LimitTerms, LookUp, PlanEntry, Secret
+from keygauge.protocol import Found, KeyEntry, LimitTerms, LookUp, PlanEntry, Replaced, Secret
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.secret import PepperError, Peppers
 
 _log = logging.getLogger(__name__)
+_REPLACED_MAX = 20  # latest ones of a key that are told apart from wrong secrets
 
 
 def look_up(connection: Connection, look_ups: Collection[LookUp], peppers: Peppers) -> list[Found]:
@@ -26,6 +27,29 @@ def look_up(connection: Connection, look_ups: Collection[LookUp], peppers: Peppe
     for row in rows:
         secrets.setdefault(row["key_id"], []).append(row)
     return [found for wanted in look_ups if (found := _match(wanted, secrets.get(wanted.key, []), peppers))]
+
+
+def find_replaced(connection: Connection, look_ups: Sequence[LookUp], peppers: Peppers) -> list[Replaced]:
+    """Return those digests that belong to earlier secrets of keys; takes as much time for other digests."""
+    if not look_ups:
+        return []
+    rows = connection.execute(
+        "/* entries.replaced */ SELECT key.id, past.hash, pepper_version, "
+        "floor(extract(epoch FROM ended))::bigint AS ended FROM key "
+        "CROSS JOIN LATERAL (SELECT hash, pepper_version, expires_at AS ended FROM key_secret "
+        "WHERE key_id = key.id AND expires_at <= clock_timestamp() ORDER BY number DESC LIMIT %s) AS past "
+        "WHERE key.id = ANY(%s) AND key.status <> 'deleted'",
+        (_REPLACED_MAX, [wanted.key for wanted in look_ups]),
+    ).fetchall()
+    replaced = []
+    for wanted in look_ups:
+        hashes = {version: peppers.hash(bytes.fromhex(wanted.digest), version) for version in peppers.by_version}
+        replaced += [
+            Replaced(wanted.digest, row["ended"])
+            for row in rows
+            if row["id"] == wanted.key and hmac.compare_digest(hashes.get(row["pepper_version"], b""), row["hash"])
+        ][:1]
+    return replaced
 
 
 def load(connection: Connection, key_ids: Sequence[str]) -> dict[str, KeyEntry]:

@@ -42,6 +42,7 @@ def require_shown(connection: Connection, shown: list[LookUp], ip: str | None, *
     key = keys.find(connection, found[0].key) if found else None
     if key is None:
         services().guesses.count(ip, service=service)
+        _refuse_replaced(connection, shown)
         raise Problem(401, "unauthorized", "The API key is missing or incorrect.", headers=_CHALLENGE)
     _check(connection, key)
     if not _is_allowed(ip, key):
@@ -54,6 +55,13 @@ def _candidates(token: str) -> list[LookUp]:
         return []
     digest = key_format.digest(token)
     return [LookUp(key_format.parse(token) or key_format.imported_id(digest), digest.hex())]
+
+
+def _refuse_replaced(connection: Connection, shown: list[LookUp]) -> None:
+    for replaced in key_entries.find_replaced(connection, shown, services().settings.peppers):
+        ended = datetime.fromtimestamp(replaced.ended_at, UTC)
+        detail = f"The API key was rotated, and this secret ended on {ended:%Y-%m-%d at %H:%M} UTC. Use the new one."
+        raise Problem(401, "key_replaced", detail, headers=_CHALLENGE)
 
 
 def _check(connection: Connection, key: Key) -> None:
