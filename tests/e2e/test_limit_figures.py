@@ -70,12 +70,16 @@ LIMITS = {  # name: the limit, its use by the calls, and the output of `keygauge
         "3,770 points",
     ),
 }
+RATES = {  # name: the limit, its use by the calls, and what they leave, once the calls are some seconds old
+    "rate": (Limit(name="rate", unit="request", amount=600, window_s=3600), CALLS, 600 - CALLS),
+    "even": (Limit(name="even", unit="request", amount=9_000, window_s=60, smooth=True), 0, 225),  # at once
+}
 
 
 @pytest.fixture
 def owned(key_service):
     """A key with a limit of each kind, and its token; its account has a member."""
-    key, token = key_service.create_key(*(limit for limit, _, _ in LIMITS.values()))
+    key, token = key_service.create_key(*(limit for limit, _, _ in (*LIMITS.values(), *RATES.values())))
     operator = {"Authorization": f"Bearer {key_service.admin_token}"}
     price = {"model": "figures-1", "tiers": [PRICE], "valid_from": "2020-01-01T00:00:00Z"}
     httpx.post(f"{key_service.service_url}/v1/prices", json=price, headers=operator, timeout=150)
@@ -150,14 +154,17 @@ def test_used_and_remaining_are_the_same_everywhere(key_service, serve, owned, e
     expected = {name: (used, limit.amount - used) for name, (limit, used, _) in LIMITS.items()}
     operator = {"Authorization": f"Bearer {key_service.admin_token}"}
     with httpx.Client(base_url=key_service.service_url, headers=operator, timeout=150) as service:
-        for told in (by_ledger, by_api, by_key, by_portal, by_metrics):
+        for told in (by_ledger, by_api, by_portal):
+            eventually(lambda told=told: told(service, key, token), expected)
+        expected |= {name: (used, left) for name, (_, used, left) in RATES.items()}
+        for told in (by_key, by_metrics):
             eventually(lambda told=told: told(service, key, token), expected)
     assert by_command(key_service, key) == {name: text for name, (_, _, text) in LIMITS.items()}
     if processes == 1:  # with one process it is exact, minus the reservation of the call itself
         answer = httpx.get(
             f"http://127.0.0.1:{ports[0]}/hello", headers={"Authorization": f"Bearer {token}"}, timeout=150
         )
-        reserved = {name: 0 if name in ("kind", "path") else 1 for name in LIMITS} | {"points": 10}
-        left = {name: expected[name][1] - reserved[name] for name in LIMITS}
+        reserved = {name: 0 if name in ("kind", "path") else 1 for name in expected} | {"points": 10}
+        left = {name: expected[name][1] - reserved[name] for name in expected}
         left |= {name: left[name] // 10**7 for name in ("usd", "credit")}
         assert by_header(answer) == left

@@ -34,6 +34,7 @@ from keygauge.warning_levels import EXPIRES_SOON_DAYS, QUOTA_NEAR
 from keygauge_keyservice.database import UNAVAILABLE, Connection
 from keygauge_keyservice.ledger.replicas import replica_check
 from keygauge_keyservice.limits import kinds
+from keygauge_keyservice.limits.kinds import gcra
 from keygauge_keyservice.web.bearer_auth import require_reader
 from keygauge_keyservice.web.context import services
 
@@ -147,7 +148,7 @@ def _limit_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
         labels = [row["account"], row["key"] or "", row["name"], unit, row["period"] or ""]
         state, reset_us = kinds.load(row).now(row, now_us=row["now_us"])
         used.add_metric(labels, max(0, state.used - row["held"]))
-        most.add_metric(labels, row["amount"])
+        most.add_metric(labels, gcra.burst(row["amount"]) if row["smooth"] else row["amount"])
         if reset_us is not None:
             reset.add_metric(labels, reset_us / _SECOND_US)
     return iter((used, most, reset))
