@@ -26,6 +26,8 @@ def test_heartbeat_gets_a_response(client, replica):
         "denials": [],
         "unused": [],
         "wanted": [],
+        "repeated": False,
+        "replaced": [],
     }
 
 
