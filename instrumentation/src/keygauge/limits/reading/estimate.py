@@ -178,12 +178,13 @@ def estimate(
     answers = declared.answers * declared.all_prompts
     output = max(declared.caps) * answers if declared.caps and not declared.is_unlimited else None
     named = cut((*declared.models.names, *in_address(path, query, params)))
-    uses_a_model = bool(named) or declared.models.hidden or operations.names_a_model(path)
-    if declared.mistakes and uses_a_model:
-        raise declared.mistakes[0]
-    document = fields.document or Members()
-    lists = declared.has_method and only_lists(document)
-    is_free = operations.is_free(path) or (lists and not uses_a_model and not fields.form and names_nothing(document))
+    lists = declared.has_method and only_lists(fields.document or ())
+    is_free = operations.is_free(path)
+    if declared.mistakes or lists:
+        uses_a_model = bool(named) or declared.models.hidden or operations.names_a_model(path)
+        if declared.mistakes and uses_a_model:
+            raise declared.mistakes[0]
+        is_free = is_free or (lists and not uses_a_model and not fields.form and names_nothing(fields.document or ()))
     if is_free:
         input_tokens = 0
     if is_free or operations.reads(method, length) or operations.writes_nothing(path):
