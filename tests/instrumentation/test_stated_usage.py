@@ -256,6 +256,19 @@ async def test_part_and_whole_can_be_recorded_separately(service, guard, visit):
     assert (told(event)[:3], event["cache_read_tokens"]) == (("reported", 80, 1), 50)
 
 
+async def test_recorded_model_without_provider_has_the_provider_of_its_name(service, guard, visit):
+    _, token = service.key()
+
+    async def work(request):
+        keygauge.current().record_usage(input_tokens=1, model="grok-4")
+        keygauge.current().record_usage(input_tokens=2, model="deepseek-chat")
+        return JSONResponse({})
+
+    await visit(guard(Starlette(routes=[Route("/", work)])), token, "/")
+    events = service.events(2)
+    assert {(one["model"], one["provider"]) for one in events} == {("grok-4", "x_ai"), ("deepseek-chat", "deepseek")}
+
+
 async def test_usage_of_several_models_is_counted_and_priced_separately(service, guard, visit):
     _, token = service.key()
 

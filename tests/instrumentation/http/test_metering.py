@@ -538,6 +538,15 @@ async def test_lines_that_are_not_a_models_answer_are_not_estimated(event_of, me
     assert told(event) == ("none", None, None)
 
 
+@pytest.mark.parametrize(
+    ("model", "provider"), [("gpt-4o", "openai"), ("deepseek-chat", "deepseek"), ("grok-4", "x_ai"), ("house", None)]
+)
+async def test_estimated_stream_has_the_provider_of_its_models_name(event_of, model, provider):
+    chunk = {"model": model, "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    event = await event_of(answering(chunks=[f"data: {json.dumps(chunk)}\n\n"] * 9), content=b"x" * 40)
+    assert (event["usage_status"], event["provider"]) == ("estimated", provider)
+
+
 async def test_interrupted_message_is_estimated_by_its_events(event_of):
     start = {"type": "message_start", "message": {"model": "claude", "usage": {"input_tokens": 25, "output_tokens": 1}}}
     delta = {"type": "content_block_delta", "delta": {"text": "Hi"}}

@@ -13,7 +13,7 @@ from keygauge.usage import Reader, Usage, header_counts, operations, request_mod
 from keygauge.usage.counts import UNREPORTED, fitted
 from keygauge.usage.model_name import name_of
 from keygauge.usage.provider_rules import ProviderRules
-from keygauge.usage.providers.names import settle
+from keygauge.usage.providers.names import provider_of, settle
 from keygauge.usage.reading import Missing, Others, Reading
 from keygauge.usage.requested_models import RequestedModels
 
@@ -116,7 +116,7 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, passed: Pass
         model = call.model
         is_known = model is not None or call.usage is not None
         named = policy.providers.find(call.route, passed.path, call.providers, model) if is_known else None
-        call.provider = named or settle(shape, model)
+        call.provider = named or settle(shape, model) or (provider_of(model) if model else None)
     _name_requested(call, passed, policy.requested_models)
     return () if is_stated or call.is_free or reader is None else reader.others
 
