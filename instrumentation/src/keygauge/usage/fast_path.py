@@ -170,6 +170,8 @@ def _read_message(message: _Message) -> Reading | None:
     details = usage.output_tokens_details
     thought = None if details is None else details.thinking_tokens
     for_an_hour = None if usage.cache_creation is None else usage.cache_creation.ephemeral_1h_input_tokens
+    if written is None and usage.cache_creation is not None:
+        return None
     if given > MAX_TOKENS or (thought or 0) > usage.output_tokens or (for_an_hour or 0) > (written or 0):
         return None
     more = {"cache_write_1h": for_an_hour} if for_an_hour else None

@@ -1,3 +1,6 @@
+import json
+
+from keygauge.usage import reader_for
 from keygauge.usage.providers import anthropic
 
 USAGE = {"input_tokens": 10, "output_tokens": 4, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 2}
@@ -77,3 +80,13 @@ def test_declined_attempt_is_billed_if_it_had_begun_to_answer():
     begun = anthropic.read({}, usage | {"iterations": [declined | {"output_tokens": 5}, served]})
     assert [(model, told[:2]) for model, told in begun.others] == [("claude-fable-5", (412, 5))]
     assert not anthropic.read({}, usage | {"iterations": [declined | {"output_tokens": 5}]}).others
+
+
+def test_the_kinds_of_cache_writes_are_added_if_their_sum_is_missing():
+    kinds = {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20}
+    answer = {"type": "message", "model": "claude-sonnet-4-5", "usage": USAGE | {"cache_creation": kinds}}
+    del answer["usage"]["cache_creation_input_tokens"]
+    reader = reader_for(b"application/json", None)
+    reader.feed(json.dumps(answer).encode())
+    usage = reader.close(complete=True).usage
+    assert (usage.input_tokens, usage.cache_write_tokens, usage.details) == (43, 30, {"cache_write_1h": 20})

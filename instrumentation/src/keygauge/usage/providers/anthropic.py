@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keygauge.usage.found import Found, RawUsage, Stage, add, by_kind, inside
+from keygauge.usage.found import Found, RawUsage, Stage, add, by_kind, inside, total
 from keygauge.usage.model_name import name_of
 
 PROVIDER = "anthropic"
 MODELS = ("claude",)
 _HOUR = "cache_write_1h"
+_WRITES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 _SESSIONS = ("session", "session_thread")
 _TOOLS = {"web_search_requests": "web_searches"}
 
@@ -33,6 +34,7 @@ def is_shape(document: dict[str, Any], usage: dict[str, Any]) -> bool:
         document.get("type") in ("message", "message_delta")  # not a set: the type may be unhashable
         or "cache_read_input_tokens" in usage
         or "cache_creation_input_tokens" in usage
+        or "cache_creation" in usage
     )
 
 
@@ -70,10 +72,16 @@ def _raw(usage: dict[str, Any]) -> RawUsage:
         usage.get("input_tokens"),
         usage.get("output_tokens"),
         usage.get("cache_read_input_tokens"),
-        usage.get("cache_creation_input_tokens"),
+        _written(usage),
         inside(usage, "output_tokens_details").get("thinking_tokens"),
         details=_details(usage),
     )
+
+
+def _written(usage: dict[str, Any]) -> Any:
+    """Return the tokens written to a cache; some gateways leave out the sum of its two kinds."""
+    written, kinds = usage.get("cache_creation_input_tokens"), inside(usage, "cache_creation")
+    return total(map(kinds.get, _WRITES)) if written is None and kinds else written
 
 
 def _details(usage: dict[str, Any]) -> dict[str, Any]:
