@@ -103,6 +103,7 @@ _WHOSE = {
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')
 _INVALID_CHALLENGE = (b"www-authenticate", b'Bearer realm="api", error="invalid_token"')
 CORS = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
+_REPLACED_SINCE = "The key was rotated, and this secret ended on {:%Y-%m-%d at %H:%M} UTC. Use the new one."
 _LIMITED = 429
 _LONGEST_RETRY_S = 60  # SDKs sleep this long at most, so they must not retry after longer waits
 
@@ -150,9 +151,7 @@ def _detail(refusal: Refusal, key_header: str | None) -> str:
     elif status == _LIMITED and refusal.retry_after_s is None:
         detail = "This limit does not reset."
     elif refusal.since_s is not None:
-        detail = detail.replace(
-            "ended", f"ended on {datetime.fromtimestamp(refusal.since_s, UTC):%Y-%m-%d at %H:%M} UTC"
-        )
+        detail = _REPLACED_SINCE.format(datetime.fromtimestamp(refusal.since_s, UTC))
     if refusal.whose is not None:
         detail = f'{detail} The limit "{refusal.limit}" {_WHOSE[refusal.whose]}'
     return detail
