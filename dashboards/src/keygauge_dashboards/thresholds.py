@@ -58,6 +58,7 @@ class Thresholds:
         Burn("ticket", "2h", "1d", 3, "1h"),
         Burn("ticket", "6h", "3d", 1, "3h"),
     )
+    burn_requests: int = 10  # failed or slow ones in the long window; fewer are no trend
     error_share_warning: float = 0.005
     error_share_critical: float = 0.05
     duration_warning_s: float = 2.5

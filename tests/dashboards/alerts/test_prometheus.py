@@ -18,6 +18,7 @@ from keygauge.metrics import (
     OUTCOME,
     REQUESTS,
     SPOOL_AGE,
+    SPOOL_EVENTS,
     STATUS,
     STATUS_CLASS,
     label,
@@ -77,6 +78,10 @@ def limit(used, most, *, reset="0x1000", unit="request", period="month"):
 
 def one(metric, values, **labels):
     return {_series(metric.prometheus_name, labels): values}
+
+
+def process(values, *, instance="i1"):
+    return one(SPOOL_EVENTS, values, job="api", instance=instance)
 
 
 def up(instance, values):
@@ -160,6 +165,20 @@ CASES = [
         "7h",
         step="4m",
     ),
+    Case(
+        "ErrorBudgetBurn",
+        "one of few requests fails in a quiet night",
+        answers("2xx", "0+0.2x600") | answers("5xx", "0x300 1x300"),
+        "304m",
+    ),
+    Case(
+        "ErrorBudgetBurn",
+        "every request of a quiet night fails",
+        answers("5xx", "0+0.2x600"),
+        "304m",
+        burns("1h", "6h", "1d", "3d"),
+    ),
+    Case("LatencyBurn", "one slow answer in a quiet night", durations("5x600", "5x300 6x300"), "304m"),
     Case("LatencyBurn", "four of five are slow", durations("0+20x120", "0+100x120"), "70m", burns("1h", "6h", "1d")),
     Case("LatencyBurn", "one of fifty is slow", durations("0+392x125", "0+400x125"), "7h", step="4m"),
     Case("QuotaHigh", "85 % used", limit("85x30", 100), "10m", ticket(**LIMIT, level="80%")),
@@ -180,8 +199,16 @@ CASES = [
     Case(
         "QuotaExhaustsBeforeReset",
         "was reset just now",
-        limit("500+4x100 0+36x22", 1000, reset="100000x125"),
+        limit("500+4x100 0+36x22", 1000, reset="24240x100 200000x22"),
         "8h",
+        step="4m",
+    ),
+    Case(
+        "QuotaExhaustsBeforeReset",
+        "rises too fast, though settled reservations lower it",
+        limit(" ".join(str(10 + 4 * step - 6 * (step % 2)) for step in range(126)), 1000, reset="100000x125"),
+        "7h",
+        ticket(**LIMIT),
         step="4m",
     ),
     Case("CostBudget", "85 % spent", limit("85x30", 100, unit="nanousd"), "10m", ticket(**LIMIT, level="80%")),
@@ -204,8 +231,8 @@ CASES = [
     Case(
         "ModelUnpriced",
         "the first call",
-        one(COST_MISSING, "_x30 1x60", job="api", **{label(MODEL): "m"}),
-        "40m",
+        process("0x100") | one(COST_MISSING, "_x70 1x60", job="api", **{label(MODEL): "m"}),
+        "80m",
         ticket(**JOB, **{label(MODEL): "m"}),
     ),
     Case("ModelUnpriced", "over long ago", one(COST_MISSING, "0+1x9 9x200", job="api", **{label(MODEL): "m"}), "3h"),
@@ -226,6 +253,13 @@ CASES = [
         requests("200", "5x320", key="k0") | requests("200", "_x292 0+500x18") | key_info(),
         "1535m",
         ticket(**NAMED),
+        step="5m",
+    ),
+    Case(
+        "NewKeyHot",
+        "a weekly batch, after a restart",
+        requests("200", "5x2400", key="k0") | requests("200", "0+500x20 _x1980 0+500x18"),
+        f"{2018 * 5}m",
         step="5m",
     ),
     Case("NewKeyHot", "Prometheus is new, not the key", requests("200", "0+100x90") | key_info(), "75m"),
@@ -309,10 +343,16 @@ CASES = [
         "10m",
         ticket(**JOB, instance="i1"),
     ),
-    Case("InstrumentSilent", "gone", answers("2xx", "0+1x30 _x60"), "50m", ticket(**JOB)),
-    Case("InstrumentSilent", "still gone", answers("2xx", "0+1x30 _x400"), "6h", ticket(**JOB)),
+    Case("InstrumentSilent", "gone", process("0x30 _x60"), "50m", ticket(**JOB)),
+    Case("InstrumentSilent", "still gone", process("0x30 _x400"), "6h", ticket(**JOB)),
     Case("InstrumentSilent", "one beat late", one(BEAT_AGE, "3x30", job="api", instance="i1"), "10m"),
-    Case("InstrumentSilent", "a restart", answers("2xx", "0+1x30 _x2 0+1x60"), "50m"),
+    Case("InstrumentSilent", "a restart", process("0x30 _x2 0x60"), "50m"),
+    Case(
+        "InstrumentSilent",
+        "a restart, and no call since",
+        process("0x30") | process("_x31 0x60", instance="i2") | answers("2xx", "0+1x30 _x60"),
+        "50m",
+    ),
     Case(
         "SpoolGrowing",
         "old events",
@@ -324,7 +364,7 @@ CASES = [
     Case(
         "EventsDropped",
         "a spool is full for the first time, and the counter appears",
-        one(EVENTS_DROPPED, "_x20 500x40", job="api", instance="i1", keygauge_reason="spool_full"),
+        process("0x60") | one(EVENTS_DROPPED, "_x20 500x40", job="api", instance="i1", keygauge_reason="spool_full"),
         "25m",
         ticket(**JOB, keygauge_reason="spool_full"),
     ),
@@ -340,6 +380,19 @@ CASES = [
         "some were lost long ago",
         one(EVENTS_DROPPED, "500x60", job="api", instance="i1", keygauge_reason="disk"),
         "40m",
+    ),
+    Case(
+        "EventsDropped",
+        "some were lost long before Prometheus was away",
+        process("0x30 _x20 0x30")
+        | one(EVENTS_DROPPED, "5x30 _x20 5x30", job="api", instance="i1", keygauge_reason="disk"),
+        "54m",
+    ),
+    Case(
+        "EventsDropped",
+        "some were lost before Prometheus began",
+        process("0x30") | one(EVENTS_DROPPED, "5x30", job="api", instance="i1", keygauge_reason="disk"),
+        "5m",
     ),
     Case(
         "LedgerDrift",

@@ -66,15 +66,16 @@ def _usage_spike(thresholds: Thresholds) -> Alert:
 
 
 def _new_key_hot(thresholds: Thresholds) -> Alert:
-    known = f"group({select(REQUESTS, scope=EVERYTHING)} offset 1d)"  # for a new Prometheus, all keys would be new
-    hot = f"{_in_an_hour()} > {thresholds.new_key_requests} unless {_a_day_ago()} and on () {known}"
+    used = f"last_over_time({USE}[6d] offset 1d)"  # even if its last process has ended since
+    known = f"group({USE} offset 1d)"  # for a new Prometheus, all keys would be new
+    hot = f"{_in_an_hour()} > {thresholds.new_key_requests} unless {used} and on () {known}"
     return Alert(
         name="NewKeyHot",
         severity="ticket",
         expression=named(f"({hot})", JOB),
         hold="5m",
         summary=f"New key {NAMED_KEY} is used heavily",
-        description=f"{COUNT} requests in the last hour with a key that was not used a day ago.",
+        description=f"{COUNT} requests in the last hour with a key that was not in use in the week before today.",
         impact="A bug or a thief may use up the account's budget before the owner notices.",
         page=subject(KEY_PAGE, key=label(KEY)),
     )

@@ -108,7 +108,9 @@ def _forecast(name: str, unit: Match, thresholds: Thresholds) -> Alert:
     series = f"{select(service.LIMIT_USED, _BUDGET, unit, scope=EVERYTHING)}[6h]"
     predicted = f"{used} + max{kept} (deriv({series})) * ({reset} - time())"
     worth_a_word = f"{used} / ({most} > 0) > {thresholds.forecast_share} < {_FULL}"
-    steady = f"max{kept} (resets({series})) == 0"
+    # Not resets(…): settled reservations lower what is used all the time.
+    ends = f"{select(service.LIMIT_RESET, _BUDGET, unit, scope=EVERYTHING)}[6h]"
+    steady = f"max{kept} (changes({ends})) == 0"
     return Alert(
         name=name,
         severity="ticket",

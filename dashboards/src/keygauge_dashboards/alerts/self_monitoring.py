@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keygauge import service_metrics as service
-from keygauge.metrics import BEAT_AGE, DURATION, EVENTS_DROPPED, KEY, REASON, REQUESTS, SPOOL_AGE, label
+from keygauge.metrics import BEAT_AGE, EVENTS_DROPPED, KEY, REASON, REQUESTS, SPOOL_AGE, SPOOL_EVENTS, label
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts.alert import COUNT, SHARE, Alert, subject
 from keygauge_dashboards.promql.queries import (
@@ -40,7 +40,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
 
 def _instrument_silent(thresholds: Thresholds) -> Alert:
     age = f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE, scope=EVERYTHING)}) > {thresholds.beat_age_s:g}"
-    series = select(DURATION, scope=EVERYTHING, part="_count")  # a metric of every service, with few series
+    series = select(SPOOL_EVENTS, scope=EVERYTHING)  # of every process, even before its first call
     gone = f"group by ({JOB}) (present_over_time({series}[6h])) unless group by ({JOB}) ({series})"
     return Alert(
         name="InstrumentSilent",

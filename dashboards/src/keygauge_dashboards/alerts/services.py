@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from keygauge.metrics import DURATION, REQUESTS, STATUS_CLASS, Metric
 from keygauge_dashboards.alerts.alert import SHARE, Alert, Record, subject
-from keygauge_dashboards.promql.queries import EVERYTHING, JOB, is_, like, rate, ratio
-from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.promql.queries import EVERYTHING, JOB, is_, like, rate, ratio, select, total
+from keygauge_dashboards.thresholds import Burn, Thresholds
 from keygauge_dashboards.uids import ERRORS_PAGE
 
 
 def records(thresholds: Thresholds) -> list[Record]:
-    """Return the recording rules: the shares of failed and slow requests per service, for every window."""
+    """Return the recording rules: each service's requests and the shares of failed and slow ones."""
     windows = dict.fromkeys(window for burn in thresholds.burns for window in (burn.short, burn.long))
+    long = dict.fromkeys(burn.long for burn in thresholds.burns)
     return [
         *(Record(failed_share(window), _failed(window), _is_long(window)) for window in windows),
         *(Record(slow_share(window), _slow(window, thresholds.slow_s), _is_long(window)) for window in windows),
+        *(Record(_requests(window), _answered(window), _is_long(window)) for window in long),
     ]
 
 
@@ -31,7 +33,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
         yield Alert(
             name="ErrorBudgetBurn",
             severity=burn.severity,
-            expression=_burns(failed_share(burn.long), failed_share(burn.short), round(burn.factor * budget, 9)),
+            expression=_burns(failed_share, burn, round(burn.factor * budget, 9), thresholds),
             hold=burn.hold,
             summary=f"{{{{ $labels.job }}}} is burning its error budget {burn.factor:g} times too fast",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} were answered with 5xx; "
@@ -45,7 +47,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
         yield Alert(
             name="LatencyBurn",
             severity=burn.severity,
-            expression=_burns(slow_share(burn.long), slow_share(burn.short), min(round(burn.factor * budget, 9), 0.9)),
+            expression=_burns(slow_share, burn, min(round(burn.factor * budget, 9), 0.9), thresholds),
             hold=burn.hold,
             summary="{{ $labels.job }} is too slow too often",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} took longer than "
@@ -88,5 +90,16 @@ def _slow(window: str, slow_s: float) -> str:
     return f"1 - {fast} / ({every} > 0)"
 
 
-def _burns(long: str, short: str, share: float) -> str:
-    return f"{long} > {share} and {short} > {share}"
+def _requests(window: str) -> str:
+    return f"{JOB}:{REQUESTS.prometheus_name.removesuffix('_total')}:increase{window}"
+
+
+def _answered(window: str) -> str:
+    return total(DURATION, f"increase({select(DURATION, scope=EVERYTHING, part='_count')}[{window}])", (JOB,))
+
+
+def _burns(share_in: Callable[[str], str], burn: Burn, share: float, thresholds: Thresholds) -> str:
+    """Return the condition; in a quiet night, a single failure is a large share but nothing to get up for."""
+    long, short = share_in(burn.long), share_in(burn.short)
+    often = f"{long} * {_requests(burn.long)} >= {thresholds.burn_requests}"
+    return f"{long} > {share} and {short} > {share} and {often}"

@@ -99,9 +99,7 @@ def increase(
 
 def occurred(metric: Metric, *, by: tuple[str, ...], window: str) -> str:
     """Return the increase over all services, if above 0, of a counter that may have first appeared in the window."""
-    series = select(metric, scope=EVERYTHING)
-    more = increase(metric, by=by, window=window, scope=EVERYTHING)
-    return f"({more} > 0) or (sum{by_(*by)} ({series} unless {series} offset {window}) > 0)"
+    return f"{gained(metric, by=by, window=window, scope=EVERYTHING, known=metrics.SPOOL_EVENTS)} > 0"
 
 
 def gained(
@@ -111,15 +109,17 @@ def gained(
     window: str = RANGE,
     scope: Mapping[str, str] = SCOPE,
     part: Part = "",
+    known: Metric | None = None,
 ) -> str:
     """Return the increase in a window, including the initial values of new series, which `increase` leaves out.
 
     A counter appears with its first count, so `increase` misses a single occurrence, such as one error of a key.
     Until Prometheus has data of the metric for a whole window, this equals `increase`, because older series would look
-    new. A series that continues from its value before a gap of its whole process is not new either.
+    new; if few processes have the metric, `known` is one that all have. A series that continues from its value before a
+    gap of its whole process is not new either.
     """
     series = select(metric, *where, scope=scope, part=part)
-    every = select(metric, scope=EVERYTHING, part=part)
+    every = select(known, scope=EVERYTHING) if known else select(metric, scope=EVERYTHING, part=part)
     first = f"min_over_time({series}[{window}])"
     before = f"last_over_time({series}[{GAP}] offset {window})"
     went_on = f"{before} <= {first} unless on ({JOB}, {INSTANCE}) {every} offset {window}"
