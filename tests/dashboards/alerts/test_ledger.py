@@ -18,6 +18,9 @@ INSERT INTO event (id, time, account_id, key_id, route, method, status, ip, dura
 VALUES (%s, now() - %s::interval, 'a1', %s, '/v1', 'POST', 200, %s, 1, 1, 1, 'none', 'admitted')
 """
 KNOWN = """
+INSERT INTO plan (id, name) VALUES ('free', 'Free');
+INSERT INTO account (id, name, plan_id) VALUES ('a1', 'Ada', 'free');
+INSERT INTO key (id, account_id, name) SELECT id, 'a1', 'the ' || id FROM unnest(ARRAY['known', 'moved', 'new']) AS id;
 INSERT INTO rollup_recent
 SELECT now() - interval '3 days', 'a1', key, '/v1', '', 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1e12
 FROM unnest(ARRAY['known', 'moved']) AS key;
@@ -47,7 +50,8 @@ def test_new_client_ip_fires_on_a_new_address_of_a_known_key(ledger):
     _call(ledger, "moved", "192.0.2.9", "1 minute")
     _call(ledger, "moved", "192.0.2.9", "2 minutes")
     alert, rows = _rows(ledger, "NewClientIP")
-    assert rows == [{"account": "a1", "key": "moved", "ip": "192.0.2.9", "requests": 2}]
+    names = {"name": "the moved", "account_name": "Ada"}
+    assert rows == [{"account": "a1", "key": "moved", **names, "ip": "192.0.2.9", "requests": 2}]
     assert tuple(name for name in rows[0] if isinstance(rows[0][name], str)) == alert.labels
 
 

@@ -67,8 +67,12 @@ def key_info(steps=1000):
     return one(service.KEY_INFO, f"1x{steps}", id="k1", name="prod", account="a1")
 
 
-def limit(used, most, *, reset="0x1000", unit="request", period="month"):
-    labels = {"account": "a1", "key": "", "limit": "calls", "unit": unit, "period": period}
+def account_info():
+    return one(service.KEY_INFO, "1x1000", id="k1", name="prod", account="a1", account_name="Ada")
+
+
+def limit(used, most, *, reset="0x1000", unit="request", period="month", key=""):
+    labels = {"account": "a1", "key": key, "limit": "calls", "unit": unit, "period": period}
     return (
         one(service.LIMIT_USED, used, **labels)
         | one(service.LIMIT_MAX, f"{most}x1000", **labels)
@@ -96,7 +100,7 @@ JOB = {"job": "api"}
 KEYED = {**JOB, label(KEY): "k1"}
 NAMED = {**KEYED, "name": "prod", "account": "a1"}
 OF_KEY = {"id": "k1", "account": "a1", "name": "prod"}
-LIMIT = {"account": "a1", "limit": "calls"}
+LIMIT = {"account": "a1", "account_name": "a1", "limit": "calls"}
 WINDOWS = {"1h": "page", "6h": "page", "1d": "ticket", "3d": "ticket"}
 
 
@@ -182,6 +186,14 @@ CASES = [
     Case("LatencyBurn", "four of five are slow", durations("0+20x120", "0+100x120"), "70m", burns("1h", "6h", "1d")),
     Case("LatencyBurn", "one of fifty is slow", durations("0+392x125", "0+400x125"), "7h", step="4m"),
     Case("QuotaHigh", "85 % used", limit("85x30", 100), "10m", ticket(**LIMIT, level="80%")),
+    Case(
+        "QuotaHigh",
+        "85 % used of an account and of a key, both known by name",
+        limit("85x30", 100) | limit("85x30", 100, key="k1") | account_info(),
+        "10m",
+        ticket(**LIMIT | {"account_name": "Ada"}, name="all keys", level="80%")
+        + ticket(**LIMIT | {"account_name": "Ada"}, key="k1", name="prod", level="80%"),
+    ),
     Case("QuotaHigh", "all used", limit("100x30", 100), "10m", ticket(**LIMIT, level="100%")),
     Case("QuotaHigh", "half used", limit("50x30", 100), "10m", ({"severity": "info", **LIMIT, "level": "50%"},)),
     Case("QuotaHigh", "little used", limit("49x30", 100), "10m"),
@@ -547,7 +559,7 @@ def test_messages_only_use_labels_of_the_alert():
     for alert in alerts(Thresholds()):
         given = {name for case in CASES if case.alert == alert.name for labels in case.fires for name in labels}
         used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description + alert.page))
-        assert used - given <= {"key", "receiver"}, alert.name  # labels that may be empty
+        assert used - given <= {"key", "name", "receiver"}, alert.name  # labels that may be empty
 
 
 def test_every_alert_states_its_impact_and_links_to_its_subject(root):

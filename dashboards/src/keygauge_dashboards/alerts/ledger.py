@@ -12,8 +12,8 @@ DATA_SOURCE = "keygauge-postgresql"
 # A key with earlier use is used from an address not seen within the last 7 days.
 _NEW_CLIENT_IP = """\
 /* alert.new_client_ip */
-SELECT recent.account_id AS account, recent.key_id AS key, recent.ip, count(*) AS requests
-FROM grafana.event AS recent
+SELECT recent.account_id AS account, recent.key_id AS key, key.name, key.account_name, recent.ip, count(*) AS requests
+FROM grafana.event AS recent JOIN grafana.key ON key.id = recent.key_id
 WHERE recent.time > now() - interval '15 minutes' AND recent.ip IS NOT NULL AND recent.outcome = 'admitted'
     AND EXISTS (
         SELECT FROM grafana.usage_aggregate AS known
@@ -26,7 +26,7 @@ WHERE recent.time > now() - interval '15 minutes' AND recent.ip IS NOT NULL AND 
         WHERE before.account_id = recent.account_id AND before.key_id = recent.key_id AND before.ip = recent.ip
             AND before.time BETWEEN now() - interval '7 days' AND now() - interval '15 minutes'
     )
-GROUP BY 1, 2, 3
+GROUP BY 1, 2, 3, 4, 5
 LIMIT 100"""
 
 
@@ -53,10 +53,10 @@ def ledger_alerts() -> list[LedgerAlert]:
             name="NewClientIP",
             severity="info",
             query=_NEW_CLIENT_IP,
-            summary="Key {{ $labels.key }} is used from a new address",
+            summary="Key {{ $labels.name }} ({{ $labels.key }}) of {{ $labels.account_name }} is used from a new address",
             description="{{ $labels.ip }} has not used it in the last 7 days: a new host, or a stolen key.",
             impact="If the key is stolen, someone else is using the account's quota and permissions.",
             page=subject(KEY_PAGE, key="key"),
-            labels=("account", "key", "ip"),
+            labels=("account", "key", "name", "account_name", "ip"),
         )
     ]

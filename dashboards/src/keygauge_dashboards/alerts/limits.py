@@ -17,13 +17,17 @@ from keygauge_dashboards.promql.queries import (
     limit_share,
     named,
     occurred,
+    owned,
     select,
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import KEY_PAGE, LIMITS_PAGE, MODELS_PAGE
 
-_SUBJECT = "{{ $labels.limit }} of account {{ $labels.account }}{{ with $labels.key }}, key {{ . }}{{ end }}"
+_SUBJECT = (
+    "{{ $labels.limit }} of {{ $labels.account_name }} ({{ $labels.account }})"
+    "{{ with $labels.key }}, key {{ $labels.name }} ({{ . }}){{ end }}"
+)
 _BUDGET = Match(service.PERIOD, "!=", "")
 _MONEY = is_(service.UNIT, "nanousd")
 _NO_MONEY = unlike(service.UNIT, "nanousd")
@@ -37,7 +41,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
         yield Alert(
             name="QuotaHigh",
             severity=_severity(level, thresholds),
-            expression=condition,
+            expression=owned(condition),
             hold="1m",
             summary=f"{level:.0%} of {_SUBJECT} is used",
             description=f"{SHARE} is used; at 100% calls are refused until the period ends.",
@@ -50,7 +54,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
         yield Alert(
             name="CostBudget",
             severity="ticket",
-            expression=condition,
+            expression=owned(condition),
             hold="1m",
             summary=f"{level:.0%} of the cost budget {_SUBJECT} is spent",
             description=f"{SHARE} is spent; at 100% calls are refused until the period ends.",
@@ -114,7 +118,7 @@ def _forecast(name: str, unit: Match, thresholds: Thresholds) -> Alert:
     return Alert(
         name=name,
         severity="ticket",
-        expression=f"({predicted}) / ({most} > 0) > {_FULL} and ({worth_a_word}) and ({steady})",
+        expression=owned(f"({predicted}) / ({most} > 0) > {_FULL} and ({worth_a_word}) and ({steady})"),
         hold="30m",
         summary=f"{_SUBJECT} will be used up before its period ends",
         description=f"At the pace of the last 6 hours it will be at {SHARE} of the limit at the end of the period.",
