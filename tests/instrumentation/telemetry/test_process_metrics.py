@@ -1,6 +1,9 @@
 import json
+import os
 import subprocess
 import sys
+
+import pytest
 
 SCRIPT = """
 import json
@@ -42,3 +45,13 @@ def test_runtimes_share_one_aggregator_and_a_child_process_resets_it():
     assert is_ending  # the last counts are pushed in full
     assert is_kept  # the host's provider reads this one
     assert left == {"keygauge.spool.events": [0], "keygauge.spool.age": [0.0]}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("OTEL_METRIC_EXPORT_INTERVAL", "0"), ("OTEL_METRICS_EXEMPLAR_FILTER", "some")]
+)
+def test_value_that_opentelemetry_refuses_is_logged_and_breaks_nothing(variable, value):
+    script = "from keygauge.telemetry import process_metrics\nprocess_metrics.aggregator()"
+    environ = os.environ | {"OTEL_METRICS_EXPORTER": "otlp", variable: value}
+    ran = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+    assert "KeyGauge's metrics are not exported" in ran.stderr

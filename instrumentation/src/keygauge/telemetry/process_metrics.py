@@ -53,7 +53,7 @@ def aggregator() -> Aggregator:
 def _provider() -> MeterProvider | None:
     try:
         return setup.configure()
-    except setup.TelemetryError as error:
+    except (setup.TelemetryError, ValueError) as error:  # ValueError: the SDK refuses one of its variables
         _log.error("KeyGauge's metrics are not exported: %s", error)
         return None
 
