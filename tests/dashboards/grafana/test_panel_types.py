@@ -10,6 +10,7 @@ def test_numbers_have_a_sparkline_if_the_query_is_over_time():
     for target, course, height in ((UP, "area", 5), (Prometheus("up", instant=True), "none", 4), (Sql("1"), "none", 4)):
         view = panel_types.stat("Up", "Is it?", target, unit="short")
         assert (view.options["graphMode"], view.height) == (course, height)
+        assert ("displayName" in view.defaults) == (view.options["textMode"] == "value_and_name") == (course == "area")
     assert panel_types.stat("Up", "Is it?", UP, unit="short", height=9).height == 9
 
 

@@ -167,7 +167,8 @@ def _refused() -> list[View]:
         drill(
             lines(
                 "Refused/s by reason",
-                "What is refused for other reasons: unknown, expired and revoked keys, and forbidden calls?",
+                "What is refused for other reasons: unknown, expired and revoked keys, and forbidden calls? "
+                "The request log has no calls with unknown keys.",
                 [Prometheus(rate(DECISIONS, _NOT_BY_LIMIT, by=(OUTCOME,)), legend(OUTCOME))],
                 unit="reqps",
                 stacked=True,

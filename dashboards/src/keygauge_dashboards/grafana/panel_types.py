@@ -47,6 +47,8 @@ def stat(
     has_course = isinstance(target, Prometheus) and not target.instant
     height = view.pop("height", 5 if has_course else 4)  # Grafana draws a sparkline from height 5
     defaults = {"color": {"mode": "thresholds"}, "noValue": no_value, **(colours or plain())}
+    if has_course:
+        defaults["displayName"] = "latest"  # a number without a name is centred, over its sparkline
     options = {
         "colorMode": "value",
         "graphMode": "area" if has_course else "none",
@@ -54,7 +56,7 @@ def stat(
         "orientation": "auto",
         "reduceOptions": _last(),
         "showPercentChange": False,
-        "textMode": "value",
+        "textMode": "value_and_name" if has_course else "value",
         "wideLayout": False,
     }
     return View("stat", title, description, [target], unit, 6, height, options, defaults, **view)
