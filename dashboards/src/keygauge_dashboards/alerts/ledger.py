@@ -53,8 +53,9 @@ def ledger_alerts() -> list[LedgerAlert]:
             name="NewClientIP",
             severity="info",
             query=_NEW_CLIENT_IP,
-            summary="Key {{ $labels.name }} ({{ $labels.key }}) of {{ $labels.account_name }} is used from a new address",
-            description="{{ $labels.ip }} has not used it in the last 7 days: a new host, or a stolen key.",
+            summary="Key {{ $labels.name }} ({{ $labels.key }}) is used from a new address",
+            description="{{ $labels.ip }} has not used the key of {{ $labels.account_name }} in the last 7 days: "
+            "a new host, or a stolen key.",
             impact="If the key is stolen, someone else is using the account's quota and permissions.",
             page=subject(KEY_PAGE, key="key"),
             labels=("account", "key", "name", "account_name", "ip"),
