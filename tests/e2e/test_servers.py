@@ -213,7 +213,7 @@ def check_counts(key_service, collector, serve, tmp_path, command, *, reloads=Fa
     assert Counter(events) == {(200, 11, 7): REQUESTS}
     assert collector.total("keygauge.requests", **{"keygauge.key.id": key.id}) == REQUESTS
     assert collector.total("keygauge.tokens") == 18 * REQUESTS
-    requests = [(own, value) for (_, name, own), value in collector.series.items() if name == "keygauge.requests"]
-    assert collector.total("keygauge.request.duration") == REQUESTS, requests
+    # Requests without a key count too: another test's Prometheus may still scrape the port's previous owner.
+    assert collector.total("keygauge.request.duration") == collector.total("keygauge.requests")
     assert list((tmp_path / "spool").glob("*.lock")) == []  # all events are in the ledger
     assert units_taken(key_service, key) == REQUESTS  # every lease was returned with its unspent units
