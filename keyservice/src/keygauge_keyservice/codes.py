@@ -25,6 +25,7 @@ CODES: Mapping[str, str] = {
     "batch_too_large": "Batch too large",
     "busy": "Key service busy",
     "call_not_found": "Request not found",
+    "changed_meanwhile": "Changed at the same time",
     "cross_site": "Form from another site",
     "database_read_only": "Database read-only",
     "database_unavailable": "Database unavailable",

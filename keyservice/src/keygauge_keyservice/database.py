@@ -56,6 +56,9 @@ UNAVAILABLE = (
     psycopg.errors.SnapshotTooOld,  # not a subclass of the others
 )
 
+# Errors that mean that another request, at the same time, deleted or created what this one refers to.
+CHANGED = (psycopg.errors.ForeignKeyViolation, psycopg.errors.UniqueViolation)
+
 
 class EncodingError(psycopg.OperationalError):
     """The database's encoding cannot store every text."""

@@ -1,5 +1,7 @@
 import pytest
 
+from keygauge_keyservice.accounts import sessions
+
 
 def test_not_found_page_has_the_menu_if_signed_in(signed_in, visitor):
     assert "Sign out" in signed_in.get("/nothing", headers={"Accept": "text/html"}).text
@@ -26,3 +28,16 @@ def test_unexpected_error_page_shows_no_internals(connection, signed_in):
     assert answer.status_code == 500
     assert "key_gone" not in answer.text
     assert "psycopg" not in answer.text
+
+
+def test_form_of_a_member_who_is_removed_meanwhile_is_a_conflict(connection, customer, signed_in, monkeypatch):
+    spend_form = sessions.spend_form
+
+    def remove_first(*arguments):
+        connection.execute("DELETE FROM member WHERE email = %s", (customer.member.email,))
+        return spend_form(*arguments)
+
+    monkeypatch.setattr(sessions, "spend_form", remove_first)
+    answer = signed_in.post("/keys", {"name": "late", "environment": "live"})
+    assert (answer.status_code, "changed at the same time" in answer.text) == (409, True)
+    assert signed_in.get("/keys").status_code == 303

@@ -1,5 +1,6 @@
 import logging
 
+import psycopg
 import pytest
 
 from keygauge_keyservice.app import create_app
@@ -33,6 +34,10 @@ def app():
         with services().connection():
             return ""
 
+    @app.get("/late")
+    def late():
+        raise psycopg.errors.ForeignKeyViolation("a secret detail")
+
     return app
 
 
@@ -43,6 +48,7 @@ def app():
         ("POST", "/broken", 405, "method_not_allowed"),
         ("GET", "/broken", 500, "internal"),
         ("GET", "/wrong", 422, "invalid"),
+        ("GET", "/late", 409, "changed_meanwhile"),
     ],
 )
 def test_all_errors_have_the_same_shape(client, method, path, status, code):

@@ -10,12 +10,12 @@ from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.database import UNAVAILABLE
+from keygauge_keyservice.database import CHANGED, UNAVAILABLE
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, headers, languages
 from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage.usage import UsageError
-from keygauge_keyservice.web.problem import of_framework, of_http
+from keygauge_keyservice.web.problem import CHANGED_MEANWHILE, of_framework, of_http
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ def install(portal: Blueprint) -> None:
     portal.register_error_handler(UsageError, _of_usage)
     for error in UNAVAILABLE:
         portal.register_error_handler(error, _of_database)
+    for change in CHANGED:
+        portal.register_error_handler(change, _of_change)
     portal.register_error_handler(Exception, _of_fault)
     portal.record_once(_install_for_unmatched)
 
@@ -84,6 +86,11 @@ def _of_unmatched(error: HTTPException) -> Response:
 def _of_database(error: Exception) -> tuple[str, int, dict[str, str]]:
     _log.error("the database did not answer: %s", type(error).__name__)
     return *_page(503, gettext("The database is unavailable. Try again in a moment.")), {"Retry-After": "1"}
+
+
+def _of_change(error: Exception) -> tuple[str, int]:
+    _log.warning("a page met a change", exc_info=error)
+    return _page(409, gettext(CHANGED_MEANWHILE))
 
 
 def _of_fault(error: Exception) -> tuple[str, int]:

@@ -10,12 +10,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from keygauge_keyservice.codes import OF_FRAMEWORK
-from keygauge_keyservice.database import UNAVAILABLE
+from keygauge_keyservice.database import CHANGED, UNAVAILABLE
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.texts import mark
 
 _log = logging.getLogger(__name__)
 
+CHANGED_MEANWHILE = mark("What this request refers to was changed at the same time. Try again.")
 _FAULT = ("internal", mark("The key service failed. The cause is in its log."))
 
 
@@ -31,6 +32,8 @@ def handle_problems(app: Flask) -> None:
     app.register_error_handler(HTTPException, of_http)
     for error in UNAVAILABLE:
         app.register_error_handler(error, _of_database)
+    for change in CHANGED:
+        app.register_error_handler(change, _of_change)
     app.register_error_handler(Exception, _of_fault)
 
 
@@ -52,6 +55,11 @@ def _of_database(error: Exception) -> Response:
     _log.error("the database did not answer: %s", type(error).__name__)
     detail = "The database is not available; try again."
     return respond(Problem(503, "database_unavailable", detail, headers={"Retry-After": "1"}))
+
+
+def _of_change(error: Exception) -> Response:
+    _log.warning("a request met a change", exc_info=error)
+    return respond(Problem(409, "changed_meanwhile", CHANGED_MEANWHILE))
 
 
 def _of_fault(error: Exception) -> Response:
