@@ -1,8 +1,9 @@
 from keygauge_keyservice.ledger import kinds
+from keygauge_keyservice.ledger.rollup import group_of
 
 
 def test_kinds_are_summed_by_quarter_and_day_and_events_without_any_add_no_rows(connection, make_event):
-    kinds.write(connection, [make_event(), make_event(details={})])
+    kinds.write(connection, [make_event(), make_event(details={})], group_of)
     assert connection.execute("SELECT count(*) AS rows FROM usage_kind").fetchone() == {"rows": 0}
     events = [
         make_event(details={"images": 2, "seconds": 0}),
@@ -10,6 +11,6 @@ def test_kinds_are_summed_by_quarter_and_day_and_events_without_any_add_no_rows(
         make_event(3600, details={"images": 5}),
     ]
     for _ in range(2):
-        kinds.write(connection, events)
+        kinds.write(connection, events, group_of)
     rows = connection.execute("SELECT length_s, kind, count FROM usage_kind ORDER BY length_s, count").fetchall()
     assert [tuple(row.values()) for row in rows] == [(900, "images", 6), (900, "images", 10), (86_400, "images", 16)]

@@ -18,8 +18,9 @@ def write_history(connection: Connection, events: Iterable[Event], price: Price,
 
     The spool's id identifies the history, and an event's position in it is its number, so loading the same history
     again, or resuming an interrupted load, adds only what is missing. Use an id that is not hexadecimal, to avoid
-    collisions with replicas.
+    collisions with replicas. The connection has no statement timeout afterwards.
     """
+    connection.execute("/* backfill.prepare */ SET statement_timeout = 0")
     remaining = iter(events)
     first = new = 0
     while batch := list(islice(remaining, _BATCH)):

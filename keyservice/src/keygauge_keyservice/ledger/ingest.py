@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger import addresses, aggregate, aside, kinds, partition, rollup, tags
+from keygauge_keyservice.ledger import addresses, aggregate, aside, kinds, model_names, partition, rollup, tags
 from keygauge_keyservice.ledger.batch import read_lines
 from keygauge_keyservice.ledger.copy import copied_events
 from keygauge_keyservice.ledger.event import AGE_MAX, AHEAD_MAX, Event, Refusal, Window
@@ -168,8 +169,8 @@ def _retake(connection: Connection, ids: Sequence[int], price: Price, *, now: da
         for spool, group in groupby(aside.drop(connection, ids), key=lambda row: str(row["spool_id"])):
             rows = list(group)
             read = read_lines([row["line"] for row in rows], window=window)
-            accounts, _ = _prepare(connection, read, None)
-            checked = [_check_key(entry, accounts) for entry in read]
+            prepared = _prepare(connection, read, None)
+            checked = [_check_key(entry, prepared.accounts) for entry in read]
             if bounds is not None:
                 checked = list(bounds.check(checked))
             for row, entry in zip(rows, checked, strict=True):
@@ -178,7 +179,8 @@ def _retake(connection: Connection, ids: Sequence[int], price: Price, *, now: da
             fresh = [
                 (row["number"], entry) for row, entry in zip(rows, checked, strict=True) if isinstance(entry, Event)
             ]
-            _write(connection, spool, fresh, price, end=find_cursor(connection, spool))
+            end = find_cursor(connection, spool)
+            _write(connection, spool, fresh, price, end=end, names=prepared.names)
             taken += len(fresh)
     return taken
 
@@ -195,10 +197,10 @@ def _take(
     source: Source | None,
 ) -> Receipt:
     """Ingest events in one transaction."""
-    accounts, known = _prepare(connection, read, source.service if source else None)
-    checked = [_check_key(entry, accounts) for entry in read]
+    prepared = _prepare(connection, read, source.service if source else None)
+    checked = [_check_key(entry, prepared.accounts) for entry in read]
     if source is not None:
-        checked = source.check(checked, known)
+        checked = source.check(checked, prepared.presented)
     with connection.transaction():
         cursor = _lock_cursor(connection, spool, owner)
         if oldest is not None and max(cursor, oldest) < first:
@@ -206,7 +208,7 @@ def _take(
         numbered = enumerate(checked, first)
         fresh = [(number, entry) for number, entry in numbered if number >= cursor and isinstance(entry, Event)]
         end = max(cursor, first + len(read))
-        _write(connection, spool, fresh, price, end=end)
+        _write(connection, spool, fresh, price, end=end, names=prepared.names)
         refused = [
             (number, entry)
             for number, entry in enumerate(checked, first)
@@ -235,36 +237,53 @@ def find_cursor(connection: Connection, spool: str) -> int:
     return row["next"] if row else 0
 
 
-def _prepare(
-    connection: Connection, read: Sequence[Event | Refusal], service: str | None
-) -> tuple[dict[str, str], set[str]]:
-    """Return each key's account, which never changes, and the keys that the service has looked up.
+class Prepared(NamedTuple):
+    """What the ledger already has of a batch's events."""
 
-    Also create missing partitions for the events' months, before the transaction.
-    """
+    accounts: dict[str, str]  # of each key; they never change
+    presented: set[str]  # the keys that the service has looked up
+    names: set[model_names.Name]  # models that have sums of their own
+
+
+def _prepare(connection: Connection, read: Sequence[Event | Refusal], service: str | None) -> Prepared:
+    """Look up what is known, and create missing partitions for the events' months, before the transaction."""
     events = [entry for entry in read if isinstance(entry, Event)]
     days = {event.time_us // _DAY_US for event in events}
     months = {partition.month_of(_to_datetime(day * _DAY_US)) for day in days}
     keys = list({event.key for event in events})
-    with connection.pipeline(), connection.transaction():  # one round trip for both
+    with connection.pipeline(), connection.transaction():  # one round trip for all
         found = connection.execute(_KEYS, (service, keys))
+        names = model_names.find(connection, model_names.names_of(events))
         present = connection.execute(partition.PRESENT)
     if months - partition.months_of(present):
         partition.ensure(connection, months)
     rows = found.fetchall()
-    return {row["id"]: row["account_id"] for row in rows}, {row["id"] for row in rows if row["is_known"]}
+    return Prepared(
+        accounts={row["id"]: row["account_id"] for row in rows},
+        presented={row["id"] for row in rows if row["is_known"]},
+        names=model_names.read(names),
+    )
 
 
-def _write(connection: Connection, spool: str, fresh: Sequence[tuple[int, Event]], price: Price, *, end: int) -> None:
+def _write(
+    connection: Connection,
+    spool: str,
+    fresh: Sequence[tuple[int, Event]],
+    price: Price,
+    *,
+    end: int,
+    names: set[model_names.Name],
+) -> None:
     """Write events and all sums, and move their spool's cursor to `end`."""
-    sums, tagged = rollup.Sums(), rollup.Sums(tags.group_of_tag)
+    events = [event for _, event in fresh]
+    group_of = model_names.grouping(connection, events, names)
+    sums, tagged = rollup.Sums(group_of), rollup.Sums(tags.group_of_tag)
     with copied_events(connection, spool, _priced(fresh, price, sums, tagged)):
         usage_aggregates = aggregate.columns(sums.groups)
-        events = [event for _, event in fresh]
     with connection.pipeline():  # one round trip for all
         rollup.write(connection, sums.groups)
         aggregate.write(connection, usage_aggregates)
-        kinds.write(connection, events)
+        kinds.write(connection, events, group_of)
         _use_keys(connection, events)
         addresses.note(connection, events)
         _move_cursor(connection, spool, end, sums)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.aggregate import DAY_S
 from keygauge_keyservice.ledger.event import Event
-from keygauge_keyservice.ledger.rollup import BUCKET_S, Group, array, group_of
+from keygauge_keyservice.ledger.rollup import BUCKET_S, Group, array
 
 LENGTHS_S = (DAY_S, BUCKET_S)
 
@@ -27,9 +27,9 @@ ON CONFLICT (account_id, length_s, bucket, key_id, route, model, status_class, k
     count = kept.count + excluded.count"""
 
 
-def write(connection: Connection, events: Iterable[Event]) -> None:
+def write(connection: Connection, events: Iterable[Event], group_of: Callable[[Event], Group]) -> None:
     """Add a batch's kinds of use, if its events have any."""
-    sums = _add_up(events)
+    sums = _add_up(events, group_of)
     if not sums:
         return
     lengths_s, groups, kinds = zip(*sums, strict=True)
@@ -38,7 +38,7 @@ def write(connection: Connection, events: Iterable[Event]) -> None:
     connection.execute(_ADD, (*columns, array(sums.values())))
 
 
-def _add_up(events: Iterable[Event]) -> Counter[Row]:
+def _add_up(events: Iterable[Event], group_of: Callable[[Event], Group]) -> Counter[Row]:
     sums: Counter[Row] = Counter()
     for event in events:
         if event.details:

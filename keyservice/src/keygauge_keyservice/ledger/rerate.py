@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Self
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.ledger import rollup, tags
+from keygauge_keyservice.ledger import model_names, rollup, tags
 from keygauge_keyservice.ledger.aggregate import UsageAggregate, aggregates_of
 from keygauge_keyservice.ledger.event import Event
-from keygauge_keyservice.ledger.rollup import Group, group_of
+from keygauge_keyservice.ledger.rollup import Group
 from keygauge_keyservice.pricing.cost import Cost, Price
 
 _LOCK = 0x6B67_0004
@@ -140,8 +140,10 @@ def _rerate_account(connection: Connection, account_id: str, day: datetime, pric
     events = changed = 0
     for rows in _read(connection, _READ, account_id, day):
         changes = []
-        for row in rows:
-            event, before = _event(row), _cost(row)
+        events_read = [_event(row) for row in rows]
+        group_of = model_names.grouping_of_past(connection, events_read)
+        for row, event in zip(rows, events_read, strict=True):
+            before = _cost(row)
             after = price(event)
             if after != before:
                 changes.append((row["id"], row["time"], *(after or (None, None, None))))
