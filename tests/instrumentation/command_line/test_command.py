@@ -39,6 +39,8 @@ def test_verb_runs_and_shows_examples_in_its_help(run):
     [
         (("create", "keys"), "The noun comes first: keygauge keys create."),
         (("ls", "keys"), "The noun comes first: keygauge keys list."),
+        (("keys", "prod", "create"), "The verb comes before the name: keygauge keys create prod."),
+        (("keys", "my prod", "ls"), "The verb comes before the name: keygauge keys list 'my prod'."),
         (("keys", "new"), "Did you mean 'create'?"),
         (("keys", "ls"), "Did you mean 'list'?"),
         (("keys", "paint"), "No such command 'paint'"),

@@ -39,6 +39,8 @@ def test_periods_are_shown_with_their_anchor_and_zone(run):
             "the unit must be one of concurrent, credit, input_token, usd, output_token, request",
         ),
         ("rpm=5:request", "the window must be one such as 60s, 1h, day or month"),
+        ("rpm=5:request:2d", "the window must be 1s to 1d, or one of hour, day, week, month"),
+        ("rpm=5:request:0s", "the window must be 1s to 1d, or one of hour"),
         ("at_once=2:concurrent:10s", "the window must be one such as 60s"),
         ("budget=many:usd:month", "the amount must be an amount in US dollars"),
         ("RPM=5:request:60s", "the name must be 1 to 40 of a-z"),

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 
 def test_notifications_are_created_shown_changed_tested_and_deleted(run, account, capsys):
     secret = run("notifications", "create", "https://hooks.example.com/x", "-a", "Acme", "--type", "webhook")
@@ -17,6 +19,13 @@ def test_notifications_are_created_shown_changed_tested_and_deleted(run, account
     assert "Test notification" in run("notifications", "deliveries", "-a", "Acme", "--status", "pending")
     run("notifications", "delete", "1", "--account", "Acme")
     assert run("notifications", "list", "--account", "Acme", "--quiet") == ""
+
+
+@pytest.mark.parametrize("how", ["--quiet", "--output=csv"])
+def test_secret_of_a_webhook_is_printed_in_every_format(run, account, how):
+    created = run("notifications", "create", "https://hooks.example.com/x", "-a", "Acme", "--type", "webhook", how)
+    rotated = run("notifications", "rotate", "1", "--account", "Acme", how)
+    assert all(secret.startswith("whsec_") for secret in (created, rotated))
 
 
 def test_invalid_notification_is_rejected(run, account):

@@ -41,7 +41,10 @@ def test_prices_in_force_are_listed(run):
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        (("create", "m", "--tier", "tea=1"), "tea", 1),
+        (("create", "m", "--tier", "tea=1"), "--tier 'tea=1': tea is not known here", 1),
+        (("create", "m", "--tier", "input=x"), "--tier 'input=x': input must be an amount in US dollars", 1),
+        (("create", "m", "--tier", "input=1", "--tier", "9:input=-1"), "--tier '9:input=-1': input must be an", 1),
+        (("create", "m", "--tier", "x:input=1"), "--tier 'x:input=1': the number of input tokens must be", 1),
         (("create", "m", "--tier", "input=1", "--account", "nobody"), "nobody", 1),
         (("rerate", "--from", "2026-05-20T00:00"), "offset", 2),
         (("rerate", "--from", "2999-01-01T00:00:00Z"), "range", 1),

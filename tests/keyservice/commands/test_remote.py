@@ -62,3 +62,9 @@ def test_connection_errors_are_explained(remote, url, monkeypatch):
     assert "nothing at this address" in remote("plans", "list", "--url", f"{url}/static", code=1)
     monkeypatch.delenv("KEYGAUGE_ADMIN_TOKEN")
     assert "KEYGAUGE_ADMIN_TOKEN" in remote("plans", "list", code=1)
+
+
+@pytest.mark.parametrize("words", [("members", "list"), ("ledger", "aside"), ("prices", "rerate", "--from", "1d")])
+def test_commands_on_the_database_say_that_a_url_is_not_enough(remote, monkeypatch, tmp_path, words):
+    monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
+    assert "which KEYGAUGE_URL does not give" in remote(*words, code=1)

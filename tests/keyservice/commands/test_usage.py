@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -52,6 +53,15 @@ def test_usage_is_shown_by_any_grouping(run):
     assert "key, route, model" in run("usage", "--by", "key,moon", code=2)
     document = json.loads(run("usage", "--by", "model", "-o", "json", *span))
     assert document["totals"]["requests"] == sum(one["requests"] for one in document["results"][0]["groups"]) == 1_201
+
+
+@pytest.mark.usefixtures("used")
+def test_programs_get_only_the_groups(run):
+    span = ("--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21")
+    assert run("usage", *span, "--quiet").splitlines() == ["gpt-4o-mini", "[red]odd[/red]"]
+    assert run("usage", *span, "--by", "key,status", "-q").splitlines() == ["acme-live\t2xx", "acme-live\t5xx"]
+    _, *rows = csv.reader(run("usage", *span, "--output", "csv").splitlines())
+    assert sum(int(row[1]) for row in rows) == 1_201
 
 
 @pytest.mark.parametrize(

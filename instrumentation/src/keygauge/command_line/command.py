@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import IO, Any
 
 import click
@@ -88,6 +89,8 @@ class Noun(click.Group):
             if others and (noun := self.get_command(ctx, others[0])) and _has(noun, ctx, _SYNONYMS.get(word, word)):
                 verb = _SYNONYMS.get(word, word)
                 ctx.fail(f"The noun comes first: {ctx.command_path} {others[0]} {verb}.")
+            if others and self.get_command(ctx, verb := _SYNONYMS.get(others[0], others[0])):
+                ctx.fail(f"The verb comes before the name: {ctx.command_path} {verb} {quote(word)}.")
             if (known := _SYNONYMS.get(word)) and self.get_command(ctx, known):
                 ctx.fail(f"No such command {word!r}. Did you mean {known!r}?")
         return super().resolve_command(ctx, args)

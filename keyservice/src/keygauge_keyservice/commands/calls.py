@@ -82,8 +82,8 @@ def _list(*, api: Api, output: Output, most: int, start: str | None, end: str | 
 @verb(calls, "tail", examples=("keygauge calls tail --account Acme", "keygauge calls tail --account Acme --status 5xx"))
 @_filters
 def _tail(*, api: Api, output: Output, **chosen: str | None) -> None:
-    """Follow calls as they reach the ledger, oldest first, until Ctrl-C."""
-    output.items("calls", _follow(api, _query(api, chosen), wait=clock.sleep), _COLUMNS)
+    """Follow calls as they reach the ledger, oldest first, until Ctrl-C; JSON has one object per line."""
+    output.follow(_follow(api, _query(api, chosen), wait=clock.sleep), _COLUMNS)
 
 
 def _follow(api: Api, query: dict[str, Any], *, wait: Callable[[float], None]) -> Iterator[Document]:

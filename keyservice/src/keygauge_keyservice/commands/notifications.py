@@ -133,7 +133,7 @@ def _deliveries(
 
 
 def _print_issued(output: Output, notification: dict[str, Any]) -> None:
-    if notification["secret"] is None or output.is_quiet or output.form != "table":
+    if notification["secret"] is None or output.form == "json":
         output.item(notification, _COLUMNS)
         return
     output.note(f"Notification {notification['id']}: copy the secret that its webhooks are signed with now.")

@@ -13,10 +13,12 @@ from rich.progress import track
 from keygauge.command_line.command import CommandError, Noun
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
-from keygauge_keyservice.commands.connection.session import ACTOR, command_errors, connected, require_account
+from keygauge_keyservice.commands.connection.explanation import explain
+from keygauge_keyservice.commands.connection.session import ACTOR, connected, require_account
 from keygauge_keyservice.commands.terminal.names import account_id
 from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, parse_time, time
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.ledger import rerate
 from keygauge_keyservice.pricing import price_book
 from keygauge_keyservice.pricing.price_terms import parse_tiers
@@ -78,8 +80,10 @@ def _create(
     valid_from: str | None,
 ) -> None:
     """Set a model's price from a given time on; name the model as in responses."""
-    with command_errors():
+    try:
         rates = [rate.to_json() for rate in parse_tiers(list(tiers))]
+    except Problem as problem:
+        raise CommandError(explain(problem.document(), {"tiers": list(tiers)})) from problem
     body: Document = {
         "model": model,
         "tiers": rates,

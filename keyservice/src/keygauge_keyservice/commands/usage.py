@@ -87,16 +87,23 @@ def usage(
         "groups": [",".join(by)],
     } | chosen
     document = api.post("usage", "query", body=body)
+    groups = document["results"][0]["groups"]
+    if output.is_quiet:
+        for group in groups:
+            click.echo("\t".join(group["by"].values()))
+        return
     if output.form == "json":
         output.document(document)
         return
     names = [Column(name, lambda one, name=name: one["by"][name]) for name in by]  # type: ignore[misc]  # Column calls it with one
+    if output.form == "csv":  # a program adds up the groups itself
+        output.items("groups", groups, (*names, *_FIGURES))
+        return
     totals = document["totals"] | {"by": dict.fromkeys(by, "") | {by[0]: "total"}}
     span = f"{document['from'][:16].replace('T', ' ')} to {document['to'][:16].replace('T', ' ')} UTC"
-    output.items("groups", [*document["results"][0]["groups"], totals], (*names, *_FIGURES), title=span)
-    if output.form == "table":
-        _show_kinds(output, totals["kinds"])
-        _show_quotas(output, document["quotas"])
+    output.items("groups", [*groups, totals], (*names, *_FIGURES), title=span)
+    _show_kinds(output, totals["kinds"])
+    _show_quotas(output, document["quotas"])
 
 
 def _show_kinds(output: Output, used: Mapping[str, Document]) -> None:
@@ -141,5 +148,5 @@ def _in_unit(quota: Document, amount: int) -> str:
     return f"${amount / 1e9:,.4f}" if quota["unit"] == "nanousd" else f"{amount:,}"
 
 
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -33,7 +34,7 @@ def printed(capsys):
 def test_pipe_gets_one_line_per_item_with_tabs(printed):
     head, first, second = printed().splitlines()
     assert head.split("\t") == ["ID", "NAME", "COST", "USED", "MADE"]
-    assert first.split("\t") == ["k1", 'a "b", c d', "$2.50", "1234", "2030-01-31 12:00"]
+    assert first.split("\t") == ["k1", 'a "b", c d', "$2.50", "1234", "2030-01-31 12:00:00"]
     assert second.split("\t") == ["k2", "-", "-", "0", "-"]
 
 
@@ -60,8 +61,46 @@ def test_single_item_is_shown_as_one_line_per_field(capsys):
 def test_values_are_formatted_for_people():
     values = (None, "", [], True, False, ["a", "b"], 5, Decimal("1.5"), datetime(2030, 1, 31, 12, tzinfo=UTC))
     assert [text(value) for value in values] == [
-        *("-", "-", "-", "yes", "no", "a, b", "5", "$1.50", "2030-01-31 12:00")
+        *("-", "-", "-", "yes", "no", "a, b", "5", "$1.50", "2030-01-31 12:00:00")
     ]
     assert [dollars(Decimal(amount)) for amount in ("-1234.5", "0", "0.000000001", "100")] == [
         *("-$1,234.50", "$0.00", "$0.000000001", "$100.00")
     ]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_followed_items_are_printed_one_by_one(monkeypatch, capsys, is_terminal):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
+
+    def items():
+        assert capsys.readouterr().out.split() == ["ID", "USED"]
+        for count in (1, 2):
+            yield {"id": f"k{count}", "used": count}
+            assert capsys.readouterr().out.split() == [f"k{count}", str(count)]
+
+    Output().follow(items(), [column("id"), number("used")])
+
+
+@pytest.mark.parametrize(
+    ("how", "lines"),
+    [({"is_quiet": True}, ["k1", "k2"]), ({"form": "csv"}, ["id", "k1", "k2"])],
+)
+def test_followed_items_have_all_formats(capsys, how, lines):
+    Output(**how).follow(ITEMS, [column("id")])
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_followed_json_has_one_object_per_line(capsys):
+    Output(form="json").follow(ITEMS, COLUMNS)
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == ITEMS
+
+
+def test_failed_list_prints_no_head(capsys):
+    def items():
+        raise ValueError("refused")
+        yield
+
+    for form in ("table", "csv"):
+        with pytest.raises(ValueError, match="refused"):
+            Output(form).items("keys", items(), COLUMNS)
+        assert capsys.readouterr().out == ""

@@ -31,10 +31,15 @@ _WORDS = {
     "limits": "--limit",
     "tiers": "--tier",
     "providers": "--provider",
+    "above": "the number of input tokens",
 }
 _REPLACEMENTS = {  # replacements for the API's details
     "wrong_window": "must be one such as 60s, 1h, day or month; limits of concurrency have none",
     "unknown_field": "is not known here",
+}
+_NUMBERS = {  # replacements for the API's ranges of integers
+    "window_s": "must be 1s to 1d, or one of hour, day, week, month, quarter, year, lifetime",
+    "rate": "must be an amount in US dollars, such as 2.50",
 }
 _item = re.compile(r"([a-z_]+)\[(\d+)\]\.?(.*)").fullmatch
 _amount = re.compile(r"(\d+) nano-USD").sub
@@ -45,22 +50,26 @@ def explain(problem: dict[str, Any], body: dict[str, Any] | None) -> str:
     errors = problem.get("errors")
     if not errors:
         return plain(str(problem.get("detail") or "the key service did not say why"))
-    return "; ".join(
-        f"{_subject(error['field'], body or {})} {_REPLACEMENTS.get(error['code']) or plain(error['detail'])}"
-        for error in errors
-    )
+    return "; ".join(f"{_subject(error['field'], body or {})} {_detail(**error)}" for error in errors)
 
 
 def explain_term(field: str, code: str, detail: str) -> str:
     """Format an error in one term of a combined value, such as a limit."""
     subject = "the window" if code == "wrong_window" else _WORDS.get(field, field)
-    return f"{subject} {_REPLACEMENTS.get(code) or plain(detail)}"
+    return f"{subject} {_detail(field, code, detail)}"
 
 
 def plain(detail: str) -> str:
     """Replace nano-USD by dollars, and the wire's names by plain words."""
     detail = _amount(lambda found: f"${Decimal(found[1]).scaleb(-9):,f}", detail)
     return detail.replace("credit_nanousd", "a credit's worth").replace("nanousd", "usd")
+
+
+def _detail(field: str, code: str, detail: str) -> str:
+    name, _, last = field.rpartition(".")
+    number = "rate" if name.startswith("tiers[") and last != "above" else last
+    in_words = _NUMBERS.get(number) if code == "wrong_number" else _REPLACEMENTS.get(code)
+    return in_words or plain(detail)
 
 
 def _subject(field: str, body: dict[str, Any]) -> str:

@@ -66,6 +66,11 @@ def existing_database() -> str:
         EmbeddedError: the embedded PostgreSQL did not start.
     """
     if not os.environ.get("KEYGAUGE_DATABASE_URL") and not config.embedded_directory().exists():
+        if os.environ.get("KEYGAUGE_URL"):
+            raise CommandError(
+                "this needs direct access to the database, which KEYGAUGE_URL does not give: run it where 'keygauge "
+                "serve' runs, or set KEYGAUGE_DATABASE_URL as for it"
+            )
         raise CommandError(
             f"there is no database in {config.data_directory()}: run this in the folder where 'keygauge serve' runs, "
             "or set KEYGAUGE_DATA_DIR or KEYGAUGE_DATABASE_URL as for it"

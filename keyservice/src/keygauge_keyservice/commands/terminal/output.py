@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import chain, islice
 from typing import Any, Literal
 
 import click
@@ -79,9 +80,24 @@ class Output:
         elif self.form == "json":
             self.document({name: list(items), "next": None})
         elif self.form == "csv":
+            self._csv(_ready(items), columns)
+        else:
+            self._table(_ready(items), columns, title)
+
+    def follow(self, items: Iterable[Document], columns: Sequence[Column]) -> None:
+        """Print items one by one as they come; JSON has one object per line."""
+        if self.is_quiet:
+            for item in items:
+                click.echo(item["id"])
+        elif self.form == "json":
+            for item in items:
+                click.echo(json.dumps(item, ensure_ascii=False))
+        elif self.form == "csv":
             self._csv(items, columns)
         else:
-            self._table(items, columns, title)
+            _print_lines(
+                [one.title.upper() for one in columns], ([text(one.read(item)) for one in columns] for item in items)
+            )
 
     def item(self, document: Document, columns: Sequence[Column], *, key: str = "id") -> None:
         """Print a single item, one field per line."""
@@ -109,6 +125,7 @@ class Output:
         writer.writerow([one.title.replace(" ", "_") for one in columns])
         for item in items:
             writer.writerow([_raw(one.read(item)) for one in columns])
+            sys.stdout.flush()
 
     def _table(self, items: Iterable[Document], columns: Sequence[Column], title: str) -> None:
         rows = ([text(one.read(item)) for one in columns] for item in items)
@@ -131,6 +148,21 @@ class Output:
         Console().print(table)
 
 
+def _ready(items: Iterable[Document]) -> Iterator[Document]:
+    """Return the items once the first is there, so that a refusal comes before any output."""
+    iterator = iter(items)
+    return chain(list(islice(iterator, 1)), iterator)
+
+
+def _print_lines(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print lines as they come: tab-separated in a pipe, else padded to the widest cells so far."""
+    is_terminal, widths = sys.stdout.isatty(), [0] * len(titles)
+    for row in chain([titles], rows):
+        widths = [max(width, len(cell)) for width, cell in zip(widths, row, strict=True)]
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)] if is_terminal else row
+        click.echo(("  " if is_terminal else "\t").join(cells).rstrip())
+
+
 def output() -> Console:
     """Return a console as wide as the terminal; in a pipe or file nothing is wrapped or cut."""
     return Console(width=None if sys.stdout.isatty() else _UNBOUNDED)
@@ -143,7 +175,7 @@ def text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     if isinstance(value, Decimal):
         return dollars(value)
     if isinstance(value, int) and sys.stdout.isatty():
