@@ -11,7 +11,7 @@ from psycopg import sql
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.grafana.panels import Sql
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.uids import KEY_PAGE, LOG_PAGE
+from keygauge_dashboards.uids import KEY_PAGE, KEYS_PAGE, LOG_PAGE
 
 ONE = {
     "address": "192.0.2.1",
@@ -178,11 +178,43 @@ def _fill(query, variables):
     return as_sent(query, variables)
 
 
-def _variables():
-    found = {item["name"]: item for page in pages(Thresholds()) for item in page.variables}
+def _stored_variables():
+    found = {(item["name"], str(item["query"])): item for page in pages(Thresholds()) for item in page.variables}
     return [
         item for item in found.values() if item.get("datasource", {}).get("type", "").endswith("postgresql-datasource")
     ]
+
+
+def _variables():
+    return [item for item in _stored_variables() if "regex" in item]
+
+
+def test_the_inventory_has_all_keys_and_their_owners_even_without_metrics(grafana):
+    """The metrics describe at most 800 keys."""
+    page = next(page for page in pages(Thresholds()) if page.uid == KEYS_PAGE)
+    every = EVERY | dict.fromkeys(("account", "key"), All(custom="''"))
+    for chosen, keys in (
+        (every, {"k1", "k2"}),
+        (every | {"key": ["k2"]}, {"k2"}),
+        (every | {"account": ["a9"]}, set()),
+    ):
+        (view,) = (view for view in page.views() if view.title == "Keys")
+        rows = grafana.execute(_fill(view.targets[0].query, chosen)).fetchall()
+        assert {row["id"] for row in rows} == keys
+        offered = {
+            item["name"]: grafana.execute(_fill(item["query"], chosen)).fetchall() for item in page.variables[:2]
+        }
+        assert [row["__value"] for row in offered["account"]] == ["a1"]
+        assert {row["__value"] for row in offered["key"]} == ({"k1", "k2"} if chosen["account"] != ["a9"] else set())
+    (owner,) = (item for item in _stored_variables() if item["name"] == "owner")
+    assert grafana.execute(_fill(owner["query"], EVERY | {"key": "k2"})).fetchall() == [{"owner": "a1"}]
+
+
+def test_all_keys_include_those_that_share_a_series(grafana):
+    view = next(view for view in pages(Thresholds())[0].views() if view.title == "Totals of the time range")
+    for keys, counted in ((("k7", "other"), True), (("k7", "k8"), False), (("other",), False)):
+        (row,) = grafana.execute(_fill(view.targets[0].query, EVERY | {"key": All(keys)})).fetchall()
+        assert bool(row["Requests"]) == counted
 
 
 @pytest.mark.parametrize("variable", _variables(), ids=lambda variable: variable["name"])

@@ -22,6 +22,12 @@ def test_pages_without_accounts_select_a_single_key():
     assert one["owner"]["hide"] == HIDDEN
 
 
+def test_pages_without_metrics_offer_every_stored_key_and_account():
+    for one in variables(("account", "key"), only_sql=True):
+        assert one["datasource"]["uid"] == "${postgresql}"
+        assert one["allValue"] == "''"
+
+
 def test_values_are_filtered_only_by_variables_of_the_page():
     narrowed = by_name("key", "job", "env", "endpoint")["endpoint"]["query"]["query"]
     alone = by_name("endpoint")["endpoint"]["query"]["query"]

@@ -21,7 +21,7 @@ _COUNT = """\
 /* inventory.{what} */
 SELECT count(*)::float8 AS keys
 FROM grafana.key
-WHERE account_id = {accounts} AND id = {keys} AND {condition}"""
+WHERE {chosen_keys} AND {condition}"""
 
 _EXPIRING = "status = 'active' AND expires_at BETWEEN now() AND now() + interval '{days} days'"
 _UNUSED = "status = 'active' AND coalesce(last_used_at, created_at) < now() - interval '{days} days'"
@@ -35,7 +35,7 @@ FROM grafana.key CROSS JOIN LATERAL (VALUES
     ('not used', coalesce(last_used_at, created_at), {unused}),
     ('secret overdue', rotated_at + rotate_every_days * interval '1 day', {overdue})
 ) AS reason(reason, since, holds)
-WHERE account_id = {accounts} AND id = {keys} AND holds
+WHERE {chosen_keys} AND holds
 ORDER BY reason, since
 LIMIT 500"""
 
@@ -44,7 +44,7 @@ _ALL = """\
 SELECT id, name AS key, account_name AS account, environment, plan_id AS plan, status,
     created_at AS created, expires_at AS expires, last_used_at AS "last used"
 FROM grafana.key
-WHERE account_id = {accounts} AND id = {keys} AND status <> 'deleted'
+WHERE {chosen_keys} AND status <> 'deleted'
 ORDER BY account_name, name
 LIMIT 1000"""
 
@@ -55,8 +55,8 @@ WITH used AS (
     SELECT inside AS key_id, count(DISTINCT part) FILTER (WHERE breakdown = 'key>route') AS routes,
         count(DISTINCT nullif(part, '')) FILTER (WHERE breakdown = 'key>model') AS models
     FROM grafana.usage_aggregate
-    WHERE account_id = {accounts} AND length_s = 86400 AND breakdown IN ('key>route', 'key>model')
-        AND inside = {keys} AND requests > limited + client_errors
+    WHERE {chosen_use} AND length_s = 86400 AND breakdown IN ('key>route', 'key>model')
+        AND requests > limited + client_errors
         AND bucket BETWEEN date_trunc('day', $__timeFrom()::timestamptz, 'UTC') AND $__timeTo()::timestamptz
     GROUP BY 1
 )
@@ -67,7 +67,7 @@ SELECT key.id, key.name AS key, key.account_name AS account, key.environment,
     coalesce(used.models, 0) AS "used",
     coalesce(nullif(array_to_string(key.networks, ', '), ''), 'all') AS "allowed addresses", key.expires_at AS expires
 FROM grafana.key LEFT JOIN used ON used.key_id = key.id
-WHERE key.account_id = {accounts} AND key.id = {keys} AND key.status = 'active'
+WHERE {chosen_keys} AND key.status = 'active'
     AND (key.routes = '{}' OR key.models = '{}' OR key.networks = '{}' OR key.expires_at IS NULL)
 ORDER BY (key.routes = '{}')::integer + (key.models = '{}')::integer + (key.networks = '{}')::integer
     + (key.expires_at IS NULL)::integer DESC, key.environment, key.account_name, key.name
@@ -82,7 +82,7 @@ FROM grafana.change
 LEFT JOIN grafana.account ON account.id = change.account_id
 LEFT JOIN grafana.key ON key.id = change.subject
 LEFT JOIN grafana.account AS owner ON owner.id = change.subject
-WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id = {accounts})
+WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR {every_account} OR change.account_id = {accounts})
 ORDER BY change.at DESC
 LIMIT 500"""
 
@@ -162,7 +162,7 @@ def _every() -> View:
     dates = ("created", "expires", "last used")
     return _of_keys(
         "Keys",
-        "Which keys exist, on which account and plan, and when were they last used?",
+        "Which keys exist, on which account and plan, and when were they last used? The first 1,000, by account.",
         ledger(_ALL),
         overrides=[states("status", **_STATES), *(field(name, unit="dateTimeFromNow") for name in dates)],
         paged=True,

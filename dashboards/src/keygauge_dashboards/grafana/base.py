@@ -45,7 +45,11 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
 }
 _LINKED = "&keygauge-kept"  # placeholder in a URL until the dashboard that contains it is known
 
-_SELECTED = f"account_id = ANY ({ACCOUNTS}) AND key_id = ANY ({KEYS})"
+# If keys share series, "All" has the placeholder "other" instead of these keys, and may lack their accounts.
+_SELECTED = (
+    f"(account_id = ANY ({ACCOUNTS}) AND key_id = ANY ({KEYS})\n"
+    f"    OR 'other' = ANY ({KEYS}) AND cardinality({KEYS}) > 1)"
+)
 STATUS_CLASS = (
     "CASE WHEN status = 429 THEN '429' WHEN status >= 500 THEN '5xx' WHEN status >= 400 THEN '4xx' ELSE '2xx' END"
 )
@@ -65,7 +69,7 @@ def dashboard(
         title=f"API keys / {title}",
         description=description,
         sections=[replace(one, views=[_add_source(view, names) for view in one.views]) for one in sections],
-        variables=variables((*names, *hidden, *_SOURCES)),
+        variables=variables((*names, *hidden, *_SOURCES), only_sql=uid == KEYS_PAGE),
         annotations=annotation_list(SOURCE, of_accounts=bool({"account", "owner"} & set(names))),
         since=since,
         refresh=refresh,
@@ -79,6 +83,9 @@ def ledger(query: str, *, over_time: bool = False, **values: Any) -> Sql:
         "accounts": f"ANY ({ACCOUNTS})",
         "keys": f"ANY ({KEYS})",
         "selected": _SELECTED,
+        "chosen_keys": _chosen("id"),
+        "chosen_use": _chosen("inside"),
+        "every_account": f"'' = ANY ({ACCOUNTS})",
         "selected_calls": f"{_SELECTED}\n    AND {_is('route', ENDPOINTS)} AND {_is('model', MODELS)}",
         "usage_by_model": _usage("model"),
         "usage_by_endpoint": _usage("route"),
@@ -158,6 +165,13 @@ def _add_source(view: View, names: tuple[str, ...]) -> View:
     if "job" not in names or not any(isinstance(target, Sql) for target in view.targets):
         return view
     return replace(view, description=f"{view.description} {_LEDGER_ONLY}")
+
+
+def _chosen(key: str) -> str:
+    """Compare with the selection on pages without metrics, where "All" is an empty name."""
+    return (
+        f"('' = ANY ({ACCOUNTS}) OR account_id = ANY ({ACCOUNTS}))\n    AND ('' = ANY ({KEYS}) OR {key} = ANY ({KEYS}))"
+    )
 
 
 def _usage(what: str) -> str:

@@ -15,6 +15,7 @@ from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, Metric, label
 from keygauge_dashboards.grafana.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
 from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, NO_MODEL, SCOPE, like, select
 
+_EMPTY = "''"  # a list for SQL, without a name
 _ANYTHING = ".*"  # also matches the absence of a label; never put it into a list in SQL
 STATUS_CLASSES = ("2xx", "4xx", "429", "5xx")  # 2xx includes all below 400
 
@@ -32,8 +33,34 @@ WHERE breakdown = '{breakdown}' AND inside = '' AND length_s = 86400
 ORDER BY 1"""
 
 
-def variables(names: Collection[str]) -> list[Json]:
-    """Return the named variables in reading order, data sources last."""
+_EVERY_ACCOUNT = """\
+/* variables.accounts */
+SELECT id AS __value, name AS __text
+FROM grafana.account
+ORDER BY name
+LIMIT 5000"""
+
+_EVERY_KEY = """\
+/* variables.keys */
+SELECT id AS __value, name AS __text
+FROM grafana.key
+WHERE status <> 'deleted' AND ('' = {accounts} OR account_id = {accounts})
+ORDER BY name
+LIMIT 5000"""
+
+_OWNER = """\
+/* variables.owner */
+SELECT account_id AS owner
+FROM grafana.key
+WHERE id = {keys}"""
+
+
+def variables(names: Collection[str], *, only_sql: bool = False) -> list[Json]:
+    """Return the named variables in reading order, data sources last.
+
+    With `only_sql`, accounts and keys are those of the ledger instead of those that the metrics describe, and "All" is
+    an empty name, so that it is not limited to the values offered.
+    """
     every = {
         "account": _account(),
         "key": _key() if "account" in names else _one_key(),
@@ -53,6 +80,9 @@ def variables(names: Collection[str]) -> list[Json]:
         "datasource": variable("datasource", "datasource", "prometheus", label="Prometheus"),
         "postgresql": variable("postgresql", "datasource", "grafana-postgresql-datasource", label="PostgreSQL"),
     }
+    if only_sql:
+        every["account"] = _stored("account", "Account", _EVERY_ACCOUNT, allValue=_EMPTY)
+        every["key"] = _stored("key", "Key", _EVERY_KEY, allValue=_EMPTY)
     return [written for name, written in every.items() if name in names]
 
 
@@ -101,14 +131,14 @@ def _one_key() -> Json:
 
 def _owner() -> Json:
     """Build the hidden variable with the account of the key, whose limits also apply."""
-    info = _lately(select(service.KEY_INFO, like(service.ID, "$key"), scope=EVERYTHING))
-    return _query(
-        "owner",
-        "Owner",
-        f"query_result(group by ({service.ACCOUNT}) ({info}))",
-        regex=rf'/\b{service.ACCOUNT}="([^"]+)"/',
-        hide=HIDDEN,
-    )
+    return _stored("owner", "Owner", _OWNER, hide=HIDDEN)
+
+
+def _stored(name: str, text: str, query: str, **options: Any) -> Json:
+    """Build a variable from an SQL query."""
+    many: Json = {"includeAll": True, "multi": True, "refresh": 2}
+    query = query.replace("{accounts}", f"ANY ({ACCOUNTS})").replace("{keys}", f"ANY ({KEYS})")
+    return variable(name, "query", query, label=text, dataSource=POSTGRESQL, **many, **options)
 
 
 def _lately(info: str) -> str:
