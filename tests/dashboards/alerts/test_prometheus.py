@@ -258,6 +258,20 @@ CASES = [
     ),
     Case("UsageSpike", "as ever", requests("200", "0+240x450") | key_info(), "27h", step="4m"),
     Case("UsageSpike", "sixtyfold of little", requests("200", "0+0.4x380 152+24x50"), "27h", step="4m"),
+    Case(
+        "UsageSpike",
+        "a nightly batch",
+        requests("200", " ".join(f"{n * 3750}+250x14 {n * 3750 + 3750}x344" for n in range(5))),
+        f"{(4 * 360 + 14) * 4}m",
+        step="4m",
+    ),
+    Case(
+        "UsageSpike",
+        "a weekly batch",
+        requests("200", "0+250x14 3500x2504 3500+250x40"),
+        f"{(2520 + 14) * 4}m",
+        step="4m",
+    ),
     Case("UsageSpike", "a new key", requests("200", "0+240x50") | key_info(), "2h", step="4m"),
     Case(
         "NewKeyHot",

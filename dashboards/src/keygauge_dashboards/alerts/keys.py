@@ -52,6 +52,8 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
 def _usage_spike(thresholds: Thresholds) -> Alert:
     often = f"{_in_an_hour()} > {thresholds.spike_requests}"
     spike = f"{_in_an_hour()} / ({NORM} > 0) > {thresholds.spike_factor:g} and {often} and {_a_day_ago()}"
+    for ago in ("23h", "167h"):  # a batch at about this hour of every day, or of this day of every week
+        spike += f" unless max_over_time({USE}[2h] offset {ago}) / {NORM} > {thresholds.spike_factor:g}"
     return Alert(
         name="UsageSpike",
         severity="ticket",

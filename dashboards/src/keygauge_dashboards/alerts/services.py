@@ -35,7 +35,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             severity=burn.severity,
             expression=_burns(failed_share, burn, round(burn.factor * budget, 9), thresholds),
             hold=burn.hold,
-            summary=f"{{{{ $labels.job }}}} is burning its error budget {burn.factor:g} times too fast",
+            summary=f"{{{{ $labels.job }}}} is burning its error budget at over {burn.factor:g} times the allowed rate",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} were answered with 5xx; "
             f"the objective allows {budget:.2%}.",
             impact="Customers' calls are failing; the objective for this period will be missed.",
