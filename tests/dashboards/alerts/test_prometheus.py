@@ -63,8 +63,8 @@ def durations(within, every):
     return bucket | {_series(f"{DURATION.prometheus_name}_count", {"job": "api"}): every}
 
 
-def key_info(steps=1000):
-    return one(service.KEY_INFO, f"1x{steps}", id="k1", name="prod", account="a1")
+def key_info(steps=1000, *, status="active"):
+    return one(service.KEY_INFO, f"1x{steps}", id="k1", name="prod", account="a1", status=status)
 
 
 def account_info():
@@ -138,6 +138,7 @@ CASES = [
         ticket(**KEYED, name="k1"),
     ),
     Case("KeyRateLimited", "a small share", requests("200", "0+97x30") | requests("429", "0+3x30"), "20m"),
+    Case("KeyRateLimited", "all calls with unknown keys", requests("429", "0+100x30", key="invalid"), "20m"),
     Case("KeyRateLimited", "all of few", requests("429", "0+1x30"), "20m"),
     Case(
         "ErrorBudgetBurn",
@@ -198,6 +199,7 @@ CASES = [
     Case("QuotaHigh", "half used", limit("50x30", 100), "10m", ({"severity": "info", **LIMIT, "level": "50%"},)),
     Case("QuotaHigh", "little used", limit("49x30", 100), "10m"),
     Case("QuotaHigh", "a full rate is no quota", limit("100x30", 100, period=""), "10m"),
+    Case("QuotaHigh", "a used-up trial", limit("100x30", 100, period="lifetime"), "10m"),
     Case("QuotaHigh", "money has an alert of its own", limit("100x30", 100, unit="nanousd"), "10m"),
     Case(
         "QuotaExhaustsBeforeReset",
@@ -346,6 +348,12 @@ CASES = [
         one(service.KEY_EXPIRY, f"{20 * DAY_S}x30", id="k1", account="a1") | key_info(),
         "20m",
     ),
+    Case(
+        "KeyExpiring",
+        "in two days, but disabled",
+        one(service.KEY_EXPIRY, f"{2 * DAY_S}x30", id="k1", account="a1") | key_info(status="disabled"),
+        "20m",
+    ),
     Case("KeyExpiring", "has expired", one(service.KEY_EXPIRY, "60x30", id="k1", account="a1") | key_info(), "20m"),
     Case(
         "KeyUnused",
@@ -353,6 +361,13 @@ CASES = [
         one(service.KEY_LAST_USED, "0x300", id="k1", account="a1") | key_info(300),
         "1464h",
         ({"severity": "info", **OF_KEY},),
+        step="6h",
+    ),
+    Case(
+        "KeyUnused",
+        "for 61 days, but disabled",
+        one(service.KEY_LAST_USED, "0x300", id="k1", account="a1") | key_info(300, status="disabled"),
+        "1464h",
         step="6h",
     ),
     Case(

@@ -147,8 +147,8 @@ def _key_unused(thresholds: Thresholds) -> Alert:
 
 
 def _of_key(expression: str) -> str:
-    """Add the name of an existing key to the key service's series, which have its id."""
-    info = select(service.KEY_INFO, scope=EVERYTHING)
+    """Add the name of an active key to the key service's series, which have its id."""
+    info = select(service.KEY_INFO, is_(service.STATE, "active"), scope=EVERYTHING)
     kept = by_(service.ID, service.ACCOUNT)
     return (
         f"max{kept} ({expression}) * on ({service.ID}) group_left ({service.NAME}) "

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from keygauge import service_metrics as service
 from keygauge.metrics import COST_MISSING, KEY, MODEL, REQUESTS, STATUS, label
 from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, SHARE, Alert, Severity, between, subject
+from keygauge_dashboards.alerts.keys import NO_KEY
 from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     JOB,
@@ -28,7 +29,7 @@ _SUBJECT = (
     "{{ $labels.limit }} of {{ $labels.account_name }} ({{ $labels.account }})"
     "{{ with $labels.key }}, key {{ $labels.name }} ({{ . }}){{ end }}"
 )
-_BUDGET = Match(service.PERIOD, "!=", "")
+_BUDGET = Match(service.PERIOD, "!~", "|lifetime")  # a used-up trial would raise an alert for ever
 _MONEY = is_(service.UNIT, "nanousd")
 _NO_MONEY = unlike(service.UNIT, "nanousd")
 _FULL = 1.0
@@ -72,7 +73,7 @@ def _severity(level: float, thresholds: Thresholds) -> Severity:
 
 def _key_rate_limited(thresholds: Thresholds) -> Alert:
     limited, every = (
-        increase(REQUESTS, *where, by=(JOB, KEY), window="5m", scope=EVERYTHING)
+        increase(REQUESTS, unlike(KEY, NO_KEY), *where, by=(JOB, KEY), window="5m", scope=EVERYTHING)
         for where in ((is_(STATUS, "429"),), ())
     )
     often = f"{limited} > {thresholds.limited_requests}"
