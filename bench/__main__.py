@@ -25,13 +25,14 @@ BENCHES = (
     "limits",
     "served",
     "heartbeat",
+    "growth",
     "ledger",
     "usage",
     "portal",
     "siege",
     "hostile",
 )
-SHORT = {"BENCH_EVENTS": "200000", "BENCH_ROUNDS": "8", "BENCH_SECONDS": "10"}
+SHORT = {"BENCH_EVENTS": "200000", "BENCH_ROUNDS": "8", "BENCH_SECONDS": "10", "HEARTBEAT_SECONDS": "8"}
 MOST_S = 300  # per benchmark
 
 

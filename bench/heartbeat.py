@@ -29,7 +29,7 @@ from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat, service_keys
 from keygauge_keyservice.sync.heartbeat import Received
 
-_REPLICAS = (10, 100, 1000)
+REPLICAS = (10, 100, 1000)
 _ACCOUNTS = 100
 _WARM_UP_S = 3.0
 _SECONDS = float(os.environ.get("HEARTBEAT_SECONDS") or 15)
@@ -159,22 +159,29 @@ def count_statements(service: Service, limit: str) -> int:
     return len(sent)
 
 
+def make_limits(service: Service) -> list[str]:
+    """Create accounts with a key each, and return the ids of their limits."""
+    connection = service.connection
+    with connection.transaction():
+        plans.create(connection, plan_id="bench_beat", name="bench", limits=LIMITS[:1], actor="bench")
+        made = [
+            accounts.create(connection, name=f"a{number}", plan_id="bench_beat", actor="bench").id
+            for number in range(_ACCOUNTS)
+        ]
+        connection.execute(
+            "INSERT INTO key (id, account_id, name) SELECT id, id, id FROM account WHERE id = ANY(%s)", (made,)
+        )
+        service_keys.add(connection, "", made)
+        row = connection.execute("SELECT id FROM plan_limit WHERE plan_id = 'bench_beat'").fetchone()
+    return [f"{row['id'] if row else 0}:{account}" for account in made]
+
+
 def main() -> None:
     """Print a row per number of replicas."""
     with run_service() as service:
-        connection = service.connection
-        with connection.transaction():
-            plans.create(connection, plan_id="bench_beat", name="bench", limits=LIMITS[:1], actor="bench")
-            made = [
-                accounts.create(connection, name=f"a{number}", plan_id="bench_beat", actor="bench").id
-                for number in range(_ACCOUNTS)
-            ]
-            connection.execute("INSERT INTO key (id, account_id, name) SELECT id, id, id FROM account")
-            service_keys.add(connection, "", made)
-            row = connection.execute("SELECT id FROM plan_limit WHERE plan_id = 'bench_beat'").fetchone()
-        limits = [f"{row['id'] if row else 0}:{account}" for account in made]
+        limits = make_limits(service)
         statements = count_statements(service, limits[0])
-        for count in _REPLICAS:
+        for count in REPLICAS:
             row = measure(service, limits, count) | {"statements_per_beat": statements}
             print(json.dumps(row), flush=True)
 
