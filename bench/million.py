@@ -17,6 +17,7 @@ from keygauge_keyservice import database
 from keygauge_keyservice.accounts import members, plans
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.secret import Peppers
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def fill(connection: Connection) -> None:
 def change_plan(connection: Connection) -> float:
     """Change a plan's limits, which affects the keys of all accounts but one; return the seconds taken."""
     before = time.perf_counter()
-    limits = [plans.Limit(name="rpm", unit="request", amount=int(time.time()), window_s=60)]
+    limits = [Limit(name="rpm", unit="request", amount=int(time.time()), window_s=60)]
     plans.replace_limits(connection, "most", limits, actor="bench")
     connection.commit()
     return time.perf_counter() - before

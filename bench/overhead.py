@@ -52,12 +52,12 @@ from starlette.routing import Route
 from starlette_exporter import PrometheusMiddleware
 
 from keygauge.asgi import KeyGaugeMiddleware
-from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.limits.definitions import Limit
 
 ROUNDS = 160
 WARM_UP = 10  # rounds that do not count
 REQUESTS = 100  # per subject and round
-TOKENS = plans.Limit(name="tpm", unit="token", amount=100_000_000_000, window_s=60)
+TOKENS = Limit(name="tpm", unit="token", amount=100_000_000_000, window_s=60)
 MESSAGES = [{"role": "system", "content": "You answer in one word."}, {"role": "user", "content": "word " * 80}]
 BODY = json.dumps({"model": "gpt-4o-mini", "messages": MESSAGES, "max_tokens": 150, "temperature": 0.2}).encode()
 

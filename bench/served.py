@@ -38,6 +38,7 @@ from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.secret import Peppers
 
 LONG = os.environ.get("BENCH_LONG") == "1"
@@ -99,10 +100,10 @@ SERVERS = {
     "gunicorn uvicorn": [*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", "served_app:asgi"],
     "gunicorn sync": [*GUNICORN, "served_app:wsgi"],
 }
-RPM = plans.Limit(name="rpm", unit="request", amount=100_000_000, window_s=60)
-MONTH = plans.Limit(name="month", unit="request", amount=10_000_000_000, period="month")
-TPM = plans.Limit(name="tpm", unit="token", amount=50_000_000_000, window_s=60)
-AT_ONCE = plans.Limit(name="at_once", unit="concurrent", amount=1_000)
+RPM = Limit(name="rpm", unit="request", amount=100_000_000, window_s=60)
+MONTH = Limit(name="month", unit="request", amount=10_000_000_000, period="month")
+TPM = Limit(name="tpm", unit="token", amount=50_000_000_000, window_s=60)
+AT_ONCE = Limit(name="at_once", unit="concurrent", amount=1_000)
 MIXES = {"rpm, month": [RPM, MONTH], "tpm": [TPM], "rpm, tpm": [RPM, TPM], "month, at once": [MONTH, AT_ONCE]}
 
 
@@ -130,7 +131,7 @@ class Stack:
         self.service = [p for p in processes if {"serve", port} <= set(p.info["cmdline"] or ())]
         self.postgresql = [p for p in processes if any(str(directory) in part for part in p.info["cmdline"] or ())]
 
-    def make_plan(self, limits: Sequence[plans.Limit]) -> str:
+    def make_plan(self, limits: Sequence[Limit]) -> str:
         self.number += 1
         name = f"start{self.number}"
         plans.create(self.connection, plan_id=name, name=name, limits=limits, actor="bench")

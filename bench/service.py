@@ -24,14 +24,15 @@ from keygauge_keyservice import database, embedded
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.secret import Peppers
 
 TOKEN = "bench-service-token-0123456789"
 PEPPER = "1:" + "11" * 32
 PATH = "/v1/chat/completions"
 LIMITS = [
-    plans.Limit(name="rpm", unit="request", amount=100_000_000, window_s=60),
-    plans.Limit(name="monthly_requests", unit="request", amount=10_000_000_000, period="month"),
+    Limit(name="rpm", unit="request", amount=100_000_000, window_s=60),
+    Limit(name="monthly_requests", unit="request", amount=10_000_000_000, period="month"),
 ]
 ANSWER = json.dumps(
     {
@@ -147,7 +148,7 @@ def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = 30) -> N
         time.sleep(0.05)
 
 
-def make_key(connection: Connection, plan_id: str = "bench", limits: Sequence[plans.Limit] = LIMITS) -> str:
+def make_key(connection: Connection, plan_id: str = "bench", limits: Sequence[Limit] = LIMITS) -> str:
     """Create a key of an account with its own plan, and return its token."""
     database.migrate(connection)
     plans.create(connection, plan_id=plan_id, name=plan_id, limits=limits, actor="bench")

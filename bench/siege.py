@@ -39,6 +39,7 @@ from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, members, plans
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.secret import Peppers
 
 EVENTS = int(os.environ.get("BENCH_EVENTS") or (10_000_000 if os.environ.get("BENCH_LONG") == "1" else 1_000_000))
@@ -199,7 +200,7 @@ def make_keys(connection: Connection, count: int) -> list[str]:
     peppers = Peppers.parse(PEPPER)
     connection.autocommit = True
     if connection.execute("SELECT FROM account WHERE name = 'Siege'").fetchone() is None:
-        limits = [plans.Limit(name="rpm", unit="request", amount=1_000_000, window_s=60)]
+        limits = [Limit(name="rpm", unit="request", amount=1_000_000, window_s=60)]
         plans.create(connection, plan_id="siege", name="Siege", limits=limits, actor="bench")
         accounts.create(connection, name="Siege", plan_id="siege", actor="bench")
         members.create(connection, account_id="busy", email=EMAIL, password=PASSWORD, actor="bench")
