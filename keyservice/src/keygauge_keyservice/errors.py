@@ -61,6 +61,10 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
             document["errors"] = [asdict(error) for error in self.errors]
         return document
 
+    def messages(self) -> list[str]:
+        """Return what is wrong without the API's names of fields, for a form with its own labels."""
+        return [error.detail for error in self.errors] or [self.detail]
+
 
 def not_found(noun: str, name: str) -> Problem:
     """Return a 404; if a whole API key was given as the id, it is not repeated."""

@@ -24,6 +24,9 @@ def test_invalid_price_is_rejected(connection, operating, wrong):
     answer = operating.post("/operator/prices", form, page="/operator/prices")
     assert (answer.status_code, "Price not saved" in answer.text) == (422, True)
     assert own_prices.list_prices(connection) == []
+    (field,) = wrong
+    assert f'id="{field}-error" role="alert">must ' in answer.text
+    assert "1000000000000" not in answer.text
 
 
 def test_price_for_an_unknown_account_is_rejected(operating):

@@ -21,10 +21,28 @@ def test_accounts_are_sorted_filtered_and_moved_in_bulk(connection, operating, c
     by_requests = operating.get("/operator?sort=-requests").text
     assert by_requests.index(stranger.account.name) < by_requests.index(customer.account.name)
     chosen = {"account": [customer.account.id, stranger.account.id], "plan": "vip"}
-    operating.post("/operator/accounts/plan", chosen, page="/operator")
+    moved = operating.post("/operator/accounts/plan?q=a&sort=-cost", chosen, page="/operator")
+    assert moved.location.endswith("/operator?q=a&sort=-cost&notice=plan")
     assert {account.plan_id for account in accounts.list_accounts(connection)} == {"vip"}
     assert "No matching accounts" in operating.get("/operator?plan=pro").text
     assert customer.account.name in operating.get("/operator?plan=vip&status=active").text
+
+
+@pytest.mark.usefixtures("customer")
+def test_plan_change_without_a_selection_says_so(operating):
+    answer = operating.post("/operator/accounts/plan", {"plan": "pro"}, page="/operator")
+    page = operating.get(answer.location).text
+    assert "Select one or more accounts first." in page
+    assert "Plan changed." not in page
+
+
+@pytest.mark.usefixtures("customer")
+def test_first_click_on_a_number_shows_the_highest(operating):
+    page = operating.get("/operator").text
+    assert 'href="/operator?sort=-requests"' in page
+    assert 'href="/operator?sort=-used"' in page
+    assert 'href="/operator?sort=plan"' in page
+    assert 'href="/operator?sort=requests"' in operating.get("/operator?sort=-requests").text
 
 
 def test_accounts_near_their_limits_come_first(connection, operating, customer, stranger):

@@ -71,7 +71,7 @@ def replace_limits(key_id: str) -> Response | tuple[str, int]:
         rows, document = limit_form.read(request.form, key_limits.find(connection, key_id))
     limits, errors = attempt(LimitList, document)
     if limits is None:
-        return _page(key_id, rows=rows, wrong_limits=limit_form.messages(errors)), 422
+        return _page(key_id, rows=rows, wrong_limits=limit_form.messages(errors, rows)), 422
     with services().connection() as connection:
         keys.lock(connection, key_id)
         key_limits.replace(connection, key_id, limits.of_key(), actor=member.email)
@@ -107,7 +107,7 @@ def _page(
     given: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
     rows: Sequence[Row] | None = None,
-    wrong_limits: Sequence[str] = (),
+    wrong_limits: Mapping[str, str] | None = None,
 ) -> str:
     """Render the page; invalid forms are shown as submitted."""
     with services().connection() as connection:
@@ -131,7 +131,7 @@ def _page(
         describe=limit_text.describe,
         gauges=[overview.gauge(one) for one in quotas],
         rows=[*(limit_form.rows_of(limits) if rows is None else rows), *limit_form.EMPTY_ROWS],
-        wrong_limits=wrong_limits,
+        wrong_limits=wrong_limits or {},
         units=limit_form.units,
         pers=limit_form.pers,
         given=given or key_form.of_key(key),

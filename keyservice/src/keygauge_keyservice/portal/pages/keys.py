@@ -57,7 +57,10 @@ def create() -> str | Response | tuple[str, int]:
     limits, wrong_limits = attempt(LimitList, document)
     if terms is None or limits is None or lifetime not in _LIFETIMES or not is_form_id(form_id):
         return _form(
-            errors=key_form.messages(errors), rows=rows, wrong_limits=limit_form.messages(wrong_limits), is_wrong=True
+            errors=key_form.messages(errors),
+            rows=rows,
+            wrong_limits=limit_form.messages(wrong_limits, rows),
+            is_wrong=True,
         ), 422
     try:
         with services().connection() as connection:
@@ -133,7 +136,7 @@ def _form(
     *,
     errors: Mapping[str, str] | None = None,
     rows: Sequence[limit_form.Row] = (),
-    wrong_limits: Sequence[str] = (),
+    wrong_limits: Mapping[str, str] | None = None,
     is_wrong: bool = False,
     refusal: str | None = None,
 ) -> str:
@@ -142,7 +145,7 @@ def _form(
         given=request.form,
         errors=errors or {},
         rows=[*rows, *limit_form.EMPTY_ROWS],
-        wrong_limits=wrong_limits,
+        wrong_limits=wrong_limits or {},
         is_wrong=is_wrong,
         refusal=refusal,
         units=limit_form.units,

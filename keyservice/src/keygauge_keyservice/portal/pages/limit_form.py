@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -10,11 +11,11 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from keygauge_keyservice.errors import FieldError, format_field_error
+from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, WEIGHTED, WITH_OUTPUT
 from keygauge_keyservice.portal import limit_text
-from keygauge_keyservice.texts import each, mark
+from keygauge_keyservice.texts import each, gettext, mark
 from keygauge_keyservice.values.money import parse_integer, parse_usd
 
 _UNITS = {
@@ -38,6 +39,7 @@ _PERS = {
     "year": mark("year"),
     "lifetime": mark("lifetime"),
 }
+_item = re.compile(r"limits\[(\d+)\]\.(\w+)").match
 _TERMS = ("anchor", "zone", "model", "route", "tool")
 _KEPT = ("when_down", "dry_run", "output_default", "smooth")  # kept, as the form does not show them
 
@@ -68,9 +70,19 @@ def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], dict
     return rows, {"limits": _documents(rows, {limit.name: limit for limit in old})}
 
 
-def messages(errors: Sequence[FieldError]) -> list[str]:
-    """Return messages for errors in the limits."""
-    return [format_field_error(error.field.removeprefix("limits"), error.detail) for error in errors]
+def messages(errors: Sequence[FieldError], rows: Sequence[Row]) -> dict[str, str]:
+    """Return error messages by form field, such as `amount-0`; of the list as a whole by `limits`."""
+    found: dict[str, str] = {}
+    for error in errors:
+        if (item := _item(error.field)) is None:
+            found["limits"] = error.detail
+            continue
+        number = int(item[1])
+        field = "per" if item[2] in {"window_s", "period"} else item[2]
+        is_money = (field, error.code, rows[number].unit) == ("amount", "wrong_number", "nanousd")
+        detail = gettext("must be an amount in US dollars, such as 25.50") if is_money else error.detail
+        found[f"{field if field in Row.__dataclass_fields__ else 'amount'}-{number}"] = detail
+    return found
 
 
 def rows_of(limits: Sequence[Limit]) -> list[Row]:

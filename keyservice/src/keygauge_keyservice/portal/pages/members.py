@@ -49,7 +49,7 @@ def invite() -> str | tuple[str, int]:
                 actor=member.email,
             )
     except Problem as problem:
-        return _page(wrong=problem.detail, email=email), problem.status
+        return _page(wrong=problem.messages()[0], email=email), problem.status
     link = cookies.public_link("portal.invitation.show", token=token)
     return render_template("portal/member_invited.html", invited=invited, link=link)
 

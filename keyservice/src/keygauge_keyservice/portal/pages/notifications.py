@@ -6,7 +6,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import Problem, format_field_error
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.notices import channels, outbox
 from keygauge_keyservice.notices.channels import Channel
 from keygauge_keyservice.portal import auth
@@ -54,8 +54,7 @@ def add() -> Response | tuple[str, int]:
                 actor=member.email,
             )
     except Problem as problem:
-        errors = [format_field_error(error.field, error.detail) for error in problem.errors]
-        return _page(errors=errors or [problem.detail]), problem.status
+        return _page(errors=problem.messages()), problem.status
     if made.secret:
         return _page(secret=made.secret), 200
     return redirect(url_for("portal.notifications.show", notice="added"), 303)

@@ -28,6 +28,7 @@ _NOTES = 10
 _INVOICES = 12
 _NOTICES = {
     "plan": mark("Plan changed."),
+    "none": mark("Select one or more accounts first."),
     "status": mark("Status changed."),
     "note": mark("Note added."),
     "key": mark("Key status changed."),
@@ -52,11 +53,12 @@ def search() -> Response:
 @blueprint.post("/accounts/plan")
 def change_plans() -> Response:
     """Change the plan of all selected accounts."""
-    actor = auth.current_member().email
+    actor, chosen = auth.current_member().email, request.form.getlist("account")
     with services().connection() as connection:
-        for account_id in request.form.getlist("account"):
+        for account_id in chosen:
             accounts.change_plan(connection, account_id, request.form.get("plan", ""), actor=actor)
-    return redirect(url_for("portal.operator.show", notice="plan"), 303)
+    table = account_table.read(request.args)
+    return redirect(url_for("portal.operator.show", **table.address, notice="plan" if chosen else "none"), 303)
 
 
 @blueprint.post("/accounts")
@@ -232,6 +234,7 @@ def _page(*, wrong: str | None = None) -> str:
         plan_names={plan.id: plan.name for plan in listed},
         query=table.address,
         notice=each(_NOTICES).get(request.args.get("notice", "")),
+        is_nothing=request.args.get("notice") == "none",
         wrong=wrong,
     )
 

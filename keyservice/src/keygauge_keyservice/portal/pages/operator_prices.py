@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import format_field_error
+from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.keys import directory
 from keygauge_keyservice.portal import auth, price_text
 from keygauge_keyservice.portal.pages.operator import blueprint, query_text
@@ -21,6 +21,7 @@ from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.price_terms import NewPrice
 from keygauge_keyservice.reading import attempt
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.values.money import parse_usd
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.exact_json import exact_json
@@ -41,9 +42,7 @@ def add_price() -> BaseResponse | tuple[str, int]:
     """Add a price that is valid from now on."""
     given, errors = attempt(NewPrice, _document(request.form))
     if given is None:
-        return _page(
-            wrong=[format_field_error(error.field.removeprefix("tiers[0]."), error.detail) for error in errors]
-        ), 422
+        return _page(errors=_messages(errors)), 422
     with services().connection() as connection:
         own_prices.set_price(
             connection,
@@ -74,15 +73,25 @@ def export_json(table: str) -> Response:
     return exact_json({table: [{name: _plain(value) for name, value in row.items()} for row in found]})
 
 
-def _page(*, wrong: list[str] | None = None) -> str:
+def _messages(errors: Sequence[FieldError]) -> dict[str, str]:
+    """Return error messages by form field."""
+    return {
+        error.field.removeprefix("tiers[0]."): gettext("must be an amount in US dollars, such as 25.50")
+        if error.field.startswith("tiers[0].") and error.code == "wrong_number"
+        else error.detail
+        for error in errors
+    }
+
+
+def _page(*, errors: Mapping[str, str] | None = None) -> str:
     with services().connection() as connection:
         found = own_prices.list_prices(connection)
     return render_template(
         "portal/operator_prices.html",
         prices=found,
         other_rates=price_text.other_rates,
-        wrong=wrong,
-        given=request.form if wrong else {},
+        errors=errors or {},
+        given=request.form if errors else {},
         is_added=request.args.get("notice") == "added",
     )
 
