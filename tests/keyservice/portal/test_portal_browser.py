@@ -574,3 +574,18 @@ def test_operator_views_customer_pages_without_forms(chromium, address, connecti
             assert buttons.count() == 0, (path, buttons.first.inner_text())
         page.get_by_role("button", name="Exit").click()
         expect(page.get_by_role("heading", name="Accounts")).to_be_visible()
+
+
+def test_phone_shows_the_current_page_in_the_navigation_and_no_table_cut_off(chromium, address, customer, used):
+    with browsing(chromium, address, viewport=PHONE, locale="de-DE") as page:
+        page.goto("/")
+        page.get_by_label("E-Mail-Adresse").fill(customer.member.email)
+        page.get_by_label("Passwort").fill(customer.password)
+        page.get_by_role("button", name="Anmelden").click()
+        expect(page.get_by_role("heading", name=customer.account.name)).to_be_visible()
+        for path in ("/billing", "/members", "/notifications"):
+            page.goto(path)
+            link = page.locator("nav [aria-current]").bounding_box()
+            assert 0 <= link["x"] <= PHONE["width"] - link["width"]
+            tables = "[...document.querySelectorAll('main table')]"
+            assert page.evaluate(f"{tables}.every(one => one.scrollWidth <= one.parentElement.clientWidth)")

@@ -60,7 +60,9 @@ def test_periods_have_an_anchor_and_a_zone_or_are_for_life(connection, customer,
     assert page.count(", resets on ") == 1
     answer = post(("500", "request", "60"), **{"zone-0": "Europe/Berlin"})
     assert answer.status_code == 422
-    assert '<span class="field-error" id="zone-0-error" role="alert">only applies to the periods day, week' in answer.text
+    assert (
+        '<span class="field-error" id="zone-0-error" role="alert">only applies to the periods day, week' in answer.text
+    )
 
 
 def test_weighted_limit_keeps_its_weights(connection, customer, signed_in, post):
