@@ -242,6 +242,25 @@ def test_hostile_names_can_be_selected(connection, name):
         connection.execute(_fill(parameter.values[0], dict.fromkeys(selected, name) | {"before": "0"}))
 
 
+def test_processes_that_start_together_are_one_annotation(connection):
+    """A deploy that keeps KeyGauge's version is seen too, while the old processes are still known."""
+    connection.execute(
+        "INSERT INTO replica (id, service, host, version, mode, started_at, seen_at) "
+        "SELECT service || ago, service, 'h', '1.0', 'enforce', now() - ago * interval '1 minute', now() "
+        "FROM (VALUES ('api', 5), ('api', 8), ('api', 14), ('api', 120), ('shop', 6)) AS start(service, ago)"
+    )
+    query = next(
+        one["target"]["rawSql"] for one in pages(Thresholds())[0].annotations if "start" in one["target"]["rawSql"]
+    )
+    rows = connection.execute(_fill(query, EVERY)).fetchall()
+    texts = [row["text"] for row in sorted(rows, key=lambda row: row["time"])]
+    assert texts == [
+        "start of api, processes: 1",
+        "start of api, processes: 3",
+        "start of shop, processes: 1",
+    ]
+
+
 def test_range_includes_the_whole_first_quarter_hour(connection):
     _plant(connection, {})
     begin = datetime(2026, 11, 3, 10, 15, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Annotations on every chart: deploys, and changes of keys and limits; pages are off by default."""
+"""Annotations on every chart: deploys and restarts, and changes of keys and limits; pages are off by default."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ from keygauge_dashboards.grafana.panels import POSTGRESQL, PROMETHEUS, Json, sql
 from keygauge_dashboards.grafana.variables import ACCOUNTS
 from keygauge_dashboards.promql.queries import ALERTS
 
-_DEPLOYS = """\
-/* annotations.deploys */
-SELECT min(started_at) AS time, service || ' ' || version AS text, 'deploy' AS tags
-FROM grafana.replica
-GROUP BY service, version
+# Processes that start within ten minutes of each other, as those of a deploy do; the ledger does not know its version.
+_STARTS = """\
+/* annotations.starts */
+WITH start AS (
+    SELECT service, started_at, started_at - lag(started_at) OVER started < interval '10 minutes' AS goes_on
+    FROM grafana.replica
+    WINDOW started AS (PARTITION BY service ORDER BY started_at)
+), numbered AS (
+    SELECT service, started_at, count(*) FILTER (WHERE goes_on IS NOT TRUE) OVER started AS wave
+    FROM start
+    WINDOW started AS (PARTITION BY service ORDER BY started_at)
+)
+SELECT min(started_at) AS time, 'start of ' || service || ', processes: ' || count(*) AS text, 'start' AS tags
+FROM numbered
+GROUP BY service, wave
 HAVING min(started_at) BETWEEN $__timeFrom() AND $__timeTo()"""
 
 _CHANGES = """\
@@ -30,7 +40,7 @@ def annotation_list(source: str, *, of_accounts: bool) -> list[Json]:
     """Return the annotations; `source` selects KeyGauge's alerts, `of_accounts` is whether accounts can be selected."""
     changes = [_sql("Keys and limits", "purple", _CHANGES.replace("{accounts}", f"ANY ({ACCOUNTS})"))]
     return [
-        _sql("Deploys", "blue", _DEPLOYS),
+        _sql("Deploys and restarts", "blue", _STARTS),
         *(changes if of_accounts else ()),
         {
             "name": "Pages",
