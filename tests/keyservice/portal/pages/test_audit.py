@@ -19,6 +19,8 @@ def test_page_csv_and_json_have_the_same_entries(signed_in, customer, stranger):
     rows = list(csv.DictReader(io.StringIO(signed_in.get("/audit.csv").text)))
     assert [row["action"] for row in rows] == [entry["action"] for entry in entries]
     assert [entry["action"] for entry in entries] == ["key.disable", "key.create", "member.create", "account.create"]
+    assert rows[0]["before"] == rows[0]["after"] == ""
+    assert ">JSON, latest 500<" in page
 
 
 def test_entries_are_filtered_and_paginated(connection, signed_in, customer):

@@ -81,3 +81,9 @@ def test_days_are_in_the_time_zone_of_the_reader(signed_in, customer, record):
     signed_in.client.set_cookie("keygauge_zone", "Asia/Kathmandu")
     (day,) = rows(signed_in.get("/usage.csv?from=2026-05-21&to=2026-05-21&bucket=day"))
     assert (day["day"], day["requests"]) == ("2026-05-21T00:00:00+05:45", "1")
+
+
+def test_free_usage_costs_zero_in_csv_and_json(signed_in, customer, record):
+    record(customer, {"model": None, "input_tokens": 0, "output_tokens": 0})
+    (row,) = signed_in.get(f"/usage.json?{RANGE}&table=model").json["rows"]
+    assert row["cost_usd"] == rows(signed_in.get(f"/usage.csv?{RANGE}&table=model"))[0]["cost_usd"] == "0.000000000"

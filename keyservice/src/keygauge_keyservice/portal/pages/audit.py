@@ -49,6 +49,7 @@ def show() -> str:
         kinds=each(_KINDS),
         chosen=chosen,
         next=shown[-1].id if len(found) > _PAGE else None,
+        most=audit.PAGE_MAX,
         is_first="before" not in request.args,
     )
 
@@ -82,7 +83,8 @@ def next_of(found: list[Entry], limit: int) -> int | None:
 
 
 def _texts(entry: Entry) -> list[str]:
-    return [entry.actor, entry.action, entry.subject, *(json.dumps(part) for part in (entry.before, entry.after))]
+    changes = ("" if part is None else json.dumps(part) for part in (entry.before, entry.after))
+    return [entry.actor, entry.action, entry.subject, *changes]
 
 
 def _chosen() -> dict[str, Any]:

@@ -92,6 +92,7 @@ def show() -> str | Response:
         query=shown.query | given,
         is_first="after" not in request.args,
         failures=failed,
+        most=call_log.PAGE_MAX,
         **parts,
     )
 

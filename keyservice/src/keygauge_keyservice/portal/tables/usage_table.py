@@ -52,7 +52,7 @@ def export_json() -> Response:
     table = _table()
     documents = [dict(zip(table.names, row, strict=True)) for row in table.rows]
     for document in documents:
-        document |= {name: str(value) for name, value in document.items() if name.endswith("cost_usd")}
+        document |= {name: f"{value:f}" for name, value in document.items() if name.endswith("cost_usd")}
     return exact_json({"rows": documents})
 
 
