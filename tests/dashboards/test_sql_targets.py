@@ -261,6 +261,17 @@ def test_processes_that_start_together_are_one_annotation(connection):
     ]
 
 
+def test_averages_begin_with_the_first_call(connection):
+    """A service that is used for three days would seem to have had thirty times fewer requests per day."""
+    _plant(connection, {})
+    view = next(view for view in pages(Thresholds())[0].views() if view.title == "Last 90 days")
+    until = datetime.now(UTC)
+    query = as_sent(view.targets[0].query, EVERY, since=until - timedelta(days=90), until=until)
+    (row,) = connection.execute(query).fetchall()
+    total = connection.execute("SELECT sum(requests) AS requests FROM grafana.rollup").fetchone()["requests"]
+    assert float(total) / 4 <= row["Requests/day"] <= float(total) / 2
+
+
 def test_range_includes_the_whole_first_quarter_hour(connection):
     _plant(connection, {})
     begin = datetime(2026, 11, 3, 10, 15, tzinfo=UTC)

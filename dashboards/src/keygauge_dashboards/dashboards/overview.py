@@ -82,11 +82,17 @@ LIMIT 100"""
 
 _NINETY_DAYS = """\
 /* overview.ninety_days */
-SELECT sum(requests)::float8 / 90 AS "Requests/day", sum(duration_us) / 1e6 / sum(requests) AS "Mean latency",
-    sum(failed)::float8 / sum(requests) AS "Error rate", sum(limited)::float8 AS "Rate limited",
-    sum(input_tokens + output_tokens)::float8 / 90 AS "Tokens/day", sum(cost_nanousd) / 1e9 / 90 AS "Cost/day"
-FROM grafana.usage('route', $__timeFrom()::timestamptz, $__timeTo()::timestamptz, '1d', NULL)
-WHERE {selected}"""
+WITH used AS (
+    SELECT sum(requests)::float8 AS requests, sum(duration_us) / 1e6 AS duration, sum(failed) AS failed,
+        sum(limited)::float8 AS limited, sum(input_tokens + output_tokens)::float8 AS tokens,
+        sum(cost_nanousd) / 1e9 AS cost,
+        greatest(1, extract(epoch FROM $__timeTo()::timestamptz - min(bucket)) / 86400)::float8 AS days
+    FROM grafana.usage('route', $__timeFrom()::timestamptz, $__timeTo()::timestamptz, '1d', NULL)
+    WHERE {selected}
+)
+SELECT requests / days AS "Requests/day", duration / requests AS "Mean latency", failed / requests AS "Error rate",
+    limited AS "Rate limited", tokens / days AS "Tokens/day", cost / days AS "Cost/day"
+FROM used"""
 
 
 def overview(thresholds: Thresholds, runbook: str) -> Page:
@@ -263,7 +269,7 @@ def _who(thresholds: Thresholds) -> list[View]:
 def _ninety_days() -> View:
     return numbers(
         "Last 90 days",
-        "What is usual? Averages over ninety days, regardless of the selected time range.",
+        "What is usual? Averages over ninety days, or since the first call, regardless of the selected time range.",
         [ledger(_NINETY_DAYS)],
         unit="short",
         width=24,
