@@ -198,7 +198,7 @@ def _samples(now):
     for metric in collector_metrics.ALL:
         yield from _series(metric, {JOB: "collector", **dict.fromkeys(metric.attributes, "x")}, now)
     for record in records(Thresholds()):
-        yield from _line(record.name, {JOB: "api", metrics.KEY: "k1"}, now, lambda _: 0.01)
+        yield from _line(record.name, {JOB: "api", ENV: "live", metrics.KEY: "k1"}, now, lambda _: 0.01)
     yield from _line(UP, {JOB: "keyservice", "instance": "i1"}, now, lambda _: 1)
     yield from _line(UP, {JOB: "collector", "instance": "i1"}, now, lambda _: 0)
     source = SOURCE.replace('"', "").split("=")

@@ -28,7 +28,7 @@ from keygauge_dashboards.alerts.ledger import ledger_alerts
 from keygauge_dashboards.alerts.prometheus import alerts, records
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.generate import GENERATED
-from keygauge_dashboards.promql.queries import ALERTS, UP
+from keygauge_dashboards.promql.queries import ALERTS, ENV, UP
 from keygauge_dashboards.thresholds import Thresholds
 
 RULES = GENERATED / "prometheus/keygauge.rules.yaml"
@@ -50,8 +50,9 @@ def requests(status, values, *, key="k1"):
     return one(REQUESTS, values, job="api", **{label(KEY): key, label(STATUS): status})
 
 
-def answers(status_class, values):
-    return {_series(f"{DURATION.prometheus_name}_count", {"job": "api", label(STATUS_CLASS): status_class}): values}
+def answers(status_class, values, **labels):
+    labels = {"job": "api", label(STATUS_CLASS): status_class, **labels}
+    return {_series(f"{DURATION.prometheus_name}_count", labels): values}
 
 
 def decisions(outcome, values, *, key="k1"):
@@ -84,8 +85,8 @@ def one(metric, values, **labels):
     return {_series(metric.prometheus_name, labels): values}
 
 
-def process(values, *, instance="i1"):
-    return one(SPOOL_EVENTS, values, job="api", instance=instance)
+def process(values, *, instance="i1", **labels):
+    return one(SPOOL_EVENTS, values, job="api", instance=instance, **labels)
 
 
 def up(instance, values):
@@ -146,6 +147,15 @@ CASES = [
         answers("2xx", "0+90x120") | answers("5xx", "0+10x120"),
         "70m",
         burns("1h", "6h", "1d"),
+    ),
+    Case(
+        "ErrorBudgetBurn",
+        "a tenth fails for an hour, in staging only",
+        answers("2xx", "0+9000x120", **{ENV: "live"})
+        | answers("2xx", "0+90x120", **{ENV: "staging"})
+        | answers("5xx", "0+10x120", **{ENV: "staging"}),
+        "70m",
+        tuple({**labels, ENV: "staging"} for labels in burns("1h", "6h", "1d")),
     ),
     Case(
         "ErrorBudgetBurn",
@@ -385,6 +395,13 @@ CASES = [
         ticket(**JOB, instance="i1"),
     ),
     Case("InstrumentSilent", "gone", process("0x30 _x60"), "50m", ticket(**JOB)),
+    Case(
+        "InstrumentSilent",
+        "gone, but not in staging",
+        process("0x30 _x60", **{ENV: "live"}) | process("0x90", **{ENV: "staging"}),
+        "50m",
+        ticket(**JOB, **{ENV: "live"}),
+    ),
     Case("InstrumentSilent", "still gone", process("0x30 _x400"), "6h", ticket(**JOB)),
     Case("InstrumentSilent", "one beat late", one(BEAT_AGE, "3x30", job="api", instance="i1"), "10m"),
     Case("InstrumentSilent", "a restart", process("0x30 _x2 0x60"), "50m"),
@@ -588,7 +605,7 @@ def test_messages_only_use_labels_of_the_alert():
     for alert in alerts(Thresholds()):
         given = {name for case in CASES if case.alert == alert.name for labels in case.fires for name in labels}
         used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description + alert.page))
-        assert used - given <= {"key", "name", "receiver"}, alert.name  # labels that may be empty
+        assert used - given <= {"key", "name", "receiver", ENV}, alert.name  # labels that may be empty
 
 
 def test_every_alert_states_its_impact_and_links_to_its_subject(root):

@@ -27,6 +27,7 @@ ALERT_LABELS = {
     "limit",
     "name",
     JOB,
+    ENV,
     label(KEY),
 }
 
@@ -37,7 +38,7 @@ def _series():
         queries.ALERTS: ALERT_LABELS,
         queries.SINCE: ALERT_LABELS - {"alertstate"},
         queries.UP: {JOB, queries.INSTANCE},
-        **{record.name: {JOB, label(KEY)} for record in records(Thresholds())},
+        **{record.name: {JOB, ENV, label(KEY)} for record in records(Thresholds())},
     }
     for metric in metrics.ALL:
         _add(known, metric, {ENV, JOB})

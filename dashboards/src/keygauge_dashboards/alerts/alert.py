@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from keygauge.metrics import KEY, label
+from keygauge_dashboards.promql.queries import ENV, JOB
 
 SOURCE = 'source="keygauge"'  # label of every KeyGauge alert, for routing and dashboards
 
 NAMED_KEY = "{{ $labels.name }} ({{ $labels." + label(KEY) + " }})"
 SHARE = "{{ $value | humanizePercentage }}"
+IN_ENVIRONMENT = "{{ with $labels." + ENV + " }} ({{ . }}){{ end }}"
 COUNT = '{{ $value | printf "%.0f" }}'
 
 Severity = Literal["page", "ticket", "info"]  # act now, act this week, for information
@@ -58,6 +60,11 @@ def subject(uid: str, **labels: str) -> str:
     """Return the path of a dashboard about an alert's subject; `labels` maps variables to labels with the values."""
     selected = "".join(f"&var-{name}={{{{ $labels.{given} | urlquery }}}}" for name, given in labels.items())
     return f"/d/{uid}?from=now-6h&to=now{selected}"
+
+
+def of_service(uid: str) -> str:
+    """Return the path of a dashboard about an alert's service, in its environment if it has one."""
+    return subject(uid, job=JOB) + f"{{{{ with $labels.{ENV} }}}}&var-env={{{{ . | urlquery }}}}{{{{ end }}}}"
 
 
 def anchor(name: str) -> str:

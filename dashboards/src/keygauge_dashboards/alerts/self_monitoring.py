@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from keygauge import service_metrics as service
 from keygauge.metrics import BEAT_AGE, EVENTS_DROPPED, KEY, REASON, REQUESTS, SPOOL_AGE, SPOOL_EVENTS, label
 from keygauge_dashboards import collector_metrics
-from keygauge_dashboards.alerts.alert import COUNT, SHARE, Alert, subject
+from keygauge_dashboards.alerts.alert import COUNT, IN_ENVIRONMENT, SHARE, Alert, subject
 from keygauge_dashboards.promql.queries import (
+    ENV,
     EVERYTHING,
     INSTANCE,
     JOB,
     UP,
+    by_,
     gained,
     increase,
     occurred,
@@ -41,13 +43,14 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
 def _instrument_silent(thresholds: Thresholds) -> Alert:
     age = f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE, scope=EVERYTHING)}) > {thresholds.beat_age_s:g}"
     series = select(SPOOL_EVENTS, scope=EVERYTHING)  # of every process, even before its first call
-    gone = f"group by ({JOB}) (present_over_time({series}[6h])) unless group by ({JOB}) ({series})"
+    of_service = by_(JOB, ENV)
+    gone = f"group{of_service} (present_over_time({series}[6h])) unless group{of_service} ({series})"
     return Alert(
         name="InstrumentSilent",
         severity="ticket",
         expression=f"({age}) or ({gone})",
         hold="5m",
-        summary="{{ $labels.job }} has gone silent",
+        summary=f"{{{{ $labels.job }}}}{IN_ENVIRONMENT} has gone silent",
         description="{{ with $labels.instance }}{{ . }} cannot reach the key service; after 10 s it refuses calls."
         "{{ else }}It sent metrics within the last 6 hours and sends none now.{{ end }}",
         impact="A process without the key service refuses calls after 10 seconds; one that is gone serves nobody.",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from keygauge.metrics import DURATION, REQUESTS, STATUS_CLASS, Metric
-from keygauge_dashboards.alerts.alert import SHARE, Alert, Record, subject
-from keygauge_dashboards.promql.queries import EVERYTHING, JOB, is_, like, rate, ratio, select, total
+from keygauge_dashboards.alerts.alert import IN_ENVIRONMENT, SHARE, Alert, Record, of_service
+from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, is_, like, rate, ratio, select, total
 from keygauge_dashboards.thresholds import Burn, Thresholds
 from keygauge_dashboards.uids import ERRORS_PAGE
+
+_SERVICE = (JOB, ENV)  # or failures in staging would count as those of the live service
+_NAMED = "{{ $labels.job }}" + IN_ENVIRONMENT
 
 
 def records(thresholds: Thresholds) -> list[Record]:
@@ -35,11 +38,11 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             severity=burn.severity,
             expression=_burns(failed_share, burn, round(burn.factor * budget, 9), thresholds),
             hold=burn.hold,
-            summary=f"{{{{ $labels.job }}}} is burning its error budget at over {burn.factor:g} times the allowed rate",
-            description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} were answered with 5xx; "
+            summary=f"{_NAMED} is burning its error budget at over {burn.factor:g} times the allowed rate",
+            description=f"{SHARE} of the last {burn.long}'s requests to {_NAMED} were answered with 5xx; "
             f"the objective allows {budget:.2%}.",
             impact="Customers' calls are failing; the objective for this period will be missed.",
-            page=subject(ERRORS_PAGE, job=JOB),
+            page=of_service(ERRORS_PAGE),
             labels={"window": burn.long},
         )
     for burn in thresholds.burns:
@@ -49,11 +52,11 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             severity=burn.severity,
             expression=_burns(slow_share, burn, min(round(burn.factor * budget, 9), 0.9), thresholds),
             hold=burn.hold,
-            summary="{{ $labels.job }} is too slow too often",
-            description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} took longer than "
+            summary=f"{_NAMED} is too slow too often",
+            description=f"{SHARE} of the last {burn.long}'s requests to {_NAMED} took longer than "
             f"{thresholds.slow_s:g} s; the objective allows {budget:.0%}.",
             impact="Customers are waiting; the objective for this period will be missed.",
-            page=subject(ERRORS_PAGE, job=JOB),
+            page=of_service(ERRORS_PAGE),
             labels={"window": burn.long},
         )
 
@@ -75,7 +78,7 @@ def _recorded(metric: Metric, what: str, window: str) -> str:
 def _failed(window: str) -> str:
     # Not the request counter: its series are per key, so most errors begin a series, and `rate` misses the first value.
     errors, every = (
-        rate(DURATION, *where, by=(JOB,), window=window, scope=EVERYTHING, part="_count")
+        rate(DURATION, *where, by=_SERVICE, window=window, scope=EVERYTHING, part="_count")
         for where in ((is_(STATUS_CLASS, "5xx"),), ())
     )
     return ratio(errors, every)
@@ -84,9 +87,14 @@ def _failed(window: str) -> str:
 def _slow(window: str, slow_s: float) -> str:
     # The bound is written 10 or 10.0, depending on the exporter and on Prometheus' version.
     fast = rate(
-        DURATION, like("le", f"{slow_s:g}|{float(slow_s)}"), by=(JOB,), window=window, scope=EVERYTHING, part="_bucket"
+        DURATION,
+        like("le", f"{slow_s:g}|{float(slow_s)}"),
+        by=_SERVICE,
+        window=window,
+        scope=EVERYTHING,
+        part="_bucket",
     )
-    every = rate(DURATION, by=(JOB,), window=window, scope=EVERYTHING, part="_count")
+    every = rate(DURATION, by=_SERVICE, window=window, scope=EVERYTHING, part="_count")
     return f"1 - {fast} / ({every} > 0)"
 
 
@@ -95,7 +103,7 @@ def _requests(window: str) -> str:
 
 
 def _answered(window: str) -> str:
-    return total(DURATION, f"increase({select(DURATION, scope=EVERYTHING, part='_count')}[{window}])", (JOB,))
+    return total(DURATION, f"increase({select(DURATION, scope=EVERYTHING, part='_count')}[{window}])", _SERVICE)
 
 
 def _burns(share_in: Callable[[str], str], burn: Burn, share: float, thresholds: Thresholds) -> str:

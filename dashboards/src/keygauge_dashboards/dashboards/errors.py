@@ -17,11 +17,12 @@ from keygauge_dashboards.dashboards.charts import (
 from keygauge_dashboards.grafana.base import SERIES, VALUE, dashboard, drill, link
 from keygauge_dashboards.grafana.panel_types import field, fields_like, heatmap, limits, lines, matrix, ranking, stat
 from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
-from keygauge_dashboards.promql.queries import JOB, RATE, gained, model_named, named, quantile, ratio, select
+from keygauge_dashboards.promql.queries import ENV, JOB, RATE, gained, model_named, named, quantile, ratio, select
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import ERRORS_PAGE, LOG_PAGE
 
 UID = ERRORS_PAGE
+_CHOSEN = f'{{{JOB}=~"$job", {ENV}=~"$env"}}'
 _NO_ERRORS = "no request was answered with 5xx"
 
 
@@ -144,26 +145,26 @@ def _objectives(thresholds: Thresholds) -> list[View]:
         _budget(
             "Error budget left",
             f"How much of the {windows[-1]} budget is left? {failing:.2%} of requests may be answered with 5xx.",
-            f'{failed_share(windows[-1])}{{{JOB}=~"$job"}} / {failing:g}',
+            f"{failed_share(windows[-1])}{_CHOSEN} / {failing:g}",
             alerts=("ErrorBudgetBurn",),
         ),
         _burn(
             "Error budget burn rate",
             f"How fast does the budget burn? At 1 it lasts exactly its period; alerts fire at {fires}.",
-            [Prometheus(f'max({failed_share(window)}{{{JOB}=~"$job"}}) / {failing:g}', window) for window in windows],
+            [Prometheus(f"max({failed_share(window)}{_CHOSEN}) / {failing:g}", window) for window in windows],
             thresholds,
             alerts=("ErrorBudgetBurn",),
         ),
         _budget(
             "Latency budget left",
             f"How much of the {windows[-1]} budget is left? {slow:.0%} of requests may exceed {thresholds.slow_s:g} s.",
-            f'{slow_share(windows[-1])}{{{JOB}=~"$job"}} / {slow:g}',
+            f"{slow_share(windows[-1])}{_CHOSEN} / {slow:g}",
             alerts=("LatencyBurn",),
         ),
         _burn(
             "Latency budget burn rate",
             "How fast does the budget burn? At 1 it lasts exactly its period.",
-            [Prometheus(f'max({slow_share(window)}{{{JOB}=~"$job"}}) / {slow:g}', window) for window in windows],
+            [Prometheus(f"max({slow_share(window)}{_CHOSEN}) / {slow:g}", window) for window in windows],
             thresholds,
             alerts=("LatencyBurn",),
         ),

@@ -10,7 +10,7 @@ from keygauge_dashboards.alerts.prometheus import alerts
 from keygauge_dashboards.grafana.base import ledger
 from keygauge_dashboards.grafana.panel_types import field, hidden, keep, states, table
 from keygauge_dashboards.grafana.panels import Json, Prometheus, View
-from keygauge_dashboards.promql.queries import ALERTS, JOB, SINCE, by_
+from keygauge_dashboards.promql.queries import ALERTS, ENV, JOB, SINCE, by_
 from keygauge_dashboards.thresholds import Thresholds
 
 # Hidden columns for links: the dashboard about an alert, the variables to set there, and the key's id.
@@ -106,9 +106,10 @@ def _with_page(since: str) -> str:
         pages.setdefault(_page(alert), []).append(alert.name)
     for page, names in pages.items():
         since = f'label_replace({since}, "{_PAGE}", "{page}", "alertname", "{"|".join(dict.fromkeys(names))}")'
-    for variable, label_name in (("job", JOB), ("account", service.ACCOUNT), ("key", _KEY_ID)):
+    subjects = (("job", JOB), ("env", ENV), ("account", service.ACCOUNT), ("key", _KEY_ID))
+    for variable, label_name in subjects:
         since = f'label_replace({since}, "of_{variable}_", "&var-{variable}=$1", "{label_name}", "(.+)")'
-    return f'label_join({since}, "{_SELECTED}", "", "of_job_", "of_account_", "of_key_")'
+    return f'label_join({since}, "{_SELECTED}", "", "of_job_", "of_env_", "of_account_", "of_key_")'
 
 
 def _page(alert: Alert | LedgerAlert) -> str:
