@@ -73,7 +73,7 @@ EXPECTED = {
     "openai_chat_cached_reasoning.json": (Usage(2006, 300, 1920, None, 192), "gpt-5-2025-08-07", "openai"),
     "openai_completion.json": (Usage(5, 7), "gpt-3.5-turbo-instruct", "openai"),
     "openai_embedding.json": (Usage(8), "text-embedding-ada-002", "openai"),
-    "openai_image.json": (Usage(50, 50, details={"input_image": 40}), None, "openai"),
+    "openai_image.json": (Usage(50, 50, details={"input_image": 40, "output_image": 50}), None, "openai"),
     "openai_response.json": (Usage(328, 52, 256, None, 20), "gpt-4.1-2025-04-14", "openai"),
     "openai_response.sse": (Usage(328, 52, 256, None, 20), "gpt-4.1-2025-04-14", "openai"),
     "vllm_chat.json": (Usage(11, 3), "meta-llama/Llama-3.1-8B-Instruct", "openai"),
@@ -147,7 +147,7 @@ EXPECTED = {
     "ollama_compatible.sse": (Usage(26, 9), "llama3.2", "openai"),
     "openai_batch.json": (Usage(1500, 500, 1024, None, 300), "gpt-5-2025-08-07", "openai"),
     "openai_completion.sse": (Usage(5, 2), "gpt-3.5-turbo-instruct", "openai"),
-    "openai_image.sse": (Usage(50, 50, details={"input_image": 40}), None, "openai"),
+    "openai_image.sse": (Usage(50, 50, details={"input_image": 40, "output_image": 50}), None, "openai"),
     "openai_run.sse": (Usage(20, 11), "gpt-4o", "openai"),
     "openai_speech.sse": (Usage(14, 101), None, "openai"),
     "openai_transcription.sse": (Usage(14, 31, details={"input_audio": 4}), None, "openai"),
@@ -276,7 +276,7 @@ EXPECTED = {
     "anthropic_fallback.sse": (Usage(79216, 13658, 79214, 0), "claude-opus-4-8", "anthropic"),
     "cohere_embed_image.json": (Usage(1610, details={"input_image": 1600}), None, "cohere"),
     "gateway_cache_beside.json": (Usage(5600, 10, 5450, 100), "anthropic/claude-sonnet-4-5", "anthropic"),
-    "gateway_image.json": (Usage(20, 1056), "gpt-image-1", "openai"),
+    "gateway_image.json": (Usage(20, 1056, details={"output_image": 1056}), "gpt-image-1", "openai"),
     "mistral_chat_cached.json": (Usage(1100, 20, 1024), "mistral-medium-latest", "mistral_ai"),
 }
 TELLING_NONE = {

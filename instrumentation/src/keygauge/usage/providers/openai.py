@@ -33,8 +33,7 @@ _TOOLS: Final = {
     "code_interpreter_call": "tool_calls",
     "image_generation_call": "images",
 }
-
-
+_IMAGE_EVENTS: Final = ("image_generation.completed", "image_edit.completed")
 _HEARD: Final = "conversation.item.input_audio_transcription.completed"
 _HEARING: Final = "input_audio_transcription"  # in sessions of the beta API
 
@@ -95,7 +94,7 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
 def read_response(document: dict[str, Any], usage: dict[str, Any], *, stage: Stage = "final") -> Found:
     """Read `input_tokens` and `output_tokens` of a Responses object, image, transcription or Realtime response."""
     given = inside(usage, "input_tokens_details", "input_token_details")
-    made = inside(usage, "output_tokens_details", "output_token_details")
+    made = inside(usage, "output_tokens_details", "output_token_details") or _all_image(document, usage)
     drawing = inside(document.get("tool_usage"), "image_gen")
     return Found(
         RawUsage(
@@ -205,6 +204,12 @@ def _drawn(usage: Mapping[str, Any]) -> dict[str, Any]:
     made = first(inside(usage, "output_tokens_details"), "image_tokens")
     details = {"images": 0, "input_image": given, "output_image": usage["output_tokens"] if made is None else made}
     return {kind: count for kind, count in details.items() if count is not None}
+
+
+def _all_image(document: Mapping[str, Any], usage: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the details of an image's output if it has none: all of it is the image."""
+    is_image = document.get("type") in _IMAGE_EVENTS or _images_in(document.get("data"))
+    return {"image_tokens": usage.get("output_tokens")} if is_image else {}
 
 
 def _drawers(document: Mapping[str, Any]) -> Sequence[tuple[str, RawUsage]]:
