@@ -85,6 +85,13 @@ def test_answer_closed_early_means_the_client_left(serve):
     assert served.told == (200, "client_disconnected", 2)
 
 
+def test_answer_closed_early_without_a_start_has_failed(serve):
+    served = serve(lambda environ, start_response: iter([b"ab", b"c"]))
+    next(served.answer)
+    served.answer.close()  # as waitress and hypercorn do
+    assert served.told == (500, "incomplete_response", 2)
+
+
 @pytest.mark.parametrize("wraps", [list, FileWrapper])
 def test_held_call_ends_when_the_server_closes_its_answer(serve, wraps):
     def make():

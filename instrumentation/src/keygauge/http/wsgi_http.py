@@ -165,9 +165,9 @@ class WsgiRequest(Request, eq=False):
                 self.end(complete=True)
 
     def close(self) -> None:
-        """End the call on the server's `close()`: the client has left, unless there was nothing to send."""
+        """End the call on the server's `close()`: the client has left, unless there was nothing to send or no start."""
         is_empty = self._has_no_body or self._length == 0
-        self._is_gone = self._is_gone or not is_empty
+        self._is_gone = self._is_gone or not (is_empty or self.call.status == 0)
         self.end(complete=is_empty, last=True)
 
     def _write_on(self, chunk: bytes) -> object:
