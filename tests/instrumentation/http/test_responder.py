@@ -127,6 +127,59 @@ async def test_nothing_counts_as_sent_after_the_server_saw_the_client_leave(serv
     assert (event["response_bytes"], event["error"]) == (4, "client_disconnected")
 
 
+CHUNK = b'data: {"id": "c", "model": "m", "choices": [{"delta": {"content": "x"}}], "usage": null}\n\n'
+LAST = b'data: {"id": "c", "model": "m", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7}}\n\n'
+ANSWERS = {
+    b"application/json": [b'{"id": "c", "model": "m", "usage": {"prompt_tokens": 5, "completion_tokens": 7}}'],
+    b"text/event-stream": [CHUNK, LAST],
+}
+
+
+@pytest.mark.parametrize(("content_type", "parts"), ANSWERS.items())
+async def test_usage_of_an_answer_for_a_client_that_left_is_charged(service, guard, content_type, parts):
+    async def app(scope, receive, send):
+        await receive()
+        await send({**START, "headers": [(b"content-type", content_type)]})
+        for part in parts:
+            await send({**PART, "body": part})
+        await send({**PART, "body": b"", "more_body": False})
+
+    _, token = service.key()
+    await drive(guard(app), token, method="POST", inbox=[GONE])
+    (event,) = await asyncio.to_thread(service.events, 1)
+    assert (event["status"], event["error"], event["response_bytes"], event["messages"]) == (*LEFT, 0, 0)
+    assert (event["input_tokens"], event["output_tokens"], event["usage_status"]) == (5, 7, "reported")
+
+
+async def test_status_is_that_of_the_first_start(service, guard):
+    app = guard(sending(START, {**START, "status": 500}, {**PART, "more_body": False}))
+    _, token = service.key()
+    await drive(app, token)
+    assert await asyncio.to_thread(ended, service) == (200, None)
+
+
+class GunicornBody:
+    def __init__(self, *, closed):
+        self._closed = closed
+
+    async def receive(self):
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(("closed", "told"), [(True, (200, "client_disconnected")), (False, (500, "CancelledError"))])
+async def test_request_that_gunicorn_cancels_because_the_client_left_did_not_fail(service, guard, closed, told):
+    async def app(scope, receive, send):
+        await send(START)
+        await send(PART)
+        await receive()
+
+    _, token = service.key()
+    app, body = guard(app), GunicornBody(closed=closed)
+    with suppress(asyncio.CancelledError):
+        await drive(lambda scope, _, send: app(scope, body.receive, send), token)
+    assert await asyncio.to_thread(ended, service) == told
+
+
 ACCEPT = {"type": "websocket.accept"}
 UPLOAD = {"type": "http.request", "body": b"late", "more_body": False}
 

@@ -126,6 +126,8 @@ class HttpRequest(AsgiRequest, eq=False):
                 message = queue.get_nowait()
                 queue.put_nowait(message)
                 self._is_gone = self._is_gone or message.get("type") == "http.disconnect"
+        else:
+            self._is_gone = self._is_gone or getattr(queue, "_closed", False) is True  # gunicorn's
 
     async def answer(self, refusal: Refusal) -> None:
         """Answer in place of the app."""
@@ -193,7 +195,7 @@ class HttpRequest(AsgiRequest, eq=False):
                     if is_first:  # first and last: read the clock only once
                         call.ended_ns = call.ended_ns or call.first_byte_ns
                     self.end_body()
-        elif kind == "http.response.start" and not self._settled:
+        elif kind == "http.response.start" and not call.status:  # a second one is not sent
             return self._start(message)
         elif kind == "http.response.trailers":
             self._take_trailers(message)

@@ -269,6 +269,8 @@ class Request(Responder, kw_only=True, eq=False):
         if self._is_gone and not complete:
             call.error = "client_disconnected"
             call.status = call.status or LEFT
+            if self._sent_messages is not None:
+                call.messages = self._sent_messages
         elif error is not None and not isinstance(error, Exception):
             call.status = call.status or _FAILED
             self._break(name_of(error))

@@ -78,6 +78,7 @@ class Responder(Struct, kw_only=True, eq=False):
     _is_gone: bool = False  # the client left before the answer's end
     _is_over: bool = False  # the last event that clients read has passed
     _rest: Reader | None = None  # for the body after that event
+    _sent_messages: int | None = None  # if more were read that were not sent
     _passed: list[bytes] | None = None  # chunks within a stream that are not read yet
     _reader: Reader | None = None  # for the answer's body, or a session's messages
     _settled: bool = False
@@ -155,9 +156,11 @@ class Responder(Struct, kw_only=True, eq=False):
             self._read_event(body)
 
     def _read_unsent(self, body: bytes) -> None:
-        """Read a body that the app makes for HEAD, and what follows the last event of a stream."""
+        """Read a body that the app makes for HEAD or a client that left, and what follows a stream's last event."""
         if not self._settled:
-            if self.call.method == "HEAD" and self._reader is not None:
+            if (self._is_gone or self.call.method == "HEAD") and self._reader is not None:
+                if self._sent_messages is None:
+                    self._sent_messages = self._reader.events
                 self.runtime.attempt("read", self._reader.feed, body)
         elif self._is_over:
             self._rest = self._rest or read_events()
