@@ -1,10 +1,12 @@
 """The proxy in front of an upstream on loopback: forwarded requests, and answers to callers."""
 
 import asyncio
+import socket
 from threading import Thread
 
 import httpx
 import pytest
+import uvicorn
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
@@ -50,6 +52,29 @@ def ask(monkeypatch, tmp_path):
     return ask
 
 
+@pytest.fixture
+def answered(monkeypatch, tmp_path, upstream):
+    """Return a function that sends a path as it is over a socket; returns the status and the upstream's targets."""
+    monkeypatch.setenv("KEYGAUGE_MODE", "observe")
+    monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path))
+    address, came = upstream
+    app = make_app(f"{address}/base", routes=["/files/{id}"])
+    server = uvicorn.Server(uvicorn.Config(app, http="h11", log_config=None))
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = Thread(target=server.run, args=([listener],))
+    thread.start()
+
+    def answered(path):
+        with socket.create_connection(listener.getsockname(), timeout=100) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: client.recv(65_536), b""))
+        return int(answer.split()[1]), [target for _, target, _, _ in came]
+
+    yield answered
+    server.should_exit = True
+    thread.join()
+
+
 def test_request_is_forwarded_without_hop_by_hop_headers(ask, upstream):
     address, came = upstream
     headers = {"x-mine": "1", "connection": "x-gone", "x-gone": "1", "x-forwarded-for": "198.51.100.7"}
@@ -82,3 +107,22 @@ def test_missing_settings_are_reported(monkeypatch):
     monkeypatch.delenv("KEYGAUGE_MODE", raising=False)
     with pytest.raises(SettingsError):
         make_app("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "path", ["/files/..", "/files/%2e%2e/x", "/files/..%2fx", "/files/..%5cx", "/files/..;a/x", "/./x", "/files/.", "/x#y"]
+)
+def test_paths_that_the_upstream_may_take_for_others_are_refused(answered, path):
+    status, came = answered(path)
+    assert (status, came) == (400, [])
+
+
+@pytest.mark.parametrize("path", ["http://192.0.2.1/x", "*"])
+def test_targets_of_other_servers_are_not_forwarded(answered, path):
+    assert answered(path) == (404, [])
+
+
+@pytest.mark.parametrize("path", ["/files/..x", "/files/.env", "/a//b", "/a|b", "/%zz", "/%23", "/x?a=/../b|%00", "/%c3%a4"])
+def test_other_paths_are_forwarded_as_they_came(answered, path):
+    status, came = answered(path)
+    assert (status, came) == (418, ["/base" + path])

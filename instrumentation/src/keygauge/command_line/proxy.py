@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -36,6 +37,7 @@ _HOP_BY_HOP = {
     *(b"trailer", b"transfer-encoding", b"upgrade"),
 }
 _OURS = {b"host", b"expect", b"x-forwarded-host", b"x-forwarded-proto"}  # rewritten, or handled here
+_CHANGING = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)")  # paths that servers shorten, each in its own way
 _EXTRA = "the proxy needs more packages: pip install 'keygauge[proxy]'"
 
 Fields = list[tuple[bytes, bytes]]
@@ -128,12 +130,21 @@ class Proxy:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward one request, until its answer ends or its client disconnects."""
-        request = self._request(scope, receive)
+        """Forward one request, until its answer ends or its client disconnects.
+
+        A path with `.` or `..` is refused: the upstream may take it for another one than limits and permissions did.
+        """
+        target = _target(scope)
+        if _CHANGING.search(scope["path"]) or b"#" in target:
+            detail = "A path must not contain `#`, or the segments `.` and `..`. Send the path that they lead to."
+            await _refuse(send, 400, "ambiguous_path", "Ambiguous path", detail)
+            return
+        request = self._request(scope, receive, target)
         try:
             answer = await self.client.send(request, stream=True)
         except self._httpx.TransportError as error:
-            await _refuse(send, type(error).__name__)
+            detail = f"The server behind this proxy does not answer ({type(error).__name__}). Try again later."
+            await _refuse(send, 502, "upstream_unreachable", "Upstream unreachable", detail)
             return
         passing = asyncio.ensure_future(self._pass_on(answer, send))
         leaving = asyncio.ensure_future(_until_left(receive))
@@ -147,16 +158,12 @@ class Proxy:
             await asyncio.gather(passing, leaving, return_exceptions=True)
             await answer.aclose()
 
-    def _request(self, scope: Scope, receive: Receive) -> Any:
+    def _request(self, scope: Scope, receive: Receive, target: bytes) -> Any:
         headers = list(self._headers(scope))
-        target = self._path + (scope.get("raw_path") or scope["path"].encode())
-        if scope["query_string"]:
-            target += b"?" + scope["query_string"]
         names = {name for name, _ in scope["headers"]}
         body = _body(receive) if names & {b"content-length", b"transfer-encoding"} else None
-        request = self._httpx.Request(scope["method"], self._base, headers=headers, content=body)
-        request.url = request.url.copy_with(raw_path=target)
-        return request
+        unchanged = {"target": self._path + target}  # httpx would change a URL's path
+        return self._httpx.Request(scope["method"], self._base, headers=headers, content=body, extensions=unchanged)
 
     def _headers(self, scope: Scope) -> Iterable[tuple[bytes, bytes]]:
         host, client = b"", (scope.get("client") or ("",))[0].encode()
@@ -186,6 +193,13 @@ class Proxy:
         await send({"type": "http.response.body", "body": b""})
 
 
+def _target(scope: Scope) -> bytes:
+    """Return the path as it was sent, with the query."""
+    query: bytes = scope["query_string"]
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return path + (b"?" + query if query else b"")
+
+
 def _named(headers: Fields) -> set[bytes]:
     """Return the header names listed in `Connection`, which are for this hop only."""
     return {part.strip().lower() for name, value in headers if name == b"connection" for part in value.split(b",")}
@@ -206,15 +220,9 @@ async def _until_left(receive: Receive) -> None:
         pass
 
 
-async def _refuse(send: Send, error: str) -> None:
-    document = {
-        "type": "urn:keygauge:problem:upstream_unreachable",
-        "title": "Upstream unreachable",
-        "status": 502,
-        "code": "upstream_unreachable",
-        "detail": f"The server behind this proxy does not answer ({error}). Try again later.",
-    }
+async def _refuse(send: Send, status: int, code: str, title: str, detail: str) -> None:
+    document = {"type": f"urn:keygauge:problem:{code}", "title": title, "status": status, "code": code, "detail": detail}
     body = json.dumps(document).encode()
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 502, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
