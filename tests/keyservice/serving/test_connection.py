@@ -126,8 +126,23 @@ def test_the_framing_of_a_body_is_bounded(client, monkeypatch, endless):
 
 
 def test_a_body_of_small_chunks_is_accepted(client):
-    client.sendall(CHUNKED % b"" + b"1\r\na\r\n" * 50_000 + b"0\r\na: b\r\n\r\n")
-    assert read_all(client).endswith(b"\r\n\r\n50000")
+    chunks = b"40\r\n%b\r\n" % (b"a" * 64) * 10_000 + b"1\r\na\r\n" * connection.CHUNKS_MAX
+    client.sendall(CHUNKED % b"" + chunks + b"0\r\na: b\r\n\r\n")
+    assert read_all(client).endswith(b"\r\n\r\n%d" % (640_000 + connection.CHUNKS_MAX))
+
+
+@pytest.mark.parametrize(
+    "costly",
+    [
+        CHUNKED % b"?a" + b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n",
+        CHUNKED % b"?a" + b"0\r\n" + b"a:\r\n" * 1_000 + b"\r\n",
+        b"GET /?a HTTP/1.1\r\n" + b"a:\r\n" * 1_000 + b"\r\n",
+    ],
+)
+def test_requests_of_very_many_parts_are_refused(client, costly):
+    client.sendall(costly)
+    assert read_all(client).startswith((b"HTTP/1.1 400", b""))
+    assert not seen
 
 
 def test_a_trailer_is_not_a_header(client):
@@ -164,8 +179,33 @@ def test_a_trickling_head_gets_no_more_time(client):
 
 
 def test_the_size_of_a_head_is_bounded(client):
-    client.sendall(b"GET / HTTP/1.1\r\n" + b"a: bbbbbbb\r\n" * 6_000)
+    client.sendall(b"GET / HTTP/1.1\r\n" + b"a: %b\r\n" % (b"b" * 1_000) * 70)
     assert read_all(client).startswith(b"HTTP/1.1 431")
+
+
+def test_pipelined_requests_are_answered_in_order(client):
+    last = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
+    client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx" * (connection.PIPELINED_MAX - 1) + last)
+    answer = read_all(client)
+    assert answer.count(b"HTTP/1.1 200") == connection.PIPELINED_MAX
+    assert answer.endswith(b"\r\n\r\n0")
+
+
+def test_the_number_of_pipelined_requests_is_bounded(client):
+    client.sendall(b"GET /slow HTTP/1.1\r\n\r\n" + b"GET /?b HTTP/1.1\r\n\r\n" * 2_000)
+    assert read_all(client).startswith(b"HTTP/1.1 400")
+    may_go_on.set()
+
+
+def test_a_client_that_leaves_pipelined_requests_is_not_logged(served, caplog):
+    with socket.create_connection(served.address, timeout=100) as client:
+        client.sendall(b"GET /slow?a HTTP/1.1\r\n\r\nGET /?b HTTP/1.1\r\n\r\n")
+        wait_until(lambda: seen)
+    wait_until(lambda: not served.connections)
+    may_go_on.set()
+    assert answered(served.address, path="/?c") == b"0"
+    assert seen == ["a", "c"]
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("path", ["/large", "/stream"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from functools import partial
 from typing import Any, Literal
 
@@ -19,6 +19,11 @@ WRITE_S = 30.0  # without any progress of the client in reading its answer
 IDLE_S = 30  # between two requests: replicas send a heartbeat every second on one connection
 HEAD_BYTES_MAX = 64 << 10  # also of a body's chunk framing, plus the following per byte of the body
 _FRAME_BYTES = 8
+# What a client sent at once is parsed without a pause, and every part takes time, however small.
+PIPELINED_MAX = 8  # requests of a connection without an answer
+FIELDS_MAX = 200  # of a request, with its trailers
+CHUNKS_MAX = 1_000  # of a body, plus one per the following bytes of it
+_CHUNK_BYTES = 64
 _LEFT = getattr(select, "POLLRDHUP", select.POLLHUP)  # closed by the client; Linux reports it before all is read
 _log = logging.getLogger("uvicorn.error.client")
 # uvicorn warns of each malformed request, so anyone could fill the log. A level would be reset by `dictConfig`.
@@ -62,6 +67,8 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._body_s = 0.0  # … and when the body began
         self._body_bytes = 0
+        self._unanswered: deque[Any] = deque()  # cycles, that is requests with their answers
+        self._fields = self._chunks = 0
         self._overhead_bytes = 0  # left for a body's framing: chunk sizes, chunk extensions, trailers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -77,6 +84,9 @@ class Connection(HttpToolsProtocol):
         self._reading = None
         self._time_reading()
         self._stop_writing_timer()
+        for cycle in self._unanswered:  # uvicorn notifies the last one only
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -98,8 +108,11 @@ class Connection(HttpToolsProtocol):
             self._time_reading()
 
     def on_message_begin(self) -> None:
-        """Start a head."""
+        """Start a head; an error closes the connection."""
+        if len(self._unanswered) >= PIPELINED_MAX:
+            raise ValueError("too many requests at once")
         self._reading = "head"
+        self._fields = self._chunks = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -109,11 +122,21 @@ class Connection(HttpToolsProtocol):
         self._overhead_bytes = HEAD_BYTES_MAX
         self._reading = "body"
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header field; ignore trailers after the body, which uvicorn would add to the request."""
+        self._fields += 1
+        if self._fields > FIELDS_MAX:
+            raise ValueError("too many header fields")
         if self._reading == "head":
             super().on_header(name, value)
+
+    def on_chunk_header(self) -> None:
+        """Count a chunk; an error closes the connection."""
+        self._chunks += 1
+        if self._chunks > CHUNKS_MAX + self._body_bytes // _CHUNK_BYTES:
+            raise ValueError("too many small chunks")
 
     def on_body(self, body: bytes) -> None:
         """Add a part of the body, and allow for its framing."""
@@ -131,6 +154,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
+        self._unanswered.popleft()
         super().on_response_complete()
         if not self.transport.is_closing():
             self._waiting.add(self)
