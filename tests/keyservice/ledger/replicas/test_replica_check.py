@@ -51,6 +51,16 @@ def test_what_agrees_is_no_difference(connection, take, report):
     assert replica_check.find_check(connection) == check
 
 
+def test_absurd_reports_stop_no_comparison(connection, noon):
+    most = 2**53 - 1
+    hours = tuple(Hour(int(noon.timestamp()) - hour * 3600, most, most, most) for hour in range(24))
+    for spool in range(50):
+        replica_counts.keep(connection, Report(f"{spool:x}", "f0", "shop", "h1", 0, hours), now=noon)
+    check = replica_check.check(connection, SINCE, grace=AT_ONCE)
+    assert (check.requests, check.missing_requests, check.missing_tokens) == (2**63 - 1,) * 3
+    assert replica_check.count_reported(connection, SINCE, grace=AT_ONCE) == 2**63 - 1
+
+
 def test_an_hour_is_compared_when_it_has_not_changed_for_the_grace(connection, take, report):
     take("a", 0, 5)
     report("a", 7)

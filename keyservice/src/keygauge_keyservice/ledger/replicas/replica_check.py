@@ -9,6 +9,13 @@ from keygauge_keyservice.database import Connection
 
 GRACE = timedelta(minutes=2)  # a report follows its batches within 10 s; see keygauge.spool.reporter
 PERIOD = timedelta(days=1)  # that the scheduled check looks back
+_MOST = 2**63 - 1
+
+
+def _sum(column: str) -> str:
+    """Return an expression for a sum that absurd reports, such as with a leaked token, cannot make too large to keep."""
+    return f"least(coalesce(sum({column}), 0), {_MOST})::bigint"
+
 
 # An hour is settled when neither side has changed for the grace.
 _SETTLED = """
@@ -21,13 +28,13 @@ SELECT spool_id, service, host, hour, reported_requests, requests, reported_inpu
     AND (missing_requests + surplus_requests > 0 OR missing_tokens + surplus_tokens > 0)
 ORDER BY hour, service, host, spool_id"""
 _COUNT = f"""/* balance.count */
-SELECT coalesce(sum(reported_requests), 0)::bigint AS requests
+SELECT {_sum("reported_requests")} AS requests
 {_SETTLED}"""
 _CHECK = f"""/* balance.check */
 INSERT INTO ledger_check AS newest (
     at, requests, missing_requests, missing_tokens, surplus_requests, surplus_tokens)
-SELECT clock_timestamp(), coalesce(sum(reported_requests), 0), coalesce(sum(missing_requests), 0),
-    coalesce(sum(missing_tokens), 0), coalesce(sum(surplus_requests), 0), coalesce(sum(surplus_tokens), 0)
+SELECT clock_timestamp(), {_sum("reported_requests")}, {_sum("missing_requests")}, {_sum("missing_tokens")},
+    {_sum("surplus_requests")}, {_sum("surplus_tokens")}
 {_SETTLED}
 ON CONFLICT (is_newest) DO UPDATE SET
     at = excluded.at, requests = excluded.requests,
