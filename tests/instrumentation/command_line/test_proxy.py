@@ -110,7 +110,8 @@ def test_missing_settings_are_reported(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "path", ["/files/..", "/files/%2e%2e/x", "/files/..%2fx", "/files/..%5cx", "/files/..;a/x", "/./x", "/files/.", "/x#y"]
+    "path",
+    ["/files/..", "/files/%2e%2e/x", "/files/..%2fx", "/files/..%5cx", "/files/..;/x", "/./x", "/files/.", "/x#y"],
 )
 def test_paths_that_the_upstream_may_take_for_others_are_refused(answered, path):
     status, came = answered(path)
@@ -122,7 +123,7 @@ def test_targets_of_other_servers_are_not_forwarded(answered, path):
     assert answered(path) == (404, [])
 
 
-@pytest.mark.parametrize("path", ["/files/..x", "/files/.env", "/a//b", "/a|b", "/%zz", "/%23", "/x?a=/../b|%00", "/%c3%a4"])
+@pytest.mark.parametrize("path", ["/files/..x", "/.env", "/a//b", "/a|b", "/%zz", "/%23", "/x?a=/../b|%00", "/%c3%a4"])
 def test_other_paths_are_forwarded_as_they_came(answered, path):
     status, came = answered(path)
     assert (status, came) == (418, ["/base" + path])

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from keygauge.protocol import Heartbeat, OpenStreams
 from keygauge.weights import Weights
@@ -83,3 +84,14 @@ def test_open_streams_come_from_the_latest_heartbeats(connection, now):
     assert find("acme") == (1, 4)
     connection.execute("UPDATE replica SET seen_at = seen_at - interval '10 seconds'")  # as if the replicas were killed
     assert find_live_rates(connection, "acme", now=now).streams == Streams(0, None, 0)
+
+
+def test_absurd_streams_are_cut(connection, now):
+    absurd = OpenStreams("acme-live", open=2**53 - 1, oldest_ms=2**53 - 1, messages=2**53 - 1)
+    claim = Heartbeat(
+        replica="r1", service="api", host="a", version="0", mode="enforce", cursor=1, streams=[absurd] * 500
+    )
+    replicas.see(connection, [structs.replace(claim, replica=f"r{n}") for n in range(3)])
+    found = find_live_rates(connection, "acme", now=now).streams
+    assert (found.open, found.messages) == (2**63 - 1, 2**63 - 1)
+    assert found.oldest_at < now - timedelta(days=36_000)

@@ -221,8 +221,8 @@ async def _until_left(receive: Receive) -> None:
 
 
 async def _refuse(send: Send, status: int, code: str, title: str, detail: str) -> None:
-    document = {"type": f"urn:keygauge:problem:{code}", "title": title, "status": status, "code": code, "detail": detail}
-    body = json.dumps(document).encode()
+    document = {"title": title, "status": status, "code": code, "detail": detail}
+    body = json.dumps({"type": f"urn:keygauge:problem:{code}", **document}).encode()
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

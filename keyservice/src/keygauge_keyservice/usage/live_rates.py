@@ -80,9 +80,11 @@ FROM (
     LIMIT %(most)s
 ) AS latest"""
 
+# A leaked service token may claim anything: sums are cut to what can be stored, and streams to a hundred years.
 _STREAMS = """/* live_rates.streams */
-SELECT coalesce(sum(open), 0)::bigint AS open, coalesce(sum(messages), 0)::bigint AS messages,
-    min(seen_at - oldest_ms * interval '1 millisecond') AS oldest_at
+SELECT least(coalesce(sum(open), 0), 9223372036854775807)::bigint AS open,
+    least(coalesce(sum(messages), 0), 9223372036854775807)::bigint AS messages,
+    min(seen_at - least(oldest_ms, 3155760000000) * interval '1 millisecond') AS oldest_at
 FROM replica CROSS JOIN jsonb_to_recordset(streams) AS stream (key text, open bigint, oldest_ms bigint, messages bigint)
 JOIN key ON key.id = stream.key
 WHERE seen_at > clock_timestamp() - interval '5 seconds' AND streams <> '[]'

@@ -13,7 +13,7 @@ _MOST = 2**63 - 1
 
 
 def _sum(column: str) -> str:
-    """Return an expression for a sum that absurd reports, such as with a leaked token, cannot make too large to keep."""
+    """Return an expression for a sum that absurd reports, as with a leaked token, cannot make too large to keep."""
     return f"least(coalesce(sum({column}), 0), {_MOST})::bigint"
 
 
