@@ -265,7 +265,8 @@ def test_number_of_tokens_per_account_is_limited(client, operator, own, monkeypa
 
 def test_guessing_address_must_wait_and_others_need_not(client, own, monkeypatch):
     monkeypatch.setattr(guess_throttle, "PER_WINDOW", 3)
-    mine = own("Acme")
+    monkeypatch.setattr(token_book, "_FRESH_S", -1)
+    mine, late = own("Acme"), own("Umbrella")
     assert client.get("/v1/keys", headers=mine.headers).status_code == 200
     wrong = [{"Authorization": "Bearer kgo_invented"}, {"Authorization": "Bearer kgo_invented"}, {"X-Api-Key": "x"}]
     paths = ("/v1/keys", "/v1/keys", "/v1/me")
@@ -274,6 +275,8 @@ def test_guessing_address_must_wait_and_others_need_not(client, own, monkeypatch
     refused = client.get("/v1/keys", headers=wrong[0])
     assert (refused.status_code, refused.json["code"]) == (429, "too_many_wrong_tokens")
     assert 1 <= int(refused.headers["Retry-After"]) <= 11
+    assert client.get("/v1/keys", headers=late.headers).status_code == 429
+    assert client.get("/v1/keys", headers=mine.headers).status_code == 200  # it worked before
     elsewhere = {"REMOTE_ADDR": "192.0.2.9"}
     assert client.get("/v1/keys", headers=wrong[0], environ_overrides=elsewhere).status_code == 401
     assert client.get("/v1/keys", headers=mine.headers, environ_overrides=elsewhere).status_code == 200

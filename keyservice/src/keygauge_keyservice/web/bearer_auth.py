@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from flask import g, request
 
 from keygauge_keyservice.accounts.token_book import is_of_account
-from keygauge_keyservice.accounts.tokens import Kind, Scope, Token
+from keygauge_keyservice.accounts.tokens import Kind, Scope, Token, digest
 from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.web.confinement import confine
 from keygauge_keyservice.web.context import services
@@ -172,10 +172,13 @@ def _find(given: str) -> Token | None:
     token = services().tokens.find(given)
     if token is not None or not is_of_account(given):
         return token
-    services().guesses.admit(request.remote_addr)
+    guesses, hashed = services().guesses, digest(given).hex()
+    guesses.admit(request.remote_addr, hashed)
     token = services().tokens.look_up(given)
     if token is None:
-        services().guesses.count(request.remote_addr)
+        guesses.count(request.remote_addr, hashed)
+    else:
+        guesses.keep(hashed)
     return token
 
 

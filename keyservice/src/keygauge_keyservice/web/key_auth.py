@@ -37,13 +37,15 @@ def require_shown(connection: Connection, shown: list[LookUp], ip: str | None, *
     Raises:
         Problem: like `require_key`.
     """
-    services().guesses.admit(ip, service=service)
+    guesses, digest = services().guesses, "".join(one.digest for one in shown)
+    guesses.admit(ip, digest, service=service)
     found = key_entries.look_up(connection, shown, services().settings.peppers)
     key = keys.find(connection, found[0].key) if found else None
     if key is None:
-        services().guesses.count(ip, service=service)
+        guesses.count(ip, digest, service=service)
         _refuse_replaced(connection, shown)
         raise Problem(401, "unauthorized", "The API key is missing or incorrect.", headers=_CHALLENGE)
+    guesses.keep(digest)
     _check(connection, key)
     if not _is_allowed(ip, key):
         raise Problem(403, "ip_not_allowed", "This API key can't be used from this IP address.")
