@@ -264,6 +264,17 @@ async def test_safe_limit_admits_a_share_during_an_outage(service, guard, visit)
     assert any(cell.series.outcome == "degraded" for cell in runtime.aggregator.cells())
 
 
+@pytest.mark.parametrize("limit", [TPD, {"name": "rpm", "unit": "request", "amount": 600, "window_s": 60}])
+async def test_no_call_is_refused_after_the_process_was_paused(service, guard, visit, limit):
+    _, token = service.key(limit)
+    app = guard(host())
+    chat = {"path": "/chat", "method": "POST", "json": {}}
+    assert (await visit(app, token, **chat)).status_code == 200
+    app._process.runtime._heartbeat.admission.authority_ns = 0  # as after a pause of more than 10 s
+    answers = await asyncio.gather(*[visit(app, token, **chat) for _ in range(8)])
+    assert [answer.status_code for answer in answers] == [200] * 8
+
+
 @pytest.mark.parametrize(("length", "status"), [(1000, 200), (10_001, 400), (-2, 400)])
 async def test_tokens_are_limited_in_wsgi_apps_too(service, length, status, tmp_path):
     _, token = service.key(TPD)

@@ -163,6 +163,7 @@ def test_a_waiting_call_is_refused_and_leaves_once_authority_has_expired():
     process = Process(rate())
     short = process.admit()
     process.now_ns *= 2
+    process.admission.fail()
     assert process.admit(short.waiter) is UNAVAILABLE
     assert not process.lease_pools[0].waiting
 

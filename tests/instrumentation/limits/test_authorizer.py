@@ -141,10 +141,28 @@ def test_a_call_without_units_waits_in_the_queue_and_leaves_it_when_decided(serv
     authorizer.leave(one)
 
 
-def test_nothing_is_admitted_after_authority_has_expired(service, authorizer):
-    service.know(RPM)
+@pytest.mark.parametrize("terms", [{}, {"models": ["gpt-*"]}])
+@pytest.mark.parametrize("limit", [RPM, RPM | {"unit": "token", "amount": 10**6}])
+def test_nothing_is_admitted_after_authority_has_expired(service, authorizer, limit, terms):
+    service.know(limit, **terms)
     service.admission.authority_ns = service.now_ns
-    assert authorizer.decide(call(service), TOKEN) is refusal.UNAVAILABLE
+    one = call(service, template="/v1/chat", estimate=CHAT)
+    service.admission.away = True
+    assert authorizer.decide(one, TOKEN) is refusal.UNAVAILABLE
+
+
+@pytest.mark.parametrize("estimate", [None, CHAT])
+@pytest.mark.parametrize("limit", [RPM, RPM | {"unit": "token", "amount": 10**6}])
+def test_after_a_pause_of_the_process_calls_wait_for_the_next_heartbeat(service, authorizer, limit, estimate):
+    service.know(limit)
+    service.admission.authority_ns = service.now_ns
+    one = call(service, template="/v1/chat", estimate=estimate)
+    decision = authorizer.decide(one, TOKEN)
+    assert isinstance(decision, Wait)
+    assert (decision.woken, service.woken) == (service.coming, 1)
+    assert (one.outcome, one.error) == ("admitted", None)
+    service.admission.fail()
+    assert authorizer.decide(one, TOKEN) is refusal.UNAVAILABLE
 
 
 def test_without_enforcement_nobody_is_refused_and_the_outcome_is_recorded(service):

@@ -12,7 +12,16 @@ from keygauge.limits.key_cache import Key, KeyCache
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import NEVER, LeasePool
 from keygauge.limits.limit import MEASURED
-from keygauge.limits.refusal import DELETED, DISABLED, EXPIRED, REPLACED, SUSPENDED, UNAVAILABLE, Refusal
+from keygauge.limits.refusal import (
+    DELETED,
+    DISABLED,
+    EXPIRED,
+    PAUSED,
+    REPLACED,
+    SUSPENDED,
+    UNAVAILABLE,
+    Refusal,
+)
 from keygauge.limits.waiter import Wait, Waiter
 
 _STATUS = {"disabled": DISABLED, "deleted": DELETED, "suspended": SUSPENDED}
@@ -94,7 +103,7 @@ class Admission:
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
-                return self._refuse(UNAVAILABLE, waiter)
+                return self._refuse(self._outdated(), waiter)
             leases = []
             for lease_pool in lease_pools:
                 if lease_pool.waiting:
@@ -122,7 +131,7 @@ class Admission:
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
-                return self._refuse(UNAVAILABLE, waiter)
+                return self._refuse(self._outdated(), waiter)
             return self._reserve(claims, now, since_ns, waiter)
 
     def refuse_any(self, lease_pools: Iterable[LeasePool]) -> Refusal | None:
@@ -130,7 +139,7 @@ class Admission:
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
-                return UNAVAILABLE
+                return self._outdated()
             denied = [
                 lease_pool
                 for lease_pool in lease_pools
@@ -216,6 +225,10 @@ class Admission:
         reservation = self._take(claims, taken, tuple(noted), now, since_ns)
         self._leave(waiter, now)
         return reservation
+
+    def _outdated(self) -> Refusal:
+        """Return why nothing may be admitted: the key service is away, or else this process was paused."""
+        return UNAVAILABLE if self.away else PAUSED
 
     def _refuse(self, refusal: Refusal, waiter: Waiter | None) -> Refusal:
         self._leave(waiter)

@@ -24,6 +24,7 @@ from keygauge.limits.refusal import (
     BAD_CAP,
     CONFLICT,
     MISSING,
+    PAUSED,
     TOO_MANY_KEYS,
     UNAVAILABLE,
     UNKNOWN,
@@ -254,6 +255,10 @@ class Authorizer:
 
     def _put_off(self, call: Call, decision: Refusal | Wait | NeedsBody | Short) -> Decision:
         """Record in the call why it is not admitted now."""
+        if decision is PAUSED:
+            coming = self._sync.next_round()
+            self._sync.wake()
+            return Wait(coming)
         if isinstance(decision, Refusal):
             return self._refuse(call, decision)
         if isinstance(decision, Short):

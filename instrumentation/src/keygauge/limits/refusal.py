@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keygauge.call import Outcome
 from keygauge.limits.limit import Whose
@@ -39,3 +39,6 @@ WRONG_MODEL = Refusal("forbidden", "model_not_allowed")
 WRONG_TOOL = Refusal("forbidden", "tool_not_allowed")
 UNREADABLE = Refusal("forbidden", "request_unreadable")
 UNAVAILABLE = Refusal("unavailable", "key_service_unavailable", retry_after_s=1)
+
+# The same after a pause of the process, such as a suspended machine: the next heartbeat may be answered, so calls wait.
+PAUSED = replace(UNAVAILABLE)
