@@ -1,5 +1,6 @@
 """One request without a server: what it waits for, how it is authorized, and that it ends once, whatever raises."""
 
+import json
 from contextlib import suppress
 
 import pytest
@@ -20,6 +21,7 @@ from keygauge.limits.authorizer import Authorizer
 from keygauge.limits.reading.request_fields import BODY_BYTES_MAX
 from keygauge.runtime import Runtime
 from keygauge.settings.settings import Settings
+from keygauge.spool.event import FIELDS
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.usage.formats.sse import StreamReader
 
@@ -322,3 +324,24 @@ def test_preflight_answered_by_the_host_needs_no_key(authorizer, arrive, monkeyp
     request = arrive(fields=fields, call={"method": "OPTIONS"})
     assert request.decide(authorizer, None) is (None if is_free else refusal.MISSING)
     assert request.has_body is not is_free
+
+
+class Hostile:
+    """A value that raises however it is used."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"), [(None, PATH), (7, PATH), (b"/x", PATH), ("/mine", "/mine"), (Hostile(), "_unmatched")]
+)
+def test_an_app_can_set_any_value_as_the_route(tmp_path, runtime, arrive, route, expected):
+    request = arrive(call={"key": ID, "account": "a", "status": 200})
+    request.call.route = route
+    request.end(complete=True)
+    (line,) = [line for path in tmp_path.glob("*.ndjson") for line in path.read_bytes().splitlines()]
+    assert json.loads(line)[FIELDS.index("route")] == expected
+    assert {cell.series.route for cell in runtime.aggregator.cells()} == {expected}

@@ -236,11 +236,12 @@ class Request(Responder, kw_only=True, eq=False):
         others: Others = ()
         try:
             runtime.streams.discard(call)
-            if call.route == UNMATCHED:  # else it was found before the call, or set by the app
-                try:
+            try:
+                if call.route == UNMATCHED or not isinstance(call.route, str):  # an app can set anything
                     call.route = self.find_route() or UNMATCHED
-                except Exception:  # noqa: BLE001 - our failure, which must not reach the app
-                    runtime.fault("route")
+            except Exception:  # noqa: BLE001 - our failure, which must not reach the app
+                runtime.fault("route")
+                call.route = UNMATCHED
             others = self._meter(complete=complete)
             if error is not None or not complete or not 0 < call.status < _FAILED:
                 runtime.attempt("error", self._name_error, error, complete=complete)
