@@ -50,7 +50,7 @@ def test_webhook_is_created_read_changed_and_deleted(call, connection):
     assert call("DELETE", path).status_code == 204
     assert call("GET", path).status_code == call("DELETE", path).status_code == 404
     actions = [row["action"] for row in connection.execute("SELECT action FROM audit ORDER BY id DESC LIMIT 3")]
-    assert actions == ["channel.delete", "channel.change", "channel.create"]
+    assert actions == ["notification.delete", "notification.change", "notification.create"]
     assert "secret-path" not in connection.execute("SELECT string_agg(audit::text, '') AS t FROM audit").fetchone()["t"]
 
 
@@ -62,7 +62,7 @@ def test_webhook_secret_is_rotated_and_shown_once(call, connection):
     assert rotated.json.keys() == made.keys()
     assert rotated.json["secret"] not in {made["secret"], None}
     audited = connection.execute("SELECT string_agg(audit::text, '') AS t FROM audit").fetchone()["t"]
-    assert "channel.rotate" in audited
+    assert "notification.rotate" in audited
     assert "whsec_" not in audited + call("GET", path).text
     email = create(call, type="email", target="ada@acme.example").json
     assert call("POST", f"/notifications/{email['id']}/rotate").json["code"] == "notification_unsigned"

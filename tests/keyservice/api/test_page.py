@@ -125,7 +125,7 @@ def test_invalid_page_parameters_are_rejected(read):
         ("/v1/prices", {"account": "nobody"}, 0),
         ("/v1/tokens", {"kind": "admin"}, 0),
         ("/v1/audit", {"actor": "nobody"}, 0),
-        ("/v1/audit", {"action": "channel", "actor": "test", "from": "2026-01-01T00:00:00Z"}, 3),
+        ("/v1/audit", {"action": "notification", "actor": "test", "from": "2026-01-01T00:00:00Z"}, 3),
         ("/v1/audit", {"to": "2020-01-01T00:00:00Z"}, 0),
     ],
 )

@@ -91,6 +91,7 @@ def test_invitation_link_works(run, connection, account, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_PUBLIC_URL", "https://keys.example.com")
     code, link, printed = run("members", "invite", "Ada@Example.com", "--account", "Acme", "--role", "viewer")
     assert (code, "ada@example.com may join as viewer" in printed) == (0, True)
+    assert "KEYGAUGE_PUBLIC_URL" not in printed
     secret = link.strip().removeprefix("https://keys.example.com/invitation/")
     assert "ada@example.com" in run("members", "list", "--account", "Acme", "--invited")[1]
     assert invitations.accept(connection, secret, PASSWORD).role == "viewer"
@@ -107,6 +108,7 @@ def test_member_role_is_changed_and_member_removed(run, account):
 
 
 def test_open_invitation_is_withdrawn(run, connection, account):
-    link = run("members", "invite", "ada@example.com", "--account", "Acme")[1]
+    _, link, printed = run("members", "invite", "ada@example.com", "--account", "Acme")
+    assert "The link leads to http://127.0.0.1:8080: if your portal is elsewhere, set KEYGAUGE_PUBLIC_URL" in printed
     assert "has ended" in run("members", "remove", "ada@example.com", "--account", "Acme")[2]
     assert invitations.find(connection, link.strip().rpartition("/")[2]) is None

@@ -50,3 +50,12 @@ def test_limits_are_described_and_those_of_another_version_are_shown_as_json(app
     assert "60" in known.lines[0]
     assert "{" not in known.lines[0]
     assert '"newer": 1' in other.lines[0]
+
+
+def test_notification_is_in_the_words_of_the_api():
+    changes = audit_text.changes({"type": "email", "target": "ada@acme.example", "events": ["quota", "invoice"]})
+    assert {change.name: change.lines for change in changes} == {
+        "Type": ["E-mail"],
+        "Destination": ["ada@acme.example"],
+        "Events": ["Quotas, Invoice available"],
+    }

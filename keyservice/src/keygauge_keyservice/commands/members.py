@@ -15,6 +15,7 @@ from keygauge_keyservice.accounts import members as people
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.connection.session import ACTOR, connected, require_account
+from keygauge_keyservice.commands.init import SERVICE_URL
 from keygauge_keyservice.commands.terminal.names import confirm, find_account, find_among
 from keygauge_keyservice.commands.terminal.options import account_option, verb
 from keygauge_keyservice.commands.terminal.output import Output, column, time
@@ -71,6 +72,8 @@ def _invite(*, api: Api, output: Output, email: str, account: str, role: str) ->
     output.note(
         f"{invited['email']} may join as {invited['role']} until {invited['ends_at'][:10]}. Send them this link."
     )
+    if made["link"].startswith(SERVICE_URL):
+        output.note(f"The link leads to {SERVICE_URL}: if your portal is elsewhere, set KEYGAUGE_PUBLIC_URL first.")
     click.echo(made["link"])
 
 

@@ -64,9 +64,14 @@ def create(
                 "(account_id, form, target, secret, kinds, created_by) VALUES (%s, %s, %s, %s, %s, %s) RETURNING *",
                 (account_id, form, target, secret, sorted(set(kinds)), actor),
             ).fetchall()
-        after = {"form": form, "target": shown(target), "kinds": made.kinds}
+        after = {"type": form, "target": shown(target), "events": made.kinds}
         audit.append(
-            connection, account_id=account_id, actor=actor, action="channel.create", subject=str(made.id), after=after
+            connection,
+            account_id=account_id,
+            actor=actor,
+            action="notification.create",
+            subject=str(made.id),
+            after=after,
         )
     return made
 
@@ -115,10 +120,10 @@ def set_kinds(
             connection,
             account_id=account_id,
             actor=actor,
-            action="channel.change",
+            action="notification.change",
             subject=str(channel_id),
-            before={"kinds": before.kinds},
-            after={"kinds": wanted},
+            before={"events": before.kinds},
+            after={"events": wanted},
         )
         return require(connection, account_id, channel_id)
 
@@ -137,7 +142,9 @@ def rotate_secret(connection: Connection, account_id: str, channel_id: int, *, a
             "WHERE id = %s",
             (_make_secret(), channel_id),
         )
-        audit.append(connection, account_id=account_id, actor=actor, action="channel.rotate", subject=str(channel_id))
+        audit.append(
+            connection, account_id=account_id, actor=actor, action="notification.rotate", subject=str(channel_id)
+        )
         return require(connection, account_id, channel_id)
 
 
@@ -150,12 +157,12 @@ def delete(connection: Connection, account_id: str, channel_id: int, *, actor: s
     with connection.transaction():
         channel = require(connection, account_id, channel_id)
         connection.execute("/* channels.delete */ DELETE FROM notice_channel WHERE id = %s", (channel_id,))
-        before = {"form": channel.form, "target": shown(channel.target)}
+        before = {"type": channel.form, "target": shown(channel.target)}
         audit.append(
             connection,
             account_id=account_id,
             actor=actor,
-            action="channel.delete",
+            action="notification.delete",
             subject=str(channel_id),
             before=before,
         )
@@ -169,18 +176,18 @@ def _errors(connection: Connection, account_id: str, form: str, target: str, kin
     errors = []
     if form not in get_args(Form):
         return [
-            FieldError("form", "wrong_choice", gettext("must be one of %(choices)s", choices=", ".join(get_args(Form))))
+            FieldError("type", "wrong_choice", gettext("must be one of %(choices)s", choices=", ".join(get_args(Form))))
         ]
     if not kinds or not set(kinds) <= set(KINDS):
         errors.append(
             FieldError(
-                "kinds", "wrong_choice", gettext("must be at least one of %(choices)s", choices=", ".join(KINDS))
+                "events", "wrong_choice", gettext("must be at least one of %(choices)s", choices=", ".join(KINDS))
             )
         )
     if len(list_channels(connection, account_id)) >= CHANNELS_MAX:
         errors.append(
             FieldError(
-                "form", "wrong_list", gettext("an account can have at most %(most)s channels", most=CHANNELS_MAX)
+                "type", "wrong_list", gettext("an account can have at most %(most)s notifications", most=CHANNELS_MAX)
             )
         )
     if form == "email":
