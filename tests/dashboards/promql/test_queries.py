@@ -1,3 +1,4 @@
+import json
 import re
 
 import grafana
@@ -151,6 +152,20 @@ def test_rate_keeps_the_given_labels():
 
 def test_ratio_is_a_valid_expression():
     assert _parse(ratio("sum(a)", "sum(b)"))
+
+
+def test_latest_share_is_that_of_now(run, tmp_path):
+    """After a pause, an error rate would stay at its last value, which Grafana shows as the latest one."""
+    share = queries.share_now(rate(REQUESTS, is_(STATUS, "500"), scope=EVERYTHING), rate(REQUESTS, scope=EVERYTHING))
+    failing = {"series": 'keygauge_requests_total{http_response_status_code="500"}', "values": "0+1x30 30x30"}
+    expected = [("10m", [{"labels": "{}", "value": 1}]), ("50m", [{"labels": "{}", "value": 0}]), ("2h", [])]
+    checks = [
+        {"expr": share.replace("$__rate_interval", "5m"), "eval_time": at, "exp_samples": samples}
+        for at, samples in expected
+    ]
+    test = {"tests": [{"interval": "1m", "input_series": [failing], "promql_expr_test": checks}]}
+    (tmp_path / "test.yaml").write_text(json.dumps(test))
+    run("promtool", "test", "rules", tmp_path / "test.yaml")
 
 
 def test_runbook_commands_query_existing_metrics(root):

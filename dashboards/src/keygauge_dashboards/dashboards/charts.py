@@ -31,13 +31,14 @@ from keygauge_dashboards.promql.queries import (
     quantile,
     rate,
     ratio,
+    share_now,
 )
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import ERRORS_PAGE, KEY_PAGE, LOG_PAGE
 
 SERVER_ERROR = like(STATUS, "5..")
 LIMITED = is_(STATUS, "429")
-FAILED = ratio(gained(REQUESTS, SERVER_ERROR, window=RATE), gained(REQUESTS, window=RATE))
+FAILED = share_now(gained(REQUESTS, SERVER_ERROR, window=RATE), gained(REQUESTS, window=RATE))
 DOLLARS = "currencyUSD"
 QUANTILES = {"p50": "blue", "p95": "purple", "p99": "orange"}
 

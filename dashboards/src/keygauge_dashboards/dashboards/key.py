@@ -23,7 +23,7 @@ from keygauge_dashboards.dashboards.limits import limits_table
 from keygauge_dashboards.grafana.base import VALUE, dashboard, drill, ledger, link
 from keygauge_dashboards.grafana.panel_types import coloured, field, limits, lines, stat, states, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.promql.queries import JOB, RATE, gained, like, named, rate, ratio
+from keygauge_dashboards.promql.queries import JOB, RATE, gained, like, named, rate, share_now
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import KEY_PAGE, LOG_PAGE, MODELS_PAGE
 
@@ -116,7 +116,7 @@ def _header() -> View:
 
 
 def _state(thresholds: Thresholds) -> list[View]:
-    limited = ratio(gained(REQUESTS, LIMITED, window=RATE), gained(REQUESTS, window=RATE))
+    limited = share_now(gained(REQUESTS, LIMITED, window=RATE), gained(REQUESTS, window=RATE))
     failed = stat(
         "Error rate",
         "What share of the key's requests is answered with 5xx?",

@@ -152,6 +152,11 @@ def ratio(some: str, every: str) -> str:
     return f"({some} or {every} * 0) / ({every} > 0)"
 
 
+def share_now(some: str, every: str) -> str:
+    """Divide a part by its whole: 0 if the whole is 0, so that the latest value is never one from before a pause."""
+    return f"{ratio(some, every)} or {every} * 0"
+
+
 def or_zero(expression: str) -> str:
     """Turn the absence of a sum without labels into 0."""
     return f"({expression}) or vector(0)"
