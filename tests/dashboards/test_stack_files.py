@@ -9,6 +9,7 @@ import yaml
 from keygauge_dashboards.alerts.alert import SOURCE
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.generate import GENERATED
+from keygauge_dashboards.promql.queries import ENV
 from keygauge_dashboards.provisioning import EVALUATION_INTERVAL, SCRAPE_INTERVAL
 from keygauge_dashboards.thresholds import Thresholds
 
@@ -63,11 +64,9 @@ def test_foreign_alerts_are_not_routed(run, root):
 
 
 def test_messages_state_the_problem_and_what_to_do(run, root, tmp_path):
-    alerts = [
-        {"status": "firing", "annotations": {"summary": f"{name} burns", "description": "much", "runbook_url": "r#x"}}
-        for name in ("one", "two")
-    ]
-    group = {"alertname": "ErrorBudgetBurn", "job": "api"}
+    texts = {"description": "much", "impact": "bad.", "dashboard_url": "d?x", "runbook_url": "r#x"}
+    alerts = [{"status": "firing", "annotations": {"summary": f"{name} burns", **texts}} for name in ("one", "two")]
+    group = {"alertname": "ErrorBudgetBurn", "job": "api", ENV: "live"}
     data = {"status": "firing", "alerts": alerts, "groupLabels": group, "commonLabels": {"severity": "page"}}
     (tmp_path / "data.json").write_text(json.dumps(data))
     title, text = (
@@ -81,8 +80,15 @@ def test_messages_state_the_problem_and_what_to_do(run, root, tmp_path):
         ).strip()
         for part in ("title", "text")
     )
-    assert title == "[page] ErrorBudgetBurn of api (2)"
-    assert text == "one burns\nmuch\nRunbook: r#x\n\ntwo burns\nmuch\nRunbook: r#x"
+    assert title == "[page] ErrorBudgetBurn of api (live) (2)"
+    rest = "burns\nmuch\nImpact: bad.\nDashboard: d?x\nRunbook: r#x"
+    assert text == f"one {rest}\n\ntwo {rest}"
+
+
+def test_a_page_of_staging_does_not_hide_a_ticket_of_the_live_service(root):
+    configuration = _load(root / "collector/alertmanager.yaml")
+    assert ENV in configuration["inhibit_rules"][0]["equal"]
+    assert ENV in configuration["route"]["group_by"]
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
