@@ -117,12 +117,14 @@ def _key_expiring(thresholds: Thresholds) -> Iterator[Alert]:
     levels = [
         -float(days) for days in thresholds.expiry_days
     ]  # days left, negated, so that they rise as the day approaches
+    info = select(service.KEY_INFO, scope=EVERYTHING)
+    older = f"on ({service.ID}) group{by_(service.ID)} ({info} offset 1d)"  # keys made for a day need no rotation
     for level, condition in between(f"-({expiry})", levels):
         days = f"{-level:g}"
         yield Alert(
             name="KeyExpiring",
             severity="ticket",
-            expression=f"-({condition})",
+            expression=f"-({condition}) and {older}",
             hold="5m",
             summary=f"Key {{{{ $labels.name }}}} ({{{{ $labels.id }}}}) expires within {days} days",
             description='{{ $value | printf "%.1f" }} days left: rotate it with a grace period.',
