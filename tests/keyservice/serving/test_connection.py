@@ -137,12 +137,19 @@ def test_a_body_of_small_chunks_is_accepted(client):
         CHUNKED % b"?a" + b"1\r\na\r\n" * 10_000 + b"0\r\n\r\n",
         CHUNKED % b"?a" + b"0\r\n" + b"a:\r\n" * 1_000 + b"\r\n",
         b"GET /?a HTTP/1.1\r\n" + b"a:\r\n" * 1_000 + b"\r\n",
+        b"GET /%b?a HTTP/1.1\r\n\r\n" % (b"%2e/" * 10_000),
     ],
+    ids=["chunks", "trailers", "fields", "path"],
 )
 def test_requests_of_very_many_parts_are_refused(client, costly):
     client.sendall(costly)
     assert read_all(client).startswith((b"HTTP/1.1 400", b""))
     assert not seen
+
+
+def test_a_long_path_and_a_longer_query_are_accepted(client):
+    client.sendall(b"GET /%b?%b HTTP/1.1\r\nConnection: close\r\n\r\n" % (b"a" * 4_000, b"b" * 60_000))
+    assert read_all(client).endswith(b"\r\n\r\n0")
 
 
 def test_a_trailer_is_not_a_header(client):

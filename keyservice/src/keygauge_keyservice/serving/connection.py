@@ -21,6 +21,7 @@ HEAD_BYTES_MAX = 64 << 10  # also of a body's chunk framing, plus the following 
 _FRAME_BYTES = 8
 # What a client sent at once is parsed without a pause, and every part takes time, however small.
 PIPELINED_MAX = 8  # requests of a connection without an answer
+PATH_BYTES_MAX = 4 << 10  # of a request; percent-encoded bytes are decoded one by one
 FIELDS_MAX = 200  # of a request, with its trailers
 CHUNKS_MAX = 1_000  # of a body, plus one per the following bytes of it
 _CHUNK_BYTES = 64
@@ -116,7 +117,9 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start a body; the request is being answered from now on."""
+        """Start a body; the request is being answered from now on. An error closes the connection."""
+        if len(self.url.partition(b"?")[0]) > PATH_BYTES_MAX:
+            raise ValueError("too long a path")
         self._head_bytes = self._body_bytes = 0
         self._body_s = self._received_s
         self._overhead_bytes = HEAD_BYTES_MAX
