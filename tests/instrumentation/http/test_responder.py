@@ -31,7 +31,7 @@ def sending(*messages):
     return app
 
 
-async def drive(app, token, *, method="GET", inbox=(), send=None, kind="http"):
+async def drive(app, token, *, method="GET", path="/", inbox=(), send=None, kind="http"):
     """Call an app like a server, with the client's messages; return the app's messages."""
     sent, inbox = [], list(inbox)
 
@@ -45,7 +45,7 @@ async def drive(app, token, *, method="GET", inbox=(), send=None, kind="http"):
         sent.append(message)
 
     headers = [(b"authorization", f"Bearer {token}".encode())]
-    scope = {"type": kind, "method": method, "path": "/", "headers": headers, "client": ("192.0.2.1", 1)}
+    scope = {"type": kind, "method": method, "path": path, "headers": headers, "client": ("192.0.2.1", 1)}
     scope |= {"query_string": b"", "extensions": {"websocket.http.response": {}}}
     with suppress(RuntimeError, OSError):
         await app(scope, receive, send or keep)
@@ -135,8 +135,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize(("content_type", "parts"), ANSWERS.items())
-async def test_usage_of_an_answer_for_a_client_that_left_is_charged(service, guard, content_type, parts):
+async def answer_after_leaving(service, guard, content_type, parts, *, method="POST", path="/"):
     async def app(scope, receive, send):
         await receive()
         await send({**START, "headers": [(b"content-type", content_type)]})
@@ -145,10 +144,25 @@ async def test_usage_of_an_answer_for_a_client_that_left_is_charged(service, gua
         await send({**PART, "body": b"", "more_body": False})
 
     _, token = service.key()
-    await drive(guard(app), token, method="POST", inbox=[GONE])
+    await drive(guard(app), token, method=method, path=path, inbox=[GONE])
     (event,) = await asyncio.to_thread(service.events, 1)
     assert (event["status"], event["error"], event["response_bytes"], event["messages"]) == (*LEFT, 0, 0)
-    assert (event["input_tokens"], event["output_tokens"], event["usage_status"]) == (5, 7, "reported")
+    return event["input_tokens"], event["output_tokens"], event["usage_status"]
+
+
+@pytest.mark.parametrize(("content_type", "parts"), ANSWERS.items())
+async def test_usage_of_an_answer_for_a_client_that_left_is_charged(service, guard, content_type, parts):
+    assert await answer_after_leaving(service, guard, content_type, parts) == (5, 7, "reported")
+
+
+async def test_stored_answer_is_free_for_a_client_that_left(service, guard):
+    stored = (b"application/json", ANSWERS[b"application/json"])
+    told = await answer_after_leaving(service, guard, *stored, method="GET", path="/v1/chat/completions/c")
+    assert told == (None, None, "none")
+
+
+async def test_stream_without_usage_for_a_client_that_left_is_estimated(service, guard):
+    assert await answer_after_leaving(service, guard, b"text/event-stream", [CHUNK] * 3) == (0, 3, "estimated")
 
 
 async def test_status_is_that_of_the_first_start(service, guard):
