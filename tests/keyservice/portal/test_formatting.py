@@ -19,6 +19,12 @@ def test_large_numbers_are_abbreviated(number, text):
     assert formatting.short(number) == text
 
 
+@pytest.mark.parametrize(("language", "text"), [("en", "1,234.5"), ("de", "1.234,5")])
+def test_decimals_are_in_the_format_of_the_reader(app, language, text):
+    with app.test_request_context(headers={"Accept-Language": language}):
+        assert formatting.decimal(1234.54) == text
+
+
 @pytest.mark.parametrize(
     ("nanousd", "text"),
     [

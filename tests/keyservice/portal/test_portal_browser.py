@@ -589,3 +589,18 @@ def test_phone_shows_the_current_page_in_the_navigation_and_no_table_cut_off(chr
             assert 0 <= link["x"] <= PHONE["width"] - link["width"]
             tables = "[...document.querySelectorAll('main table')]"
             assert page.evaluate(f"{tables}.every(one => one.scrollWidth <= one.parentElement.clientWidth)")
+
+
+def test_menus_close_with_escape_and_by_a_click_elsewhere(chromium, address, customer):
+    with browsing(chromium, address) as page:
+        sign_in(page, customer)
+        page.goto("/keys")
+        for menu in (page.locator(".menu"), page.locator(".row-menu").first):
+            menu.locator("summary").press("Enter")
+            expect(menu).to_have_attribute("open", "")
+            page.keyboard.press("Escape")
+            expect(menu).not_to_have_attribute("open", "")
+            expect(menu.locator("summary")).to_be_focused()
+            menu.locator("summary").click()
+            page.get_by_role("heading", name="Keys", exact=True).click()
+            expect(menu).not_to_have_attribute("open", "")

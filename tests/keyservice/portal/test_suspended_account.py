@@ -36,3 +36,8 @@ def test_forms_create_nothing_and_say_why(signed_in, path, form):
 @pytest.mark.parametrize("path", ["/", "/keys", "/usage", "/calls", "/billing", "/members", "/audit", "/tokens"])
 def test_pages_can_be_read(signed_in, path):
     assert signed_in.get(path).status_code == 200
+
+
+@pytest.mark.usefixtures("suspended")
+def test_key_cannot_be_started_that_would_be_refused(signed_in):
+    assert "/keys/new" not in signed_in.get("/keys").text

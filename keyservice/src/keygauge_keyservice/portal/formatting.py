@@ -74,6 +74,11 @@ def count(number: int) -> str:
     return f"{number:,}" if reader.is_english() else format_decimal(number, locale=reader.locale())
 
 
+def decimal(number: float) -> str:
+    """Format a number with one decimal place: 0.5, 1,234.5."""
+    return f"{number:,.1f}" if reader.is_english() else format_decimal(number, "#,##0.0", locale=reader.locale())
+
+
 def short(number: float) -> str:
     """Format a number with at most three digits and a suffix: 950, 1.2k, 35M."""
     for unit in _UNITS:
@@ -299,7 +304,10 @@ def install(portal: Blueprint) -> None:
 
 def _add_filters(state: BlueprintSetupState) -> None:
     state.app.add_template_filter(date_text, "date")
-    amounts, times = (count, short, money, cents, price, duration), (day, month, utc_day, clock, ago, time_label)
+    amounts, times = (
+        (count, decimal, short, money, cents, price, duration),
+        (day, month, utc_day, clock, ago, time_label),
+    )
     filters = {function.__name__: function for function in (*amounts, *times, zone_name, host)}
     state.app.jinja_env.filters.update(filters)
     state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros have no access to the context
