@@ -12,6 +12,7 @@ from werkzeug.wrappers import Request, Response
 
 from keygauge.command_line.proxy import make_app
 from keygauge.settings.settings import SettingsError
+from keygauge.usage.formats import encoding
 
 
 @pytest.fixture
@@ -87,6 +88,22 @@ def test_request_is_forwarded_without_hop_by_hop_headers(ask, upstream):
     assert (answer.status_code, answer.content, answer.headers["x-own"]) == (418, b"told", "1")
     assert "x-hop" not in answer.headers
     assert ("/files/{id}", 418) in counted
+
+
+@pytest.mark.parametrize(
+    ("accepted", "forwarded"),
+    [
+        ("br, GZIP;q=0.5, zstd", "GZIP;q=0.5"),
+        ("br", "identity"),
+        ("*", "identity"),
+        ("deflate,identity;q=0", "deflate, identity;q=0"),
+    ],
+)
+def test_upstream_is_offered_only_encodings_that_can_be_read(ask, upstream, monkeypatch, accepted, forwarded):
+    monkeypatch.setattr(encoding, "_find_module", lambda _: None)
+    address, came = upstream
+    ask(address, headers={"accept-encoding": accepted})
+    assert came[0][3]["Accept-Encoding"] == forwarded
 
 
 def test_upstream_gets_its_own_authorization_not_the_callers(ask, upstream, monkeypatch):

@@ -23,6 +23,7 @@ from keygauge.command_line.command import CommandError, Verb
 from keygauge.http.asgi_http import App, Receive, Scope, Send
 from keygauge.limits.credential import headers_for
 from keygauge.settings.settings import Settings, SettingsError
+from keygauge.usage.formats.encoding import can_decode
 
 ROUTES = (
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/models"),
@@ -173,6 +174,8 @@ class Proxy:
                 host = value
             elif name == b"x-forwarded-for":
                 client = value + b", " + client if client else value
+            elif name == b"accept-encoding":
+                yield name, _readable(value)
             elif name not in dropped:
                 yield name, value
         if self._authorization:
@@ -198,6 +201,12 @@ def _target(scope: Scope) -> bytes:
     query: bytes = scope["query_string"]
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     return path + (b"?" + query if query else b"")
+
+
+def _readable(encodings: bytes) -> bytes:
+    """Return the accepted encodings without those that would hide usage from the middleware."""
+    parts = [part.strip() for part in encodings.split(b",")]
+    return b", ".join(part for part in parts if part and can_decode(part.partition(b";")[0])) or b"identity"
 
 
 def _named(headers: Fields) -> set[bytes]:
