@@ -209,6 +209,7 @@ CASES = [
     Case("QuotaHigh", "half used", limit("50x30", 100), "10m", ({"severity": "info", **LIMIT, "level": "50%"},)),
     Case("QuotaHigh", "little used", limit("49x30", 100), "10m"),
     Case("QuotaHigh", "a full rate is no quota", limit("100x30", 100, period=""), "10m"),
+    Case("QuotaHigh", "an hourly quota", limit("100x30", 100, period="hour"), "10m"),
     Case("QuotaHigh", "a used-up trial", limit("100x30", 100, period="lifetime"), "10m"),
     Case("QuotaHigh", "money has an alert of its own", limit("100x30", 100, unit="nanousd"), "10m"),
     Case(

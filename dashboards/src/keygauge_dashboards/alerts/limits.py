@@ -29,7 +29,8 @@ _SUBJECT = (
     "{{ $labels.limit }} of {{ $labels.account_name }} ({{ $labels.account }})"
     "{{ with $labels.key }}, key {{ $labels.name }} ({{ . }}){{ end }}"
 )
-_BUDGET = Match(service.PERIOD, "!~", "|lifetime")  # a used-up trial would raise an alert for ever
+# Hourly quotas would raise alerts every hour, and a used-up trial one for ever.
+_BUDGET = Match(service.PERIOD, "!~", "|hour|lifetime")
 _MONEY = is_(service.UNIT, "nanousd")
 _NO_MONEY = unlike(service.UNIT, "nanousd")
 _FULL = 1.0

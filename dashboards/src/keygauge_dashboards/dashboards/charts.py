@@ -204,7 +204,7 @@ def requests_over_time(**view: Any) -> View:
 
 def tokens_over_time(**view: Any) -> View:
     """Show exact input and output tokens."""
-    return bars(
+    drawn = bars(
         "Tokens",
         "How many tokens were used in each interval (UTC)? Cached input is shown separately.",
         [ledger(_TOKENS, over_time=True)],
@@ -212,6 +212,7 @@ def tokens_over_time(**view: Any) -> View:
         overrides=coloured({"input": "blue", "cached input": "light-blue", "output": "purple"}),
         **view,
     )
+    return drill(drawn, "Calls", LOG_PAGE)
 
 
 def by_model(title: str, description: str, column: str, *, unit: str, what: str, **view: Any) -> View:
