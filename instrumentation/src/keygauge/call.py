@@ -164,6 +164,10 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
         self.usage, self.provider, self.charged = others.pop(model, (None, None, self.charged and UNREPORTED))
         self.model, self.others = model, others
 
+    def lose_key(self) -> None:
+        """Note that the key is not known, or no longer, as after a restore of the key service's database."""
+        self.key, self.account, self.scopes, self.providers, self.policy = INVALID, None, (), None, None
+
     def hold(self) -> None:
         """Settle the call when the app is done with it instead of with the last byte of its answer.
 

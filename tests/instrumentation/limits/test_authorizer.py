@@ -194,6 +194,18 @@ def test_keys_to_be_refreshed_delay_no_call(service, authorizer):
     assert isinstance(authorizer.decide(call(service), TOKEN), Wait)
 
 
+def test_a_call_whose_key_is_unknown_after_a_restore_belongs_to_nobody(service, authorizer):
+    service.know(RPM, scopes=["chat"])
+    one = call(service)
+    assert isinstance(authorizer.decide(one, TOKEN), Wait)
+    assert (one.key, one.account, one.scopes) == (ID, "a", ("chat",))
+    authorizer.leave(one)
+    service.admission.key_cache.expire(service.now_ns + SECOND)
+    service.now_ns += 2 * SECOND
+    assert isinstance(authorizer.decide(one, TOKEN), Wait)
+    assert (one.key, one.account, one.scopes, one.policy) == (INVALID, None, (), None)
+
+
 def test_calls_under_a_budget_wait_for_prices(service, authorizer):
     budget = RPM | {"name": "budget", "unit": "nanousd", "window_s": None, "period": "month", "amount": 10**9}
     service.know(budget)

@@ -155,7 +155,7 @@ class Authorizer:
         credential = key_cache.credentials.get(digest)
         if credential is not None and (key := key_cache.keys.get(credential[0])) is not None:
             return self._admit(call, key, credential[1])
-        call.key = INVALID  # until the key is found
+        call.lose_key()  # until it is found (again)
         if (unknown := key_cache.find_unknown(digest, self._admission.clock())) is not None:
             return self._refuse(call, unknown)
         if (expired := key_cache.recall(digest, self._admission.clock())) is not None:
