@@ -74,6 +74,17 @@ SERVICE_TOKEN = "test-service-token-0123456789"
 PEPPERS = Peppers.parse("1:" + "11" * 32)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Keep temporary files in a directory of this run's own.
+
+    The next run of the same user makes the usual one unreadable for others, such as the user that PostgreSQL runs as.
+    """
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="keygauge-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """Return two workers per core, up to eight: tests wait half of the time for processes that they started."""

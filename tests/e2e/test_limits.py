@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from budget_process import MODEL, MOST, RATE
+from lateness import Lateness
 from limited_process import RECORD, call, make_authorizer
 from ports import free_port
 
@@ -390,16 +391,17 @@ def test_revocation_takes_about_a_heartbeat(cluster):
     while min(len(cluster.admitted(place)) for place in range(len(made))) < PROCESSES and time.monotonic() < deadline:
         time.sleep(0.5)
     revoked = []
-    for key, _ in made:
-        keys.set_status(cluster.connection, key.id, "disabled", actor="test")
-        revoked.append(now_ns())
-        time.sleep(0.13)
-    time.sleep(2.5)
+    with Lateness() as lateness:
+        for key, _ in made:
+            keys.set_status(cluster.connection, key.id, "disabled", actor="test")
+            revoked.append(now_ns())
+            time.sleep(0.13)
+        time.sleep(2.5)
     delays = [(cluster.admitted(place)[-1] - moment) / SECOND for place, moment in enumerate(revoked)]
     delays.sort()
     p99 = delays[math.ceil(len(delays) * 0.99) - 1]
     print(f"revoked over {PROCESSES} processes: median {statistics.median(delays):.2f} s, p99 {p99:.2f} s")
-    assert p99 <= 1.5
+    assert p99 <= 1.5 + 3 * lateness.worst_s  # replica, key service and PostgreSQL each have to wake up
 
 
 @pytest.mark.timeout(300)
