@@ -10,7 +10,6 @@ import asyncio
 import importlib
 import json
 import os
-import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +20,7 @@ import click
 from keygauge.asgi import KeyGaugeMiddleware
 from keygauge.command_line.command import CommandError, Verb
 from keygauge.http.asgi_http import App, Receive, Scope, Send
+from keygauge.http.routing.open_paths import leads_elsewhere
 from keygauge.limits.credential import headers_for
 from keygauge.settings.settings import Settings, SettingsError
 from keygauge.usage.formats.encoding import can_decode
@@ -38,7 +38,6 @@ _HOP_BY_HOP = {
     *(b"trailer", b"transfer-encoding", b"upgrade"),
 }
 _OURS = {b"host", b"expect", b"x-forwarded-host", b"x-forwarded-proto"}  # rewritten, or handled here
-_CHANGING = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)")  # paths that servers shorten, each in its own way
 _EXTRA = "the proxy needs more packages: pip install 'keygauge[proxy]'"
 
 Fields = list[tuple[bytes, bytes]]
@@ -136,7 +135,7 @@ class Proxy:
         A path with `.` or `..` is refused: the upstream may take it for another one than limits and permissions did.
         """
         target = _target(scope)
-        if _CHANGING.search(scope["path"]) or b"#" in target:
+        if leads_elsewhere(scope["path"]) or b"#" in target:
             detail = "A path must not contain `#`, or the segments `.` and `..`. Send the path that they lead to."
             await _refuse(send, 400, "ambiguous_path", "Ambiguous path", detail)
             return

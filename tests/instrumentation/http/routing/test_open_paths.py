@@ -22,6 +22,21 @@ def test_path_is_the_one_the_app_routes_by(path, root_path, is_open):
     assert PATHS.has_scope({"path": path, "root_path": root_path, "headers": []}) is is_open
 
 
+@pytest.mark.parametrize(
+    "path", ["/static/../secret", "/static/a/./b", "/static/..", "/static\\..\\x", "/static/..;a/x"]
+)
+def test_a_path_that_leads_out_of_a_prefix_is_not_open(path):
+    """The app may forward it to a server that shortens it."""
+    assert not PATHS.has_scope({"path": path, "root_path": "", "headers": []})
+    assert not PATHS.has_environ({"PATH_INFO": path})
+
+
+@pytest.mark.parametrize("path", ["/static/..x", "/static/.well-known/x", "/static/a..b/c."])
+def test_other_dots_are_part_of_names(path):
+    assert PATHS.has_scope({"path": path, "root_path": "", "headers": []})
+    assert PATHS.has_environ({"PATH_INFO": path})
+
+
 @pytest.mark.parametrize("path", ["/static/secret", "/x/healthz", "/healthz"])
 @pytest.mark.parametrize("root", ["/static", "/x", "/sta"])
 def test_root_path_claimed_by_a_client_opens_nothing(path, root):
