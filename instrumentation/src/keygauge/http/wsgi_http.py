@@ -55,16 +55,24 @@ class WsgiRequest(Request, eq=False):
         return header_of(self.environ, name)
 
     def follow(self) -> Walk:
-        """Follow the request through the app's layers in the way it will be routed."""
-        return wsgi_route.follow(self.environ, self.app)
+        """Follow the request through the app's layers in the way it is routed, from where it arrived."""
+        environ = self.environ
+        if mount := self._mount():
+            path = mount + environ.get("PATH_INFO", "")
+            environ = {**environ, "SCRIPT_NAME": self._script_name, "PATH_INFO": path}
+        return wsgi_route.follow(environ, self.app)
+
+    def _mount(self) -> str:
+        """Return what a dispatcher has moved from the path to SCRIPT_NAME."""
+        script_name: str = self.environ.get("SCRIPT_NAME", "")
+        return script_name.removeprefix(self._script_name)
 
     def find_route(self) -> str | None:
         """Return the app's route for the request, prefixed with its mount if SCRIPT_NAME has grown; None if unknown."""
-        script_name = self.environ.get("SCRIPT_NAME", "")
         matched = self.call.matched
-        if matched is None and script_name == self._script_name:
+        if matched is None:
             return self.follow().template if self.host.finds() else None
-        return matched if matched in {None, UNMATCHED} else f"{script_name.removeprefix(self._script_name)}{matched}"
+        return matched if matched == UNMATCHED else f"{self._mount()}{matched}"
 
     def drop_body(self) -> None:
         """Give the app an empty body."""

@@ -56,6 +56,21 @@ def test_mounted_wsgi_app_has_route_limits_and_permissions(service, guard_wsgi, 
     assert [event["route"] for event in service.events(4)] == [route] * 3 + ["_unmatched"]
 
 
+def test_mounted_wsgi_app_without_routes_has_the_limits_and_permissions_of_its_mount(service, guard_wsgi, visit_wsgi):
+    def plain(environ, start_response):
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    app = guard_wsgi(DispatcherMiddleware(Flask("outer"), {"/plain": plain}))
+    _, token = service.key(limit("/plain/*"), routes=["/plain/*"])
+    assert [visit_wsgi(app, token, f"/plain/{n}").status_code for n in range(3)] == [200, 200, 429]
+    assert visit_wsgi(app, token, "/other").json()["code"] == "endpoint_not_allowed"
+    _, token = service.key()
+    assert visit_wsgi(app, token, "/plain/a/b").status_code == 200
+    routes = [event["route"] for event in service.events(5)]
+    assert sorted(routes) == sorted([*["/plain/{path}"] * 4, "_unmatched"])
+
+
 class Bare:
     """A host whose router does not expose what it matches, like Sanic, BlackSheep and Lilya."""
 

@@ -4,7 +4,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import create_environ
 
-from keygauge.call import UNMATCHED
+from keygauge.call import UNMATCHED, OpenRoute
 from keygauge.http.routing import wsgi_route
 
 
@@ -29,6 +29,26 @@ def test_mounts_are_followed_by_the_longest_prefix_of_whole_segments(flask):
     app = ProxyFix(DispatcherMiddleware(Flask("outer"), {"/a": Flask("a"), "/a/b": flask}))
     told = [template(app, path) for path in ("/a/b/items/5", "/a/items/5", "/a/bc/items/5", "/items/5")]
     assert told == ["/a/b/items/<int:n>", UNMATCHED, UNMATCHED, UNMATCHED]
+
+
+def plain(environ, start_response):
+    start_response("200 OK", [])
+    return [environ["PATH_INFO"].encode()]
+
+
+class OwnRouter:
+    router = ()
+
+    def __call__(self, environ, start_response):
+        return plain(environ, start_response)
+
+
+def test_mounted_app_without_a_known_router_is_one_route(flask):
+    inner = DispatcherMiddleware(Flask("inner"), {"/own": OwnRouter()})
+    app = DispatcherMiddleware(flask, {"/plain": plain, "/own": OwnRouter(), "/in": inner})
+    told = [template(app, path) for path in ("/plain/a/b", "/plain", "/own/a", "/in/own/a", "/plainer", "/in/x")]
+    assert told == ["/plain/{path}", "/plain/{path}", "/own/{path}", "/in/own/{path}", UNMATCHED, UNMATCHED]
+    assert [isinstance(one, OpenRoute) for one in told] == [False, False, True, True, False, False]
 
 
 def test_environ_of_the_request_is_unchanged(flask):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keygauge.call import UNMATCHED
+from keygauge.call import UNMATCHED, OpenRoute
 from keygauge.http.routing import layers, router
 from keygauge.http.routing.layers import Layer, Walk
 
@@ -49,7 +49,11 @@ def _walk(app: Any, environ: dict[str, Any], walk: Walk) -> str | None:
         return UNMATCHED if layers.are_without_routes(between) else None
     mount, inner = _dispatch(host, environ)
     below = _walk(inner, environ, walk)
-    return below if below in {None, UNMATCHED} else f"{mount}{below}"
+    is_whole = bool(mount) and layers.find(inner, is_host)[0] is None  # the mount is all that is known
+    if below in {None, UNMATCHED} and not is_whole:
+        return below
+    template = mount + (OpenRoute.REST if is_whole else str(below))
+    return OpenRoute(template) if below is None or isinstance(below, OpenRoute) else template
 
 
 def _dispatch(dispatcher: Any, environ: dict[str, Any]) -> tuple[str, Any]:
