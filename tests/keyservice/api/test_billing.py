@@ -46,3 +46,19 @@ def test_empty_body_does_not_remove_a_plan_price(client, operator):
     assert (answer.status_code, answer.json["errors"][0]["code"]) == (422, "missing")
     assert client.get("/v1/plans/p/price", headers=operator).json == {"monthly_nanousd": 5_000_000_000}
     assert client.put("/v1/plans/p/price", json={"monthly_nanousd": None}, headers=operator).status_code == 200
+
+
+@pytest.mark.usefixtures("used_months")
+def test_invoice_is_marked_as_paid_by_operators_only(client, operator, connection):
+    period = billing.close_periods(connection, now=JUNE_2)[0].period
+    url = f"/v1/accounts/acme/invoices/{period}"
+    paid = client.patch(url, json={"paid": True}, headers=operator).json
+    assert (paid["period"], bool(paid["paid_at"])) == (str(period), True)
+    again = client.patch(url, json={"paid": True}, headers=operator).json
+    assert again["paid_at"] == paid["paid_at"]
+    assert client.patch(url, json={"paid": False}, headers=operator).json["paid_at"] is None
+    assert client.patch(url, json={}, headers=operator).status_code == 422
+    assert client.patch(url, json={"paid": True}).status_code == 401
+    for other in ("2020-01-01", "2026", "x"):
+        answer = client.patch(f"/v1/accounts/acme/invoices/{other}", json={"paid": True}, headers=operator)
+        assert (answer.status_code, answer.json["code"]) == (404, "invoice_not_found")

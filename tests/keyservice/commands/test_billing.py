@@ -1,3 +1,5 @@
+import csv
+
 import pytest
 
 
@@ -10,3 +12,14 @@ def test_months_are_closed_and_the_current_one_is_shown(run):
     assert "$19.99" not in shown  # closed months keep their price
     assert "$20.00" in shown
     assert "2026-05" in shown
+
+
+@pytest.mark.usefixtures("used_months")
+def test_invoices_are_marked_as_paid_and_unpaid(run):
+    run("billing", "close")
+    month = run("billing", "list", "--account", "acme", "--quiet").split()[0]
+    (unpaid,) = csv.DictReader(run("billing", "list", "--account", "acme", "--limit", "1", "-o", "csv").splitlines())
+    assert (unpaid["paid"], bool(unpaid["due"])) == ("", True)
+    assert "\npaid\t20" in run("billing", "update", month, "--account", "acme", "--paid")
+    assert "\npaid\t-" in run("billing", "update", month, "--account", "acme", "--unpaid")
+    assert "no invoice for this month" in run("billing", "update", "2020-01-01", "-a", "acme", "--paid", code=1)

@@ -49,7 +49,8 @@ WHO = {  # endpoints by who may use them; those of the API by credential
     "the admin token": """
         api_accounts.create api_accounts.delete api_accounts.change api_accounts.add_note
         api_members.invite api_members.withdraw api_members.change
-        api_members.remove api_billing.close api_billing.set_price api_plans.create api_plans.delete
+        api_members.remove api_billing.close api_billing.set_paid api_billing.set_price api_plans.create
+        api_plans.delete
         api_plans.replace_limits api_plans.set_providers api_plans.change api_prices.add api_prices.list_page
         api_tokens.create""",
     "the admin token, and an account's about the account": """

@@ -13,7 +13,8 @@ from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import Page
 from keygauge_keyservice.billing import billing, invoice_export
 from keygauge_keyservice.billing.billing import PRICE_MAX, Line, Statement
-from keygauge_keyservice.errors import FieldError, invalid
+from keygauge_keyservice.errors import FieldError, Problem, invalid
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.values.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
@@ -58,6 +59,12 @@ class Billing(Struct):
     current: Statement | None
     invoices: list[Invoice]
     next: str | None
+
+
+class Payment(Struct):
+    """Whether an invoice is paid."""
+
+    paid: bool
 
 
 class Closed(Struct):
@@ -108,6 +115,21 @@ def close() -> Response:
         return answer(Closed, {"closed": len(billing.close_periods(connection))})
 
 
+@blueprint.patch("/accounts/<account_id>/invoices/<period>")
+@operator_only
+@idempotent
+def set_paid(account_id: str, period: str) -> Response:
+    """Mark an invoice as paid or unpaid."""
+    given = body(Payment)
+    try:
+        month = date.fromisoformat(period)
+    except ValueError as error:
+        raise Problem(404, "invoice_not_found", gettext("There is no invoice for this month.")) from error
+    with services().connection() as connection:
+        changed = billing.set_paid(connection, account_id, month, is_paid=given.paid, actor=actor())
+    return answer(Invoice, changed)
+
+
 @blueprint.get("/plans/<plan_id>/price")
 @owners_too
 def read_price(plan_id: str) -> Response:
@@ -136,6 +158,11 @@ PATHS = {
             answer=Billing,
             problems=(404, 422),
             security="account",
+        )
+    },
+    "/v1/accounts/{account_id}/invoices/{period}": {
+        "patch": Operation(
+            "setInvoicePaid", "Mark an invoice as paid or unpaid", body=Payment, answer=Invoice, problems=(404,)
         )
     },
     "/v1/billing/close": {"post": Operation("closePeriods", "Close all past periods, each once", answer=Closed)},

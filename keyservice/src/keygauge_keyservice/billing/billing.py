@@ -218,8 +218,8 @@ def list_invoices(
 
 def set_paid(
     connection: Connection, account_id: str, period: date, *, is_paid: bool, actor: str, now: datetime | None = None
-) -> None:
-    """Mark an invoice as paid or unpaid.
+) -> Invoice:
+    """Mark an invoice as paid or unpaid, and return it.
 
     Raises:
         Problem: 404 if there is no such invoice.
@@ -227,13 +227,14 @@ def set_paid(
     with connection.transaction():
         row = connection.execute(
             "/* billing.set_paid */ UPDATE invoice SET paid_at = CASE WHEN %s THEN coalesce(paid_at, %s) END "
-            "WHERE account_id = %s AND period = %s RETURNING period",
+            "WHERE account_id = %s AND period = %s RETURNING *",
             (is_paid, now or datetime.now(UTC), account_id, period),
         ).fetchone()
         if row is None:
             raise Problem(404, "invoice_not_found", gettext("There is no invoice for this month."))
         action = "invoice.pay" if is_paid else "invoice.unpay"
         audit.append(connection, account_id=account_id, actor=actor, action=action, subject=f"{period:%Y-%m}")
+        return _invoice(row)
 
 
 def find_plan_price(connection: Connection, plan_id: str) -> int | None:

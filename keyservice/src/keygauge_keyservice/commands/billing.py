@@ -31,12 +31,14 @@ _INVOICE = (
     usd("total_nanousd", "total"),
     number("requests"),
     time("closed_at"),
+    column("due_on", "due"),
+    time("paid_at"),
 )
 
 
 @click.group(cls=Noun)
 def billing() -> None:
-    """Show the current period, list invoices, close months."""
+    """Show the current period, list invoices and mark them as paid, close months."""
 
 
 @verb(billing, "show", examples=("keygauge billing show --account Acme",))
@@ -61,6 +63,16 @@ def _list(*, api: Api, output: Output, account: str | None, most: int | None) ->
     """List invoices, newest first."""
     found = api.all("billing", field="invoices", most=most, account=account_id(api, account))
     output.items("invoices", found, _INVOICE, key="period")
+
+
+@verb(billing, "update", examples=("keygauge billing update 2026-10-01 --account Acme --paid",))
+@click.argument("period")
+@account_option()
+@click.option("--paid/--unpaid", required=True, help="Mark the invoice as paid, or as unpaid again.")
+def _update(*, api: Api, output: Output, period: str, account: str, paid: bool) -> None:
+    """Mark the invoice of PERIOD, the first day of its month, as paid or unpaid."""
+    changed = api.patch("accounts", find_account(api, account)["id"], "invoices", period, body={"paid": paid})
+    output.item(changed, _INVOICE, key="period")
 
 
 @verb(billing, "close", examples=("keygauge billing close",))

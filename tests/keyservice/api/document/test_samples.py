@@ -13,6 +13,7 @@ from werkzeug.serving import make_server
 from keygauge_keyservice.accounts import accounts, members, plans
 from keygauge_keyservice.api.document import samples
 from keygauge_keyservice.app import API
+from keygauge_keyservice.billing import billing
 from keygauge_keyservice.openapi import document
 
 TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "invitation", "MEMBER": "member"} | {
@@ -21,7 +22,7 @@ TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "i
 FIRST = ("createPlan", "createAccount", "createKey", "createToken")  # the others need what these create
 LAST = ("deleteKey", "removeMember", "withdrawInvitation", "deleteNotification", "deletePlan", "deleteAccount")
 TABLES["NOTIFICATION"] = "notice_channel"
-SET = ("KEYGAUGE", "KEYGAUGE_ADMIN_TOKEN", "PLAN")
+SET = ("KEYGAUGE", "KEYGAUGE_ADMIN_TOKEN", "PLAN", "PERIOD")
 PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
 # One process runs all samples, each as its own module: starting Node.js takes longer than running a sample.
 NODE = """
@@ -116,6 +117,9 @@ def test_every_sample_runs(run, environment, connection, lang):
         if operation["operationId"] == "deleteAccount":
             spare = accounts.create(connection, name="Spare", plan_id="pro", actor="test")
             environment.setenv("ACCOUNT", spare.id)
+        if operation["operationId"] == "setInvoicePaid":
+            connection.execute("UPDATE account SET created_at = now() - interval '100 days'")
+            environment.setenv("PERIOD", str(billing.close_periods(connection)[0].period))
         (source,) = [one["source"] for one in operation["x-codeSamples"] if one["lang"] == lang]
         run(source)
         if operation["operationId"] == "createAccount":

@@ -30,6 +30,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "changePlan": {"monthly_nanousd": 59_000_000_000},
     "inviteMember": {"email": "ada@example.com", "role": "member"},
     "changeMember": {"role": "viewer"},
+    "setInvoicePaid": {"paid": True},
     "queryUsage": {"account": None, "groups": ["model", "key,status"]},
     "createToken": {"kind": "service", "name": "checkout"},
     "createNotification": {"type": "webhook", "target": "https://hooks.example.com/keygauge", "events": ["quota"]},
@@ -61,6 +62,7 @@ VARIABLES = {
     "notification_id": "NOTIFICATION",
     "member_id": "MEMBER",
     "invitation_id": "INVITATION",
+    "period": "PERIOD",
 }
 
 
