@@ -48,6 +48,28 @@ def sending_a_file(environ, start_response):
 asgi = keygauge_asgi.KeyGaugeMiddleware(endless)
 wsgi = keygauge_wsgi.KeyGaugeMiddleware(sending_a_file)
 """
+INSIDE = """
+import asyncio
+
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from keygauge.asgi import KeyGaugeMiddleware
+
+
+async def slow(request):
+    await asyncio.sleep(1)
+    return PlainTextResponse("late")
+
+
+async def healthz(request):
+    return PlainTextResponse("ok")
+
+
+app = Starlette(routes=[Route("/slow", slow), Route("/healthz", healthz)])
+app.add_middleware(KeyGaugeMiddleware)
+"""
 SIZE = 50_000_000
 
 
@@ -71,6 +93,19 @@ def test_what_a_forced_shutdown_cuts_off_is_the_servers_doing(key_service, serve
         process.wait(150)
     told = [(200, "client_disconnected"), *[(500, "CancelledError")] * 2]
     eventually(lambda: sorted(key_service.ledger(key.id, "status, error")), told, timeout_s=30)
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_a_client_that_leaves_is_noticed_inside_of_other_middleware(key_service, serve, eventually, http):
+    key, token = key_service.create_key(ANY)
+    command = ["uvicorn", "inside:app", "--port", "{port}", "--http", http]
+    port, process = serve(command, {"inside.py": INSIDE}, key_service)
+    with ask(port, token, "/slow") as connection:
+        connection.recv(1000)
+    ask(port, token, "/slow").close()
+    eventually(lambda: len(key_service.ledger(key.id)), 2)
+    terminate(process)
+    assert sorted(key_service.ledger(key.id, "status, error")) == [(200, None), (499, "client_disconnected")]
 
 
 @pytest.mark.parametrize(

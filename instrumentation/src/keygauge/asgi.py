@@ -56,6 +56,8 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
         try:
             if type(send) is MethodType:
                 request.watch(send.__self__)
+            elif type(receive) is MethodType:  # middleware outside of this one usually passes it on
+                request.watch(receive.__self__)
             token = find(scope["headers"], self._names) if runtime.authorizer is not None else None
             decision = self._arrive(request, scope, token)
             if decision is not None:
