@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -38,6 +39,8 @@ def test_events_set_aside_are_listed_and_retaken(run, connection, make_line):
     listed = run("ledger", "aside")
     assert "implausible_event" in listed
     assert "bad_json" in listed
+    assert [one["events"] for one in json.loads(run("ledger", "aside", "--output", "json"))["events"]] == [1, 1]
+    assert run("ledger", "aside", "--quiet").splitlines() == ["bad_json", "implausible_event"]
     assert "Took 1 of 1" in run("ledger", "retake", "implausible_event", "--service", "shop")
     assert connection.execute("SELECT count(*) AS events FROM event").fetchone()["events"] == 1
     run("ledger", "retake", "bad_json", "--service", "shop", code=1)  # it still cannot be read

@@ -11,8 +11,8 @@ from rich.table import Table
 from keygauge.command_line.command import CommandError, Noun
 from keygauge_keyservice import config
 from keygauge_keyservice.commands.connection.session import command_errors, connected
-from keygauge_keyservice.commands.terminal.options import Duration
-from keygauge_keyservice.commands.terminal.output import output
+from keygauge_keyservice.commands.terminal.options import Duration, output_options
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, output, time
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
 from keygauge_keyservice.ledger import addresses, aside, ingest, partition
 from keygauge_keyservice.ledger.replicas import reconcile, replica_check
@@ -20,6 +20,14 @@ from keygauge_keyservice.pricing import price_book
 from keygauge_keyservice.pricing.kind_costs import unpack
 from keygauge_keyservice.values.durations import write_duration
 
+_ASIDE = (
+    Column("service", lambda row: row["service"] or "(environment)"),
+    column("reason"),
+    column("key_id", "key"),
+    time("first_at"),
+    time("last_at"),
+    number("events"),
+)
 _HOURS_MAX = 24 * 366
 _GRACE_S = int(replica_check.GRACE.total_seconds())
 _GRACE_S_MAX = 7 * 86_400
@@ -82,22 +90,15 @@ def _reconcile(hours: int, grace: int) -> int:
     return 1 if drift or differences else 0
 
 
-@ledger.command("aside", examples=("keygauge ledger aside",))
-def _list_aside() -> None:
-    """List the events set aside, by service, reason and key."""
+@ledger.command("aside", examples=("keygauge ledger aside", "keygauge ledger aside --output json"))
+@output_options
+def _list_aside(output: Output) -> None:
+    """List the events set aside, by service, reason and key; `--quiet` prints the reasons."""
     with connected() as connection:
         found = aside.count(connection)
-    if not found:
-        output().print("No events are set aside.")
-        return
-    table = Table("service", "reason", "key", "first", "last", title="events that are not in the ledger")
-    table.add_column("events", justify="right")
-    for row in found:
-        times = (f"{row[name]:%Y-%m-%d %H:%M}" for name in ("first_at", "last_at"))
-        table.add_row(
-            row["service"] or "(environment)", row["reason"], row["key_id"] or "-", *times, str(row["events"])
-        )
-    output().print(table)
+    times = ("first_at", "last_at")
+    rows = [row | {name: row[name].isoformat() for name in times} for row in found]
+    output.items("events", rows, _ASIDE, key="reason", title="Events that are not in the ledger")
 
 
 @ledger.command("retake", examples=("keygauge ledger retake implausible_event --service shop",))

@@ -41,17 +41,28 @@ def _calling(function: _Function, *, makes_secrets: bool) -> _Function:
         envvar=["KEYGAUGE_TOKEN", "KEYGAUGE_ADMIN_TOKEN"],
         help="Its token, or your account's; prefer KEYGAUGE_TOKEN.",
     )
+    @output_options
+    @wraps(function)
+    def run(*, url: str | None, bearer: str | None, **given: Any) -> Any:
+        with connect(url, bearer, makes_secrets=makes_secrets) as api:
+            return function(api=api, **given)
+
+    declared = run.__click_params__  # type: ignore[attr-defined]  # set by Click, in reverse order
+    declared[:] = [*declared[-4:], *declared[:-4]]  # so that the verb's own options come first
+    return run
+
+
+def output_options(function: _Function) -> _Function:
+    """Add `--output` and `--quiet`; the function receives `output`."""
+
     @click.option(
         "-o", "--output", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="Output format."
     )
     @click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
     @wraps(function)
-    def run(*, url: str | None, bearer: str | None, form: Form, quiet: bool, **given: Any) -> Any:
-        with connect(url, bearer, makes_secrets=makes_secrets) as api:
-            return function(api=api, output=Output(form, quiet), **given)
+    def run(*, form: Form, quiet: bool, **given: Any) -> Any:
+        return function(output=Output(form, quiet), **given)
 
-    declared = run.__click_params__  # type: ignore[attr-defined]  # set by Click, in reverse order
-    declared[:] = [*declared[-4:], *declared[:-4]]  # so that the verb's own options come first
     return run
 
 
