@@ -104,3 +104,8 @@ def test_failed_list_prints_no_head(capsys):
         with pytest.raises(ValueError, match="refused"):
             Output(form).items("keys", items(), COLUMNS)
         assert capsys.readouterr().out == ""
+
+
+def test_csv_names_are_in_lower_case_without_hyphens(capsys):
+    Output(form="csv").items("members", [], [column("email", "e-mail address"), column("x", "US dollars")])
+    assert capsys.readouterr().out == "e_mail_address,us_dollars\n"

@@ -122,7 +122,7 @@ class Output:
     @staticmethod
     def _csv(items: Iterable[Document], columns: Sequence[Column]) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow([one.title.replace(" ", "_") for one in columns])
+        writer.writerow([one.title.lower().replace(" ", "_").replace("-", "_") for one in columns])
         for item in items:
             writer.writerow([_raw(one.read(item)) for one in columns])
             sys.stdout.flush()
