@@ -24,7 +24,7 @@ from keygauge_keyservice.portal import own_keys
 pytestmark = pytest.mark.timeout(300)  # on a busy machine, axe-core takes seconds for some pages
 
 AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
-PHONE = {"width": 390, "height": 844}
+PHONE, TABLET, DESK = {"width": 390, "height": 844}, {"width": 820, "height": 1180}, {"width": 1280, "height": 800}
 DAY_US = 86_400_000_000
 NO_PAGES = {"portal.assets.read", "portal.overview.live", "portal.single_sign_on.begin", "portal.single_sign_on.finish"}
 
@@ -180,14 +180,22 @@ TOO_WIDE = """() => [...document.querySelectorAll(".card")]
     .map(card => card.outerHTML.slice(0, 200))"""
 
 
+def fits(page):
+    """Return whether neither the page nor a card on it is wider than its place."""
+    return page.evaluate("document.documentElement.scrollWidth <= innerWidth") and page.evaluate(TOO_WIDE) == []
+
+
 def inspect(page, *paths, status=200):
     """Check the layout and accessibility of pages, and their contrast in the other colour scheme too."""
     for path in paths:
         assert page.goto(path).status == status, path
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
-        assert page.evaluate(TOO_WIDE) == [], path
         if page.viewport_size == PHONE:
             assert page.evaluate(TOO_LOW) == [], path
+        else:
+            page.set_viewport_size(TABLET)
+            assert fits(page), path
+            page.set_viewport_size(DESK)
+        assert fits(page), path
         assert complaints_of_axe(page) == [], path
         was_dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
         page.emulate_media(color_scheme="light" if was_dark else "dark")
@@ -198,7 +206,7 @@ def inspect(page, *paths, status=200):
 SCREENS = pytest.mark.parametrize(
     "screen",
     [
-        {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
+        {"color_scheme": "light", "viewport": DESK},
         {"color_scheme": "dark", "viewport": PHONE},
     ],
     ids=["desk", "phone"],
