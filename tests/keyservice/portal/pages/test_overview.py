@@ -73,6 +73,13 @@ def test_account_without_keys_is_invited_to_create_one(connection, signed_in, cu
     assert "Create your first key" in signed_in.get("/").text
 
 
+def test_account_without_requests_is_shown_how_to_make_one(signed_in, customer, record):
+    sample = f"Bearer kg_live_{customer.key.id[:4]}…"
+    assert sample in signed_in.get("/").text
+    record(customer, {"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)})
+    assert sample not in signed_in.get("/").text
+
+
 def test_suspended_account_sees_a_notice(connection, signed_in, customer):
     accounts.set_status(connection, customer.account.id, "suspended", actor="test")
     for page in ("/", "/keys"):

@@ -94,7 +94,7 @@ def show() -> str:
         quotas = quota.find_of_account(connection, account_id, now=now)
         statement = billing.find_statement(connection, account_id, now=now)
         live_rates = find_live_rates(connection, account_id, now=now)
-        has_keys = bool(keys.list_keys(connection, account_id, limit=1))
+        key = next(iter(keys.list_keys(connection, account_id, limit=1)), None)
         found_alerts = alerts.find_with(connection, account_id, quotas, now=now)
         dismissed = dismissals.find(connection, auth.current_member().id, now=now)
         before = month.previous(now=now)
@@ -115,7 +115,7 @@ def show() -> str:
         full=[one for one, found in zip(gauges, quotas, strict=True) if one.level != "fine" and not found.dry_run],
         statement=statement,
         alerts=[one for one in found_alerts if (one.kind != "quota" or one.key_id) and one.name not in dismissed],
-        has_keys=has_keys,
+        key=key,
         rate_rows=rate_rows(live_rates),
         totals=totals,
         is_unpriced=is_unpriced,
