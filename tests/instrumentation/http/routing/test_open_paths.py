@@ -23,7 +23,18 @@ def test_path_is_the_one_the_app_routes_by(path, root_path, is_open):
 
 
 @pytest.mark.parametrize(
-    "path", ["/static/../secret", "/static/a/./b", "/static/..", "/static\\..\\x", "/static/..;a/x"]
+    "path",
+    [
+        *("/static/../secret", "/static/a/./b", "/static/..", "/static\\..\\x", "/static/..;a/x"),
+        *(
+            "/static/%2e%2e/x",
+            "/static/%2525252525252525x",
+            "/static/..%2fx",
+            "/static/%252E./x",
+            "/static/..%3b/x",
+        ),
+        *("/static/..?x", "/static/..#"),
+    ],
 )
 def test_a_path_that_leads_out_of_a_prefix_is_not_open(path):
     """The app may forward it to a server that shortens it."""

@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from keygauge.http.routing import routed_path
 
 _CLAIM = b"daphne-root-path"  # daphne takes the root path from this header, which any client may send
+_DECODINGS = 4  # of a path that is passed from server to server; nobody needs one that is encoded more often
 
-_steps = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)").search
+_steps = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;?#]|$)").search
 
 
 def leads_elsewhere(path: str) -> bool:
-    """Return whether a path has segments `.` or `..`, for which some servers go to another path."""
-    return _steps(path) is not None
+    """Return whether some servers go from a path to another one: it has segments `.` or `..`, maybe still encoded."""
+    for _ in range(_DECODINGS):
+        decoded = unquote(path)
+        if decoded == path:
+            return _steps(path) is not None
+        path = decoded
+    return True
 
 
 class OpenPaths:
