@@ -121,7 +121,9 @@ WRONG = {
     "a wrong flag": ("keys.csv", f"key,disabled\n{TOKENS[0]},perhaps", "use true or false"),
     "a short row": ("keys.csv", f"key,name,app\n{TOKENS[0]},x", "have as many columns"),
     "no list": ("keys.json", "{}", "use a list of objects"),
+    "a column twice": ("keys.csv", f"key,limits, limits\n{TOKENS[0]},rpm=60:request:60s,", "2 columns 'limits'"),
     "no JSON": ("keys.json", "[", "is not JSON"),
+    "deep JSON": ("keys.json", "[" * 100_000, "is not JSON"),
 }
 
 

@@ -132,6 +132,7 @@ def _rows(file: Path, form: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
 def _from_csv(text: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
     reader = csv.DictReader(text.splitlines(), strict=True)
     try:
+        _check_columns([name.strip() for name in reader.fieldnames or ()], file)
         for row in reader:
             where = f"{file}, line {reader.line_num}"
             if None in row or None in row.values():
@@ -139,6 +140,12 @@ def _from_csv(text: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, _typed({name.strip(): value.strip() for name, value in row.items() if value.strip()}, where)
     except csv.Error as error:
         raise CommandError(f"{file}, line {reader.line_num}: {error}") from error
+
+
+def _check_columns(names: list[str], file: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise CommandError(f"{file}, line 1: there are {names.count(name)} columns {name!r}: use one")
 
 
 def _typed(row: dict[str, Any], where: str) -> dict[str, Any]:
@@ -155,7 +162,7 @@ def _typed(row: dict[str, Any], where: str) -> dict[str, Any]:
 def _from_json(text: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         items = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"{file} is not JSON: {error}") from error
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise CommandError(f"{file}: use a list of objects, one per key")
