@@ -14,6 +14,20 @@ def test_numbers_have_a_sparkline_if_the_query_is_over_time():
     assert panel_types.stat("Up", "Is it?", UP, unit="short", height=9).height == 9
 
 
+def test_latest_number_is_none_while_nothing_happens():
+    """Grafana's lastNotNull would keep the latency of before a pause, whose values are NaN."""
+    view = panel_types.stat("p95", "How long?", UP, unit="s")
+    assert view.options["reduceOptions"]["calcs"] == ["last"]
+    (mapping,) = view.defaults["mappings"]
+    assert mapping["options"] == {"match": "null+nan", "result": {"text": "-", "color": "text"}}
+
+
+def test_counts_are_whole_and_in_full():
+    """1,870 calls of a key are not 2 K."""
+    assert panel_types.ranking("T", "D", UP, unit="locale").defaults["decimals"] == 0
+    assert "decimals" not in panel_types.ranking("T", "D", UP, unit="short").defaults
+
+
 def test_values_are_green_then_yellow_then_red():
     steps = panel_types.limits(0.5, 0.9)["thresholds"]["steps"]
     assert [(step["color"], step["value"]) for step in steps] == [("green", None), ("yellow", 0.5), ("red", 0.9)]

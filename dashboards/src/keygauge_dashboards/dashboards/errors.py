@@ -81,7 +81,7 @@ def _errors(thresholds: Thresholds) -> list[View]:
                 Prometheus(
                     named(f"topk(10, {gained(REQUESTS, SERVER_ERROR, by=(KEY,))} > 0)"), "{{name}}", instant=True
                 ),
-                unit="short",
+                unit="locale",
                 width=7,
                 empty_is_fine=_NO_ERRORS,
             )
@@ -99,7 +99,7 @@ def _by_endpoint_and_status() -> View:
         Prometheus(gained(REQUESTS, by=(ROUTE, STATUS)), instant=True, table=True),
         row=label(ROUTE),
         column=label(STATUS),
-        unit="short",
+        unit="locale",
         width=12,
         overrides=[
             field(

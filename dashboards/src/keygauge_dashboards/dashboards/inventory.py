@@ -164,7 +164,11 @@ def _every() -> View:
         "Keys",
         "Which keys exist, on which account and plan, and when were they last used? The first 1,000, by account.",
         ledger(_ALL),
-        overrides=[states("status", **_STATES), *(field(name, unit="dateTimeFromNow") for name in dates)],
+        overrides=[
+            states("status", **_STATES),
+            *(field(name, unit="dateTimeFromNow") for name in dates),
+            field("expires", noValue="never"),
+        ],
         paged=True,
     )
 

@@ -197,10 +197,10 @@ def _endpoints() -> View:
         "Endpoints",
         "Which endpoints does the key call, how often do they fail, how long do they take and what do they cost?",
         ledger(_ENDPOINTS),
-        widths={"requests": 75, "5xx": 45, "429": 45, "latency": 80, "tokens": 65, "cost": 70},
+        widths={"requests": 75, "5xx": 50, "429": 50, "latency": 75, "tokens": 65, "cost": 70},
         overrides=[
             field("endpoint", links=[link("Calls of this endpoint", LOG_PAGE, endpoint=VALUE)]),
-            field("latency", unit="s", decimals=2),
+            field("latency", unit="s"),
             field("tokens", unit="short"),
             field("cost", unit=DOLLARS, decimals=2),
         ],

@@ -160,7 +160,7 @@ def _refused() -> list[View]:
                 "Rate-limited calls by key",
                 "Which ten keys were refused most often by limits in the selected time range?",
                 Prometheus(named(share), "{{name}}", instant=True),
-                unit="short",
+                unit="locale",
                 empty_is_fine="no key was rate limited",
             )
         ),

@@ -232,7 +232,7 @@ def _who(thresholds: Thresholds) -> list[View]:
                 "Top keys by requests",
                 "Which ten keys made the most requests in the selected time range?",
                 Prometheus(named(f"topk(10, {gained(REQUESTS, by=(KEY,))})"), "{{name}}", instant=True),
-                unit="short",
+                unit="locale",
                 alerts=("UsageSpike", "NewKeyHot"),
             )
         ),

@@ -89,7 +89,7 @@ def _summary() -> list[View]:
             "Client addresses",
             "Where do calls come from? Look into repeated 400, 401 or 403.",
             ledger(_ADDRESSES, status_and_address=_STATUS_AND_ADDRESS),
-            widths={"requests": 75, "refused": 65, "429": 45, "keys": 45, "last": 130},
+            widths={"requests": 75, "refused": 65, "429": 50, "keys": 50, "last": 140},
             overrides=[
                 to_calls_from("address"),
                 field("last", unit="dateTimeFromNow"),

@@ -49,12 +49,14 @@ def stat(
     defaults = {"color": {"mode": "thresholds"}, "noValue": no_value, **(colours or plain())}
     if has_course:
         defaults["displayName"] = "latest"  # a number without a name is centred, over its sparkline
+        idle = {"match": "null+nan", "result": {"text": no_value, "color": "text"}}  # a latency while nothing is called
+        defaults["mappings"] = [{"type": "special", "options": idle}]
     options = {
         "colorMode": "value",
         "graphMode": "area" if has_course else "none",
         "justifyMode": "auto",
         "orientation": "auto",
-        "reduceOptions": _last(),
+        "reduceOptions": _reduced("last" if has_course else "lastNotNull"),
         "showPercentChange": False,
         "textMode": "value_and_name" if has_course else "value",
         "wideLayout": False,
@@ -71,7 +73,7 @@ def numbers(
         "graphMode": "none",
         "justifyMode": "center",
         "orientation": "vertical",
-        "reduceOptions": _last(),
+        "reduceOptions": _reduced(),
         "showPercentChange": False,
         "text": {"titleSize": 12, "valueSize": 22},
         "textMode": "value_and_name",
@@ -161,14 +163,14 @@ def ranking(
         "minVizWidth": 8,
         "namePlacement": "left",
         "orientation": "horizontal",
-        "reduceOptions": _last(),
+        "reduceOptions": _reduced(),
         "showUnfilled": True,
         "sizing": "manual",
         "valueMode": "color",
     }
     colour: Json = {"mode": "thresholds"} if colours else {"mode": "fixed", "fixedColor": "blue"}
     defaults = {"color": colour, "min": 0, **({"max": full} if full else {}), **(colours or limits())}
-    if unit == "short":
+    if unit == "locale":
         defaults["decimals"] = 0  # extrapolation makes an increase of 6 look like 6.02
     return View("bargauge", title, description, [target], unit, width, height, options, defaults, **view)
 
@@ -300,8 +302,8 @@ def keep(*names: str, **renamed: str) -> list[Json]:
     ]
 
 
-def _last() -> Json:
-    return {"calcs": ["lastNotNull"], "fields": "", "values": False}
+def _reduced(calc: str = "lastNotNull") -> Json:
+    return {"calcs": [calc], "fields": "", "values": False}
 
 
 def _over_time(calcs: Sequence[str]) -> Json:
