@@ -75,16 +75,19 @@ def history_of(state):
 
 
 def test_totals_agree(environ, state):
-    demo = run(environ, 6)
-    assert demo.returncode == 0, demo.stdout + demo.stderr
-    result = json.loads(demo.stdout.splitlines()[-1])
-    assert list(result) == FIELDS
-    assert result["sent"] == result["answered"] == result["admitted"] + result["limited"] > 10
-    assert result["limited"] > 0
-    assert result["ledger_events"] == result["metric_requests"] == result["answered"]
-    assert result["input_tokens"] == result["ledger_input_tokens"] == result["metric_input_tokens"] > 0
-    assert demo.stderr == ""
-    assert processes_of(state) == []
+    for seconds in (6, 60):  # a busy machine makes few calls in so short a time
+        demo = run(environ, seconds)
+        assert demo.returncode == 0, demo.stdout + demo.stderr
+        result = json.loads(demo.stdout.splitlines()[-1])
+        assert list(result) == FIELDS
+        assert result["sent"] == result["answered"] == result["admitted"] + result["limited"]
+        assert result["ledger_events"] == result["metric_requests"] == result["answered"]
+        assert result["input_tokens"] == result["ledger_input_tokens"] == result["metric_input_tokens"]
+        assert demo.stderr == ""
+        assert processes_of(state) == []
+        if result["sent"] > 10 and result["limited"] and result["input_tokens"]:
+            return
+    pytest.fail(f"too few calls: {result}")
 
 
 def test_addresses_and_curl_line_work_and_ctrl_c_leaves_no_processes(environ, state, eventually):
