@@ -11,6 +11,7 @@ def test_numbers_have_a_sparkline_if_the_query_is_over_time():
         view = panel_types.stat("Up", "Is it?", target, unit="short")
         assert (view.options["graphMode"], view.height) == (course, height)
         assert ("displayName" in view.defaults) == (view.options["textMode"] == "value_and_name") == (course == "area")
+        assert ("text" in view.options) == (course == "area")
     assert panel_types.stat("Up", "Is it?", UP, unit="short", height=9).height == 9
 
 

@@ -58,6 +58,7 @@ def stat(
         "orientation": "auto",
         "reduceOptions": _reduced("last" if has_course else "lastNotNull"),
         "showPercentChange": False,
+        **({"text": {"titleSize": 12}} if has_course else {}),  # a larger name moves the number into its sparkline
         "textMode": "value_and_name" if has_course else "value",
         "wideLayout": False,
     }
