@@ -119,6 +119,28 @@ def test_unreachable_upstream_is_reported(ask):
     assert ("/{path}", 502) in counted
 
 
+def test_caller_that_leaves_during_its_upload_is_no_error(ask, monkeypatch, upstream):
+    """The server would log a traceback for each."""
+    parts = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def receive():
+        return parts.pop(0) if len(parts) > 1 else parts[0]
+
+    async def send(message):
+        sent.append(message)
+
+    async def handle(transport, request):
+        scope = {"type": "http", "method": "POST", "path": "/files/1", "query_string": b"", "root_path": ""}
+        headers = [(b"host", b"x"), (b"content-length", b"9")]
+        await transport.app({**scope, "headers": headers}, receive, send)
+        return httpx.Response(200)
+
+    monkeypatch.setattr(httpx.ASGITransport, "handle_async_request", handle)
+    assert ask(upstream[0])[0].status_code == 200
+    assert sent == []
+
+
 def test_missing_settings_are_reported(monkeypatch):
     monkeypatch.delenv("KEYGAUGE_SERVICE_URL", raising=False)
     monkeypatch.delenv("KEYGAUGE_MODE", raising=False)

@@ -43,6 +43,10 @@ _EXTRA = "the proxy needs more packages: pip install 'keygauge[proxy]'"
 Fields = list[tuple[bytes, bytes]]
 
 
+class _CallerLeftError(Exception):
+    """The caller left during its upload: nobody waits for an answer."""
+
+
 class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
     name = "url"
 
@@ -142,6 +146,8 @@ class Proxy:
         request = self._request(scope, receive, target)
         try:
             answer = await self.client.send(request, stream=True)
+        except _CallerLeftError:
+            return
         except self._httpx.TransportError as error:
             detail = f"The server behind this proxy does not answer ({type(error).__name__}). Try again later."
             await _refuse(send, 502, "upstream_unreachable", "Upstream unreachable", detail)
@@ -218,7 +224,7 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ConnectionError("the client left during its upload")
+            raise _CallerLeftError
         yield message.get("body", b"")
         more = message.get("more_body", False)
 
