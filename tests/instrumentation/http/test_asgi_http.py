@@ -120,6 +120,52 @@ class Connection:
         pass
 
 
+class Transport:
+    """A transport like asyncio's, whose connection breaks once some messages were written."""
+
+    def __init__(self, *, lasts, waiting):
+        self.lasts, self.waiting = lasts, waiting
+
+    def is_closing(self):
+        return self.lasts <= 0
+
+    def get_write_buffer_size(self):
+        return self.waiting
+
+
+class Server(Connection):
+    """A server that does not notice that the client left before the app awaits something."""
+
+    def __init__(self, transport):
+        self.transport = transport
+
+    async def send(self, message):
+        self.transport.lasts -= 1
+
+
+@pytest.mark.parametrize(
+    ("waiting", "told"),
+    [
+        (0, (200, "client_disconnected", 8)),
+        (5, (200, None, 40)),  # the client closed its sending side, and still receives
+    ],
+)
+def test_client_that_left_is_noticed_though_the_app_never_pauses(tmp_path, waiting, told):
+    async def app(scope, receive, send):
+        await send(START)
+        for _ in range(10):
+            await send(PART)
+        await send(END)
+
+    middleware = KeyGaugeMiddleware(app, mode="observe", spool_dir=tmp_path)
+    scope = {"type": "http", "method": "GET", "path": "/x", "headers": [], "client": None}
+    server = Server(Transport(lasts=3, waiting=waiting))
+    asyncio.run(middleware(scope, None, server.send))
+    middleware._process.stop()
+    call = scope["keygauge"]
+    assert (call.status, call.error, call.response_bytes) == told
+
+
 @pytest.mark.parametrize(
     ("leaves", "starts", "told"),
     [

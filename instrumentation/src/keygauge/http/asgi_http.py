@@ -190,6 +190,8 @@ class HttpRequest(AsgiRequest, eq=False):
             if call.status:  # else there was no start, so it is no answer
                 is_first = not call.first_byte_ns
                 if body := message.get("body"):
+                    if not is_first and cycle is not None and not self._is_gone:
+                        self._is_gone = _is_lost(cycle)
                     self.read(body)
                 if not message.get("more_body", False) and not self._awaits_trailers:
                     if is_first:  # first and last: read the clock only once
@@ -235,6 +237,12 @@ class HypercornStream:
     def disconnected(self) -> bool:
         """Whether the client left, as far as the server has noticed."""
         return bool(self._stream.closed)
+
+
+def _is_lost(cycle: Any) -> bool:
+    """Whether nothing more reaches the client of uvicorn, which it tells only once the app has awaited something."""
+    transport = getattr(cycle, "transport", None)
+    return transport is not None and transport.is_closing() and not transport.get_write_buffer_size()
 
 
 def header_of(scope: Scope, name: str) -> str:
