@@ -13,7 +13,13 @@ from keygauge.usage.formats.json_body import BodyReader
 
 GOLDEN = Path(__file__).parent / "golden"
 counts = st.sampled_from([0, 1, 7, MAX_TOKENS, MAX_TOKENS + 1, -1, 2.0, True, None, "3", [], {}])
-names = st.sampled_from(["gpt-4o", "gpt-4.1", "mistral-small-latest", "claude-opus", "", None, 3, "x" * 257, "é\ud800"])
+VERTEX = "projects/p/locations/l/publishers/google/models/gemini-2.5-flash"
+names = st.sampled_from(
+    [
+        *("gpt-4o", "gpt-4.1", "mistral-small-latest", "claude-opus", "models/gemini-2.5-flash", VERTEX),
+        *("", None, 3, "x" * 257, "é\ud800"),
+    ]
+)
 details = (
     st.none()
     | st.integers()
@@ -71,6 +77,12 @@ def test_common_answers_take_the_fast_path(name):
     body = (GOLDEN / name).read_bytes()
     assert fast_path.read(body) == read_long(body, complete=True)
     assert fast_path.read(body).usage is not None
+
+
+@pytest.mark.parametrize("given", ["models/gemini-2.5-flash", VERTEX])
+def test_model_has_the_name_that_streams_give_it(given):
+    chat = json.loads((GOLDEN / "openai_chat.json").read_bytes()) | {"model": given}
+    assert fast_path.read(json.dumps(chat).encode())[1:3] == ("gemini-2.5-flash", "gcp.gemini")
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)

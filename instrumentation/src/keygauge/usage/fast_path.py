@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 from keygauge.usage.counts import MAX_TOKENS, Usage
 from keygauge.usage.model_name import MAX_CHARACTERS
 from keygauge.usage.providers import anthropic, azure, openai
-from keygauge.usage.providers.names import provider_of
+from keygauge.usage.providers.names import known
 from keygauge.usage.reading import Reading
 
 _Count = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
@@ -159,8 +159,9 @@ def _read_chat(chat: _Chat) -> Reading | None:
         if (thought or 0) > made:
             return None
     counts = _new(Usage, (given, made, read, written, thought, None))
-    provider = _AZURE if chat.prompt_filter_results else provider_of(chat.model) or _OPENAI
-    return _new(Reading, (counts, chat.model, provider, "reported", None))
+    name, provider = known(chat.model)
+    provider = _AZURE if chat.prompt_filter_results else provider or _OPENAI
+    return _new(Reading, (counts, name, provider, "reported", None))
 
 
 def _read_message(message: _Message) -> Reading | None:
@@ -176,5 +177,5 @@ def _read_message(message: _Message) -> Reading | None:
         return None
     more = {"cache_write_1h": for_an_hour} if for_an_hour else None
     counts = _new(Usage, (given, usage.output_tokens, read, written, thought, more))
-    provider = provider_of(message.model) or _ANTHROPIC
-    return _new(Reading, (counts, message.model, provider, "reported", None))
+    name, provider = known(message.model)
+    return _new(Reading, (counts, name, provider or _ANTHROPIC, "reported", None))

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from keygauge.usage.model_name import name_of
 from keygauge.usage.providers import (
     anthropic,
     azure,
@@ -89,6 +90,13 @@ def provider_of(model: str) -> str | None:
         return "fireworks"
     own = rest if slash and "/" not in rest else name
     return next((provider for families, provider in _FAMILIES.items() if own.startswith(families)), None)
+
+
+@lru_cache(maxsize=1024)
+def known(model: str) -> tuple[str | None, str | None]:
+    """Return the name that a model's calls are counted as, and its provider."""
+    name = name_of(model)
+    return name, provider_of(name) if name else None
 
 
 @lru_cache(maxsize=1024)
