@@ -184,14 +184,12 @@ class HttpRequest(AsgiRequest, eq=False):
     def _take(self, message: Message) -> Message:
         """Read a message; return what to send instead."""
         kind, call, cycle = message["type"], self.call, self._cycle
-        if cycle is not None and cycle.disconnected:
+        if cycle is not None and (cycle.disconnected or (call.first_byte_ns and _is_lost(cycle))):
             self._is_gone = True
         if kind == "http.response.body":
             if call.status:  # else there was no start, so it is no answer
                 is_first = not call.first_byte_ns
                 if body := message.get("body"):
-                    if not is_first and cycle is not None and not self._is_gone:
-                        self._is_gone = _is_lost(cycle)
                     self.read(body)
                 if not message.get("more_body", False) and not self._awaits_trailers:
                     if is_first:  # first and last: read the clock only once
