@@ -56,10 +56,11 @@ def test_a_new_invitation_replaces_the_previous_one_and_expired_ones_are_rejecte
         invitations.accept(connection, second, PASSWORD)
 
 
-def test_a_weak_password_does_not_use_up_the_link(connection, invite):
+@pytest.mark.parametrize("weak", ["short", EMAIL])
+def test_a_weak_password_does_not_use_up_the_link(connection, invite, weak):
     _, token = invite()
     with refused(422):
-        invitations.accept(connection, token, "short")
+        invitations.accept(connection, token, weak)
     assert invitations.find(connection, token) is not None
 
 

@@ -77,3 +77,8 @@ def test_waiting_for_a_turn_times_out():
 )
 def test_passwords_that_are_easy_to_guess_are_rejected(password, code):
     assert [error.code for error in passwords.errors(password)] == ([code] if code else [])
+
+
+@pytest.mark.parametrize("password", ["kim@acme.example", "Kim@Acme.Example", "kim@acme.example1"])
+def test_own_address_is_easy_to_guess(password):
+    assert [error.code for error in passwords.errors(password, "kim@acme.example")] == ["too_common"]

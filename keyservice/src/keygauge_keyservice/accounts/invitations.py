@@ -149,6 +149,8 @@ def accept(connection: Connection, token: str, password: str) -> Member:
     password_hash = passwords.hash_password(password)  # slow, so outside the transaction
     with connection.transaction():
         invited = _spend(connection, token)
+        if errors := passwords.errors(password, invited.email):
+            raise invalid(*errors)
         return members.join(connection, invited.account_id, invited.email, invited.role, password_hash)
 
 

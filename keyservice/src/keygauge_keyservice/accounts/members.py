@@ -282,7 +282,7 @@ def normalise_email(email: str) -> str:
 
 def _check(email: str, password: str) -> None:
     errors = [] if is_email(email) else [FieldError("email", "bad_email", gettext("must be an e-mail address"))]
-    if errors := errors + passwords.errors(password):
+    if errors := errors + passwords.errors(password, email):
         raise invalid(*errors)
 
 

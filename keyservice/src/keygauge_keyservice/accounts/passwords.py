@@ -86,8 +86,8 @@ def verify(password_hash: str | None, password: str) -> bool:
         return password_hash is not None
 
 
-def errors(password: str) -> list[FieldError]:
-    """Return the errors of a new password."""
+def errors(password: str, email: str = "") -> list[FieldError]:
+    """Return the errors of a new password; the member's own address is easy to guess."""
     from zxcvbn import zxcvbn  # noqa: PLC0415 - slow to load, and few commands and requests need it
 
     if not LENGTH_MIN <= len(password) <= LENGTH_MAX:
@@ -98,7 +98,7 @@ def errors(password: str) -> list[FieldError]:
                 gettext("must have %(least)s to %(most)s characters", least=LENGTH_MIN, most=LENGTH_MAX),
             )
         ]
-    if zxcvbn(password[:_SCORED_LENGTH_MAX])["score"] < _SCORE_MIN:
+    if zxcvbn(password[:_SCORED_LENGTH_MAX], [email[:_SCORED_LENGTH_MAX]])["score"] < _SCORE_MIN:
         return [FieldError("password", "too_common", gettext("is easy to guess: use a few unrelated words"))]
     return []
 
