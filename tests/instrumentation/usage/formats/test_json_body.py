@@ -135,6 +135,14 @@ def test_counts_are_read_in_the_notations_of_gateways(body, usage):
     assert (reading.usage, reading.status, reading.missing) == (usage, "reported", None)
 
 
+@pytest.mark.parametrize("size", [None, 7])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_every_encoding_of_json_is_read(encoding, size):
+    body = json.dumps({"model": "gpt-4o", "choices": [{"text": "é"}], "usage": TOLD}, ensure_ascii=False)
+    reading = read(body.encode(encoding), size=size)
+    assert (reading.usage, reading.model, reading.status) == (Usage(3, 4), "gpt-4o", "reported")
+
+
 def test_truncated_body_counts_only_if_its_document_is_complete():
     body = usage_of(**TOLD)
     assert read(body[:-1], complete=False)[3:] == ("none", "cut")

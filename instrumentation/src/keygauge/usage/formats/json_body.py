@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from msgspec import Struct
@@ -52,6 +53,11 @@ def _stream_in(body: bytes | bytearray) -> StreamReader | None:
     return read_lines() if begins_as_lines(body) else None
 
 
+def _in_utf8(body: bytes) -> bytes:
+    """Return a body in UTF-16 or UTF-32, which begins with zeros among its characters, in UTF-8."""
+    return body.decode(json.detect_encoding(body), "replace").encode()
+
+
 class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
     """Reader of one document, parsed at its end and only if it may have usage."""
 
@@ -85,6 +91,8 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
         accumulator = Accumulator()
         if isinstance(self._large, StreamReader):
             return self._close_stream(self._large, complete=complete)
+        if 0 in self._held[:4]:
+            self._held = _in_utf8(bytes(self._held))
         reason = self._fill(accumulator, self._large)
         if reason == "not_json" and (stream := _stream_in(self._held)):
             stream.feed(bytes(self._held))
