@@ -20,7 +20,8 @@ def write_history(connection: Connection, events: Iterable[Event], price: Price,
     again, or resuming an interrupted load, adds only what is missing. Use an id that is not hexadecimal, to avoid
     collisions with replicas. The connection has no statement timeout afterwards.
     """
-    connection.execute("/* backfill.prepare */ SET statement_timeout = 0")
+    with connection.transaction():
+        connection.execute("/* backfill.prepare */ SET statement_timeout = 0")
     remaining = iter(events)
     first = new = 0
     while batch := list(islice(remaining, _BATCH)):
