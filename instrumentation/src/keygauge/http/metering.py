@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from keygauge.call import ANONYMOUS, INVALID, UNMATCHED, Call
+from keygauge.http.responder import LEFT
 from keygauge.limits.reading.estimate import BYTES_PER_TOKEN
 from keygauge.limits.reading.model_names import in_address, in_path
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
@@ -18,7 +19,6 @@ from keygauge.usage.reading import Missing, Others, Reading
 from keygauge.usage.requested_models import RequestedModels
 
 _REFUSED = 400
-_LEFT = 499  # the client left before the answer began, which may still be made
 _FAILED = 500
 _STREAMS = frozenset({"sse", "ndjson", "eventstream"})
 _NO_KEY = frozenset({ANONYMOUS, INVALID})
@@ -102,7 +102,7 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, passed: Pass
             call.usage, call.usage_status = usage, status
     if is_stated:
         _fit_stated(call)
-    if call.status < _REFUSED or call.status == _LEFT:
+    if call.status < _REFUSED or call.status == LEFT:  # the answer may still be made
         missing = _complete(call, reader, passed, policy, missing, is_stated=is_stated)
     if not is_stated and (call.model is not None or missing != "no_usage"):
         call.missing = missing

@@ -41,15 +41,11 @@ class OpenPaths:
         """Return whether an ASGI request needs no key; False if the client claims a root path."""
         paths = routed_path.readings(scope) if scope.get("root_path") else (scope.get("path", ""),)
         for path in paths:
-            if path not in self._whole and not _is_below(path, self._prefixes):
+            if path not in self._whole and (not path.startswith(self._prefixes) or leads_elsewhere(path)):
                 return False
         return all(name != _CLAIM for name, _ in scope.get("headers", ()))
 
     def has_environ(self, environ: Mapping[str, Any]) -> bool:
         """Return whether a WSGI request needs no key. SCRIPT_NAME, the app's mount point, plays no part in routing."""
         path = environ.get("PATH_INFO", "")
-        return path in self._raw_whole or _is_below(path, self._raw_prefixes)
-
-
-def _is_below(path: str, prefixes: tuple[str, ...]) -> bool:
-    return path.startswith(prefixes) and not leads_elsewhere(path)
+        return path in self._raw_whole or (path.startswith(self._raw_prefixes) and not leads_elsewhere(path))
