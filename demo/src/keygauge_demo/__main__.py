@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 
+from keygauge_demo import command_line
 from keygauge_demo.ending import INTERRUPTED, STOPPED
 
 
 def main() -> None:
     """Run the demo; the exit status is 0 if the ledger and the metrics agree."""
+    description = "Run all of KeyGauge on this machine, under live traffic, until Ctrl-C."
+    command_line.read("keygauge-demo", description, command_line.DEMO)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     from keygauge_demo import command  # noqa: PLC0415 - takes seconds, during which Ctrl-C must be quiet too

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psycopg
 
+from keygauge_demo import command_line
 from keygauge_demo.console import DemoConsole
 from keygauge_demo.customers import history, profiles, remote_seed
 from keygauge_demo.customers.remote_seed import Operator
@@ -54,6 +55,8 @@ class Settings:
 
 def main() -> None:
     """Create missing customers and send their traffic; the exit status is 0 if every call was answered."""
+    description = "Send the demo's traffic to an API whose key service runs elsewhere, until Ctrl-C."
+    command_line.read("keygauge-demo-traffic", description, command_line.TRAFFIC)
     console = DemoConsole()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     try:
