@@ -61,6 +61,21 @@ def test_list_of_keys_is_imported(take, connection):
     assert found(connection, "sk-of-another-system-3") == []
 
 
+def test_list_of_hashes_is_imported_if_it_is_called_that(take, connection):
+    for number, text in enumerate((DIGESTS[0].hex(), base64.b64encode(DIGESTS[1]).decode())):
+        error = take("hashes.txt", f"\n{text}", "--account", "Acme", code=1)
+        assert "line 2: this may be a key or the SHA-256 of one: use --lines keys or --lines hashes" in error
+        take("hashes.txt", f"\n{text}", "--account", "Acme", "--lines", "hashes")
+        assert found(connection, TOKENS[number])
+        assert found(connection, text) == []
+
+
+def test_keys_that_look_like_hashes_are_imported_if_they_are_called_keys(take, connection):
+    token = "0123456789abcdef" * 4
+    take("keys.txt", token, "--account", "Acme", "--lines", "keys")
+    assert found(connection, token)
+
+
 def test_csv_sets_owner_limits_and_expiry(take, connection):
     rows = [
         "hash,name,account,expires_at,limits,models,disabled",
@@ -120,6 +135,12 @@ WRONG = {
     "a wrong time": ("keys.csv", f"key,expires_at\n{TOKENS[0]},soon", "line 2: expires_at"),
     "a wrong flag": ("keys.csv", f"key,disabled\n{TOKENS[0]},perhaps", "use true or false"),
     "a short row": ("keys.csv", f"key,name,app\n{TOKENS[0]},x", "have as many columns"),
+    "a row of a table": ("keys.txt", f"key,account\n{TOKENS[0]},Acme", "line 1: there is more than a key"),
+    "an object per line": ("keys.jsonl", json.dumps({"key": TOKENS[0]}), "line 1: there is more than a key"),
+    "semicolons": ("keys.csv", f"key;account\n{TOKENS[0]};Acme", "line 1: columns are separated by commas"),
+    "tabs": ("keys.csv", f"key\taccount\n{TOKENS[0]}\tAcme", "line 1: columns are separated by commas"),
+    "a key that no header can contain": ("keys.json", json.dumps([{"key": f"{TOKENS[0]}\n"}]), "[0]: key: must be"),
+    "a key of two accounts": ("keys.csv", f"key,account\n{TOKENS[0]},Acme\n{TOKENS[0]},Bold", "is the key of "),
     "no list": ("keys.json", "{}", "use a list of objects"),
     "a column twice": ("keys.csv", f"key,limits, limits\n{TOKENS[0]},rpm=60:request:60s,", "2 columns 'limits'"),
     "no JSON": ("keys.json", "[", "is not JSON"),
@@ -138,6 +159,8 @@ def test_invalid_input_is_reported_and_nothing_is_imported(take, connection, cas
 
 def test_accounts_must_exist_or_have_a_plan(run, tmp_path):
     (tmp_path / "keys.txt").write_text(TOKENS[0])
-    assert "use --account for those" in run("keys", "import", tmp_path / "keys.txt", code=1)
+    assert "keys.txt, line 1: the key has no account: use --account for those" in run(
+        "keys", "import", tmp_path / "keys.txt", code=1
+    )
     assert "There is no account 'Acme'" in run("keys", "import", tmp_path / "keys.txt", "--account", "Acme", code=1)
-    assert "cannot be read" in run("keys", "import", tmp_path / "nothing.txt", code=1)
+    assert "cannot be read (No such file or directory)" in run("keys", "import", tmp_path / "nothing.txt", code=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from keygauge_keyservice.values import time_zone
 
 _LISTS = ("models", "tools", "routes", "networks", "scopes", "limits")
 _FLAGS = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+_is_table_row = re.compile(r"[\s,;\"{}]").search
 _REMINDER = "Set KEYGAUGE_IMPORTED_KEYS=1 for the services that clients call with these keys."
 
 
@@ -43,17 +45,24 @@ def _take_over_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--format", "form", type=click.Choice(["csv", "json", "list"]), help="csv, json or list (default: by file name)."
 )
+@click.option(
+    "--lines",
+    type=click.Choice(["keys", "hashes"]),
+    help="What a list consists of: keys (the default) or their SHA-256. Required where a line may be either.",
+)
 @account_option(required=False, text="The account for keys that name none.")
 @_take_over_options
-def import_keys(file: Path, form: str | None, account: str | None, plan: str | None, *, dry_run: bool) -> None:
+def import_keys(
+    file: Path, form: str | None, lines: str | None, account: str | None, plan: str | None, *, dry_run: bool
+) -> None:
     """Import keys from another system; clients keep them. Needs direct access to the database.
 
     FILE is CSV with a header or JSON (a list of objects); - is standard input. Columns: hash (SHA-256 of the key,
     hexadecimal or base64) or key, and optionally name, account (id or name), environment, expires_at, models, routes,
     networks, scopes, limits (as for --limit), app, disabled; lists in CSV are separated by semicolons. Any other
-    file is a list of keys, one per line. All are imported or none; existing keys stay unchanged.
+    file is a list of keys or hashes, one per line. All are imported or none; existing keys stay unchanged.
     """
-    rows = ((where, _with_account(row, account)) for where, row in _rows(file, form))
+    rows = ((where, _with_account(where, row, account)) for where, row in _rows(file, form, lines))
     _take_over(rows, plan=plan, is_dry_run=dry_run)
 
 
@@ -106,15 +115,15 @@ def _print_summary(done: key_import.Imported, would: str) -> None:
         console.print(_REMINDER, highlight=False)
 
 
-def _with_account(row: Mapping[str, Any], account: str | None) -> dict[str, Any]:
+def _with_account(where: str, row: Mapping[str, Any], account: str | None) -> dict[str, Any]:
     if row.get("account"):
         return dict(row)
     if account is None:
-        raise CommandError("a key has no account: use --account for those")
+        raise CommandError(f"{where}: the key has no account: use --account for those")
     return {**row, "account": account}
 
 
-def _rows(file: Path, form: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(file: Path, form: str | None, lines: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a file's rows, each with its position for messages.
 
     Raises:
@@ -122,11 +131,14 @@ def _rows(file: Path, form: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read ({error.strerror}): use a UTF-8 text file") from error
+    except UnicodeDecodeError as error:
         raise CommandError(f"{file} cannot be read ({error}): use a UTF-8 text file") from error
     form = form or {".csv": "csv", ".json": "json"}.get(file.suffix.lower(), "list")
-    readers = {"csv": _from_csv, "json": _from_json, "list": _from_list}
-    return readers[form](text, str(file))
+    if form == "list":
+        return _from_list(text, str(file), lines)
+    return {"csv": _from_csv, "json": _from_json}[form](text, str(file))
 
 
 def _from_csv(text: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -143,6 +155,8 @@ def _from_csv(text: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _check_columns(names: list[str], file: str) -> None:
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        raise CommandError(f"{file}, line 1: columns are separated by commas")
     for name in names:
         if names.count(name) > 1:
             raise CommandError(f"{file}, line 1: there are {names.count(name)} columns {name!r}: use one")
@@ -173,8 +187,15 @@ def _from_json(text: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{file}, [{number}]", item
 
 
-def _from_list(text: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _from_list(text: str, file: str, lines: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a row per line: a key, or a SHA-256 taken for a key, would admit whoever has seen the hash."""
+    column = "hash" if lines == "hashes" else "key"
     for number, line in enumerate(text.splitlines(), 1):
-        token = line.strip()
-        if token and not token.startswith("#"):
-            yield f"{file}, line {number}", {"key": token, "name": f"imported {number}"}
+        token, where = line.strip(), f"{file}, line {number}"
+        if not token or token.startswith("#"):
+            continue
+        if _is_table_row(token):
+            raise CommandError(f"{where}: there is more than a key: use --format csv or --format json for a table")
+        if lines is None and key_import.may_be_hash(token):
+            raise CommandError(f"{where}: this may be a key or the SHA-256 of one: use --lines keys or --lines hashes")
+        yield where, {column: token, "name": f"imported {number}"}

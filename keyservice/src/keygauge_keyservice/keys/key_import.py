@@ -26,6 +26,7 @@ from keygauge_keyservice.values.field_types import Name, checked, matching
 PLAIN_LENGTH_MIN = 16  # of a key given in plain text
 _HASH_HINT = "must be the SHA-256 of the key: 64 hexadecimal digits, or base64"
 _is_hex = re.compile(r"[0-9a-fA-F]{64}").fullmatch
+_is_padded = re.compile(r"[0-9A-Za-z+/_-]{43}=").fullmatch
 
 
 def _read_hash(text: str) -> bytes:
@@ -42,8 +43,13 @@ def _read_hash(text: str) -> bytes:
     return digest
 
 
+def may_be_hash(text: str) -> bool:
+    """Return whether a text has the usual form of a SHA-256: 64 hexadecimal digits, or base64 with its padding."""
+    return _is_hex(text) is not None or _is_padded(text) is not None
+
+
 def _is_strong(text: str) -> bool:
-    return text.isascii() and " " not in text and len(text) >= PLAIN_LENGTH_MIN
+    return text.isascii() and text.isprintable() and " " not in text and len(text) >= PLAIN_LENGTH_MIN
 
 
 class ForeignKey(NewKey, kw_only=True):
@@ -93,6 +99,7 @@ class Imported:
     created: list[keys.Key] = field(default_factory=list)
     accounts: list[str] = field(default_factory=list)  # names of the accounts created
     present: int = 0  # keys that were imported before and are unchanged
+    rows: dict[bytes, tuple[str, str]] = field(default_factory=dict)  # location and account ID by digest
 
 
 def take_over(
@@ -118,7 +125,7 @@ def take_over(
     known = {name: account.id for account in accounts.list_accounts(connection) for name in (account.name, account.id)}
     for where, row in rows:
         try:
-            _take_over(connection, dict(row), known, done, peppers=peppers, plan_id=plan_id, actor=actor)
+            _take_over(connection, where, dict(row), known, done, peppers=peppers, plan_id=plan_id, actor=actor)
         except Problem as problem:
             raise _located(where, problem) from problem
     for account_id in sorted({key.account_id for key in done.created}):
@@ -136,6 +143,7 @@ def _located(where: str, problem: Problem) -> Problem:
 
 def _take_over(
     connection: Connection,
+    where: str,
     row: dict[str, Any],
     known: dict[str, str],
     done: Imported,
@@ -149,6 +157,7 @@ def _take_over(
     if named.account not in known:
         known[named.account] = _account(connection, named.account, plan_id, actor=actor)
         done.accounts.append(named.account)
+    _check_repeated(done.rows, where, named.digest, known[named.account])
     terms = {name: value for name, value in given(named).items() if name in NewKey.__struct_fields__}
     key = keys.take_over(
         connection, named.digest, peppers=peppers, account_id=known[named.account], actor=actor, **terms
@@ -158,6 +167,12 @@ def _take_over(
         return
     _restrict(connection, key, limits, is_disabled=named.disabled, actor=actor)
     done.created.append(key)
+
+
+def _check_repeated(rows: dict[bytes, tuple[str, str]], where: str, digest: bytes, account_id: str) -> None:
+    first, owner = rows.setdefault(digest, (where, account_id))
+    if owner != account_id:
+        raise Problem(422, "invalid", f"This is the key of {first}, with another account: remove one of them.")
 
 
 def _restrict(connection: Connection, key: keys.Key, limits: list[Limit], *, is_disabled: bool, actor: str) -> None:
