@@ -159,6 +159,38 @@ def test_migrations_run_before_the_pods(render):
     assert container["command"] == ["keygauge", "migrate"]
 
 
+def settings(objects):
+    """The settings of the key service's container by name, those that are no secrets."""
+    (deployment,) = objects["Deployment"]
+    items = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    return {item["name"]: item["value"] for item in items if "value" in item}
+
+
+def test_the_ingress_is_known_as_proxy_and_as_public_address(render):
+    ingress = SECRET | {"ingress.enabled": "true", "ingress.host": "keys.example.com"}
+    alone, plain = settings(render(**SECRET)), settings(render(**ingress))
+    encrypted = settings(render(**ingress, **{"ingress.tlsSecret": "tls"}))
+    chosen = settings(render(**ingress, proxies="0", publicUrl="https://keys.acme.com"))
+    assert (alone["KEYGAUGE_PROXIES"], alone.get("KEYGAUGE_PUBLIC_URL")) == ("0", None)
+    assert (plain["KEYGAUGE_PROXIES"], plain["KEYGAUGE_PUBLIC_URL"]) == ("1", "http://keys.example.com")
+    assert encrypted["KEYGAUGE_PUBLIC_URL"] == "https://keys.example.com"
+    assert (chosen["KEYGAUGE_PROXIES"], chosen["KEYGAUGE_PUBLIC_URL"]) == ("0", "https://keys.acme.com")
+
+
+def test_migrations_run_where_and_with_what_the_pods_do(render):
+    given = {
+        "nodeSelector.disk": "ssd",
+        "tolerations[0].key": "keys",
+        "env[0].name": "PGSSLROOTCERT",
+        "env[0].value": "/ca",
+    }
+    objects = render(**SECRET, **given)
+    job, deployment = (objects[kind][0]["spec"]["template"]["spec"] for kind in ("Job", "Deployment"))
+    for pod in (job, deployment):
+        assert (pod["nodeSelector"], pod["tolerations"]) == ({"disk": "ssd"}, [{"key": "keys"}])
+        assert {"name": "PGSSLROOTCERT", "value": "/ca"} in pod["containers"][0]["env"]
+
+
 def test_secrets_are_references_and_settings_exist(render):
     documented = (ROOT / "docs/reference/settings.md").read_text()
     (deployment,) = render(**SECRET, **ALL)["Deployment"]

@@ -46,3 +46,12 @@ capabilities: {drop: [ALL]}
 - name: KEYGAUGE_DATABASE_URL
   valueFrom: {secretKeyRef: {name: {{ include "keygauge.secret" . }}, key: {{ .Values.secretKeys.databaseUrl }}}}
 {{- end }}
+
+{{- define "keygauge.proxies" -}}
+{{- if ne (toString .Values.proxies) "" }}{{ .Values.proxies }}{{ else }}{{ ternary 1 0 .Values.ingress.enabled }}{{ end -}}
+{{- end }}
+
+{{- define "keygauge.publicUrl" -}}
+{{- if or .Values.publicUrl (not .Values.ingress.enabled) }}{{ .Values.publicUrl }}
+{{- else }}{{ ternary "https" "http" (not (empty .Values.ingress.tlsSecret)) }}://{{ .Values.ingress.host }}{{ end -}}
+{{- end }}
