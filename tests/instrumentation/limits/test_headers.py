@@ -46,6 +46,19 @@ def test_rates_come_before_quotas_and_scoped_limits_are_left_out(limits, amount)
     assert fields(*limits)["x-ratelimit-limit-tokens"] == amount
 
 
+def test_limits_of_which_nothing_is_known_yet_are_only_named():
+    lease_pools = [LeasePool(limit) for limit in (RPM, TPM, SCOPED)]
+    policy = Policy(lease_pools)
+    told = dict(policy.fields(policy.as_text, 0))
+    assert told.pop("ratelimit-policy").count(";q=") == len(lease_pools)
+    assert told == {"x-ratelimit-limit-requests": "60", "x-ratelimit-limit-tokens": "9000"}
+    for number, lease_pool in enumerate(lease_pools, start=1):
+        lease_pool.note_left(0, 1, 0)
+        told = dict(policy.fields(policy.as_text, 0))
+        assert told["ratelimit"].count(";r=0") == number
+        assert ("x-ratelimit-remaining-tokens" in told) == (number > 1)
+
+
 def test_input_and_output_tokens_have_separate_fields():
     told = fields(
         Limit("6:a", "itpm", "input_token", 500, 60, None), Limit("7:a", "otpm", "output_token", 90, 60, None), held=7

@@ -18,11 +18,14 @@ Fields = list[tuple[bytes, bytes]]
 Numbered = list[tuple[int, AnyStr, AnyStr]]
 """OpenAI's fields with numbers that change: the index of each number, the field's name and its format."""
 
-# Of a template: the constant fields; the name and format of `ratelimit`; OpenAI's fields of single limits; and per unit
-# the options to choose from if several limits apply: the one with the least left is sent. An option has the index of
-# that number, the constant field, and the others.
+# Of a template: the constant fields; the name and format of `ratelimit`; OpenAI's fields of single limits; per unit the
+# options to choose from if several limits apply: the one with the least left is sent; and the separator and formats of
+# each limit in `ratelimit`. An option has the index of that number, the constant field, and the others.
 Option = tuple[int, tuple[AnyStr, AnyStr], Numbered[AnyStr]]
-Template = tuple[list[tuple[AnyStr, AnyStr]], AnyStr, AnyStr, Numbered[AnyStr], list[list[Option[AnyStr]]]]
+Choices = list[list[Option[AnyStr]]]
+Template = tuple[
+    list[tuple[AnyStr, AnyStr]], AnyStr, AnyStr, Numbered[AnyStr], Choices[AnyStr], tuple[AnyStr, list[AnyStr]]
+]
 
 _TOKENS = {"token": "tokens", "input_token": "input-tokens", "output_token": "output-tokens"}
 _TOLD = {"request": "requests", **_TOKENS}  # the units that OpenAI's fields report
@@ -47,10 +50,11 @@ _PERIOD_S = {  # the field has no calendar periods
 class Policy:
     """One key's limits as header fields (draft-ietf-httpapi-ratelimit-headers), prepared as far as possible.
 
-    As bytes for ASGI and text for WSGI: converting takes as long as formatting.
+    As bytes for ASGI and text for WSGI: converting takes as long as formatting. What is left of a limit is not known,
+    and not sent, before a call that it counts arrives at this process.
     """
 
-    __slots__ = ("_lease_pools", "as_bytes", "as_text")
+    __slots__ = ("_is_known", "_lease_pools", "as_bytes", "as_text")
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Policy:
             for pools in limited
             if isinstance(pools, LeasePool)
         ]
+        self._is_known = all(lease_pool.replicas for lease_pool, *_ in self._lease_pools)  # what is left of each
         self.as_text, self.as_bytes = templates or _templates(tuple(replace(pools.limit, id="") for pools in limited))
 
     def of(self, lease_pools: Sequence[LeasePool]) -> Policy:
@@ -75,7 +80,7 @@ class Policy:
         beside: Collection[AnyStr] = (),
     ) -> list[tuple[AnyStr, AnyStr]]:
         """Format the fields of `as_bytes` or `as_text`, except those in `beside`, which the answer already has."""
-        constant, name, form, numbered, choices = template
+        constant, name, form, numbered, choices, _ = template
         if not constant:
             return []
         numbers: list[int] = []
@@ -88,7 +93,12 @@ class Policy:
             if resets:
                 reset_s = (lease_pool.reset_ns - now_ns + _UP) // SECOND
                 numbers.append(reset_s if reset_s > 0 else 0)  # noqa: FURB136
-        result: list[tuple[AnyStr, AnyStr]] = [*constant, (name, form % tuple(numbers))]  # type: ignore[has-type]  # AnyStr
+        result: list[tuple[AnyStr, AnyStr]] = [*constant]  # type: ignore[has-type]  # AnyStr
+        if self._is_known:
+            result.append((name, form % tuple(numbers)))
+        else:
+            told, numbered, choices = self._known(template, numbers)
+            result += [(name, told)] if told else []
         for place, number_name, number_form in numbered:
             result.append((number_name, number_form % numbers[place]))
         for options in choices:
@@ -96,6 +106,26 @@ class Policy:
             result.append(amount)
             result += [(field_name, field_form % numbers[place]) for place, field_name, field_form in fields]
         return result if _NAMES.isdisjoint(beside) else [field for field in result if field[0] not in beside]
+
+    def _known(
+        self, template: Template[AnyStr], numbers: Sequence[int]
+    ) -> tuple[AnyStr, Numbered[AnyStr], Choices[AnyStr]]:
+        """Return `ratelimit`, and OpenAI's fields that change, without the limits of which nothing is known yet."""
+        *_, numbered, choices, (comma, items) = template
+        told: list[AnyStr] = []
+        known: set[int] = set()
+        place = 0
+        for (lease_pool, _, resets), item in zip(self._lease_pools, items, strict=True):
+            places = range(place, place := place + 1 + resets)
+            if lease_pool.replicas:
+                told.append(item % tuple(numbers[number] for number in places))
+                known.update(places)
+        self._is_known = len(known) == len(numbers)
+        return (
+            comma.join(told),
+            [one for one in numbered if one[0] in known],
+            [left for options in choices if (left := [option for option in options if option[0] in known])],
+        )
 
 
 @lru_cache  # shared by the keys of a plan
@@ -116,10 +146,9 @@ def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes
             _, amount, fields = options[0]
             constant.append(amount)
             numbered += fields
-    form = ", ".join(
-        '"{}";r=%d{}'.format(_name(limit).replace("%", "%%"), ";t=%d" if limit.resets else "") for limit in limits
-    )
-    return (constant, "ratelimit", form, numbered, choices), (
+    items = ['"{}";r=%d{}'.format(_name(limit).replace("%", "%%"), ";t=%d" if limit.resets else "") for limit in limits]
+    form = ", ".join(items)
+    return (constant, "ratelimit", form, numbered, choices, (", ", items)), (
         [(name.encode(), value.encode()) for name, value in constant],
         b"ratelimit",
         form.encode(),
@@ -128,6 +157,7 @@ def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes
             [(place, (name.encode(), amount.encode()), _encoded(fields)) for place, (name, amount), fields in options]
             for options in choices
         ],
+        (b", ", [item.encode() for item in items]),
     )
 
 
