@@ -24,9 +24,18 @@ def program(request):
 @pytest.fixture
 def run(program):
     """Run a program to its end; its output is the message of a failure."""
+    return _runner(program)
 
+
+@pytest.fixture
+def run_of_3():
+    """Run a program of Prometheus 3, or skip the test."""
+    return _runner(PROGRAMS["3"])
+
+
+def _runner(find):
     def run(name, *arguments, cwd=None):
-        command = [program(name), *map(str, arguments)]
+        command = [find(name), *map(str, arguments)]
         environ = {"GOGC": "400"} | os.environ  # otherwise promtool spends a quarter of its time on garbage collection
         result = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=300, check=False)
         assert result.returncode == 0, result.stdout + result.stderr

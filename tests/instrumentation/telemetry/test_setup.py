@@ -216,6 +216,29 @@ def test_temporality_preference_is_respected(serve, start, monkeypatch, preferen
     assert counts == [(3, 3), tuple(second)]
 
 
+@pytest.mark.parametrize(
+    ("aggregation", "kind"),
+    [
+        ("base2_exponential_bucket_histogram", "exponential_histogram"),
+        ("explicit_bucket_histogram", "histogram"),
+        ("unknown", "histogram"),
+    ],
+)
+def test_histogram_aggregation_is_respected(serve, start, monkeypatch, aggregation, kind):
+    server = serve(Receiver)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", aggregation)
+    aggregator, provider = start()
+    record_everything(aggregator)
+    provider.force_flush()
+    found, _resource = read_otlp(server.received[-1][2])
+    for metric in EXPORTED:
+        if metric.kind == "histogram":
+            assert found[metric.name].WhichOneof("data") == kind
+            (point,) = getattr(found[metric.name], kind).data_points[:1]
+            assert tuple(getattr(point, "explicit_bounds", metric.buckets)) == metric.buckets
+
+
 def test_headers_and_interval_come_from_the_environment(serve, start, monkeypatch):
     server = serve(Receiver)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
@@ -524,6 +547,7 @@ def test_occupied_port_range_is_logged(caplog):
         ({"OTEL_METRICS_EXPORTER": "otlp"}, ["otlp"]),
         ({"OTEL_METRICS_EXPORTER": "prometheus"}, ["prometheus"]),
         ({"OTEL_METRICS_EXPORTER": "otlp, prometheus"}, ["otlp", "prometheus"]),
+        ({"OTEL_METRICS_EXPORTER": "OTLP,Prometheus"}, ["otlp", "prometheus"]),
         ({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}, ["otlp"]),
         ({"OTEL_METRICS_EXPORTER": "console,otlp"}, ["otlp", "console"]),
         ({"OTEL_METRICS_EXPORTER": "console", "OTEL_SDK_DISABLED": "TRUE"}, []),

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from keygauge.metrics import DURATION, REQUESTS, STATUS_CLASS, Metric
 from keygauge_dashboards.alerts.alert import IN_ENVIRONMENT, SHARE, Alert, Record, of_service
-from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, is_, like, rate, ratio, select, total
+from keygauge_dashboards.promql.histograms import observations, share_above
+from keygauge_dashboards.promql.queries import ENV, JOB, is_, ratio
 from keygauge_dashboards.thresholds import Burn, Thresholds
 from keygauge_dashboards.uids import ERRORS_PAGE
 
@@ -78,24 +79,14 @@ def _recorded(metric: Metric, what: str, window: str) -> str:
 def _failed(window: str) -> str:
     # Not the request counter: its series are per key, so most errors begin a series, and `rate` misses the first value.
     errors, every = (
-        rate(DURATION, *where, by=_SERVICE, window=window, scope=EVERYTHING, part="_count")
+        observations("rate", DURATION, *where, by=_SERVICE, window=window)
         for where in ((is_(STATUS_CLASS, "5xx"),), ())
     )
     return ratio(errors, every)
 
 
 def _slow(window: str, slow_s: float) -> str:
-    # The bound is written 10 or 10.0, depending on the exporter and on Prometheus' version.
-    fast = rate(
-        DURATION,
-        like("le", f"{slow_s:g}|{float(slow_s)}"),
-        by=_SERVICE,
-        window=window,
-        scope=EVERYTHING,
-        part="_bucket",
-    )
-    every = rate(DURATION, by=_SERVICE, window=window, scope=EVERYTHING, part="_count")
-    return f"1 - {fast} / ({every} > 0)"
+    return share_above(slow_s, DURATION, by=_SERVICE, window=window)
 
 
 def _requests(window: str) -> str:
@@ -103,7 +94,7 @@ def _requests(window: str) -> str:
 
 
 def _answered(window: str) -> str:
-    return total(DURATION, f"increase({select(DURATION, scope=EVERYTHING, part='_count')}[{window}])", _SERVICE)
+    return observations("increase", DURATION, by=_SERVICE, window=window)
 
 
 def _burns(share_in: Callable[[str], str], burn: Burn, share: float, thresholds: Thresholds) -> str:

@@ -20,6 +20,7 @@ from keygauge_dashboards.grafana.panel_types import (
     table,
 )
 from keygauge_dashboards.grafana.panels import Json, Prometheus, View
+from keygauge_dashboards.promql.histograms import quantile
 from keygauge_dashboards.promql.queries import (
     RATE,
     Match,
@@ -28,7 +29,6 @@ from keygauge_dashboards.promql.queries import (
     like,
     model_named,
     or_zero,
-    quantile,
     rate,
     ratio,
     share_now,

@@ -17,7 +17,8 @@ from keygauge_dashboards.dashboards.charts import (
 from keygauge_dashboards.grafana.base import SERIES, VALUE, dashboard, drill, link
 from keygauge_dashboards.grafana.panel_types import field, fields_like, heatmap, limits, lines, matrix, ranking, stat
 from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
-from keygauge_dashboards.promql.queries import ENV, JOB, RATE, gained, model_named, named, quantile, ratio, select
+from keygauge_dashboards.promql.histograms import distribution, quantile
+from keygauge_dashboards.promql.queries import ENV, JOB, RATE, gained, model_named, named, ratio
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import ERRORS_PAGE, LOG_PAGE
 
@@ -114,7 +115,6 @@ def _by_endpoint_and_status() -> View:
 
 
 def _latency() -> list[View]:
-    buckets = f"sum by (le) (increase({select(DURATION, part='_bucket')}[{RATE}]))"
     return [
         latency(LOG_PAGE),
         drill(
@@ -131,7 +131,7 @@ def _latency() -> list[View]:
         heatmap(
             "Latency distribution",
             "How are durations distributed over time? Dots are exemplars that link to a call.",
-            Prometheus(buckets, "{{le}}", heatmap=True),
+            Prometheus(distribution(DURATION), "{{le}}", heatmap=True),
             unit=DURATION.unit,
         ),
     ]

@@ -23,6 +23,7 @@ from keygauge_dashboards.alerts.self_monitoring import NOT_IN_LEDGER, drift
 from keygauge_dashboards.grafana.base import VALUE, dashboard, ledger, link
 from keygauge_dashboards.grafana.panel_types import field, hidden, levels, limits, lines, numbers, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.promql.histograms import quantile
 from keygauge_dashboards.promql.queries import (
     ENV,
     EVERYTHING,
@@ -32,7 +33,6 @@ from keygauge_dashboards.promql.queries import (
     gained,
     is_,
     or_zero,
-    quantile,
     rate,
     select,
     unlike,

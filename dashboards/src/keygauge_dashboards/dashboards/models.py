@@ -14,7 +14,8 @@ from keygauge_dashboards.dashboards.charts import (
 from keygauge_dashboards.grafana.base import SERIES, VALUE, dashboard, drill, ledger, link
 from keygauge_dashboards.grafana.panel_types import field, limits, lines, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.promql.queries import gained, or_zero, quantile
+from keygauge_dashboards.promql.histograms import quantile
+from keygauge_dashboards.promql.queries import gained, or_zero
 from keygauge_dashboards.uids import LOG_PAGE, MODELS_PAGE
 
 UID = MODELS_PAGE

@@ -35,13 +35,13 @@ from keygauge_dashboards.dashboards.firing import firing, firing_alerts
 from keygauge_dashboards.grafana.base import PER_SECOND, SERIES, dashboard, drill, ledger
 from keygauge_dashboards.grafana.panel_types import field, hidden, limits, lines, numbers, ranking, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.promql.histograms import quantile
 from keygauge_dashboards.promql.queries import (
     gained,
     limit_share,
     model_named,
     named,
     or_zero,
-    quantile,
     rate,
     ratio,
     select,

@@ -20,7 +20,8 @@ RANGE = "$__range"
 NO_MODEL = "no model"  # shown as the model of calls without one
 GAP = "1h"  # a process that was not seen for this long may still be the same
 
-Part = Literal["", "_bucket", "_count", "_sum"]  # of a histogram
+Part = Literal["", "_bucket", "_count", "native"]  # of a histogram
+NATIVE: Part = "native"  # one series with all buckets, whose name has no suffix
 
 # The dashboard variable that filters each label, on every metric that has the label.
 SCOPE: Mapping[str, str] = {
@@ -75,19 +76,15 @@ def select(metric: Metric, *where: Match, scope: Mapping[str, str] = SCOPE, part
     for match in where:
         _check(metric, match.attribute)
     matchers = ", ".join(f'{label(match.attribute)}{match.operator}"{match.value}"' for match in (*narrowed, *where))
-    return f"{metric.prometheus_name}{part}{{{matchers}}}" if matchers else f"{metric.prometheus_name}{part}"
+    name = metric.prometheus_name + ("" if part == NATIVE else part)
+    return f"{name}{{{matchers}}}" if matchers else name
 
 
 def rate(
-    metric: Metric,
-    *where: Match,
-    by: tuple[str, ...] = (),
-    window: str = RATE,
-    scope: Mapping[str, str] = SCOPE,
-    part: Part = "",
+    metric: Metric, *where: Match, by: tuple[str, ...] = (), window: str = RATE, scope: Mapping[str, str] = SCOPE
 ) -> str:
     """Return the per-second rate, summed over all labels not in `by`."""
-    return total(metric, f"rate({select(metric, *where, scope=scope, part=part)}[{window}])", by)
+    return total(metric, f"rate({select(metric, *where, scope=scope)}[{window}])", by)
 
 
 def increase(
@@ -108,7 +105,6 @@ def gained(
     by: tuple[str, ...] = (),
     window: str = RANGE,
     scope: Mapping[str, str] = SCOPE,
-    part: Part = "",
     known: Metric | None = None,
 ) -> str:
     """Return the increase in a window, including the initial values of new series, which `increase` leaves out.
@@ -118,8 +114,8 @@ def gained(
     new; if few processes have the metric, `known` is one that all have. A series that continues from its value before a
     gap of its whole process is not new either.
     """
-    series = select(metric, *where, scope=scope, part=part)
-    every = select(known, scope=EVERYTHING) if known else select(metric, scope=EVERYTHING, part=part)
+    series = select(metric, *where, scope=scope)
+    every = select(known or metric, scope=EVERYTHING)
     first = f"min_over_time({series}[{window}])"
     before = f"last_over_time({series}[{GAP}] offset {window})"
     went_on = f"{before} <= {first} unless on ({JOB}, {INSTANCE}) {every} offset {window}"
@@ -137,14 +133,6 @@ def total(metric: Metric, inner: str, by: tuple[str, ...]) -> str:
 def by_(*attributes: str) -> str:
     """Return the `by` clause of an aggregation."""
     return f" by ({', '.join(label(attribute) for attribute in attributes)})" if attributes else ""
-
-
-def quantile(share: float, metric: Metric, *, by: tuple[str, ...] = (), scope: Mapping[str, str] = SCOPE) -> str:
-    """Return a quantile of a histogram, in the metric's unit."""
-    for attribute in by:
-        _check(metric, attribute)
-    buckets = f"rate({select(metric, scope=scope, part='_bucket')}[{RATE}])"
-    return f"histogram_quantile({share}, sum by ({', '.join(map(label, ('le', *by)))}) ({buckets}))"
 
 
 def ratio(some: str, every: str) -> str:

@@ -182,8 +182,8 @@ def _is_disabled() -> bool:
 
 
 def _exporters() -> tuple[str, ...]:
-    """Return the exporters named in OTEL_METRICS_EXPORTER; empty if unset."""
-    return tuple(filter(None, map(str.strip, os.environ.get("OTEL_METRICS_EXPORTER", "").split(","))))
+    """Return the exporters named in OTEL_METRICS_EXPORTER, in any case; empty if unset."""
+    return tuple(filter(None, map(str.strip, os.environ.get("OTEL_METRICS_EXPORTER", "").lower().split(","))))
 
 
 def _own_provider(readers: list[MetricReader]) -> MeterProvider:
