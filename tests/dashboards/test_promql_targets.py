@@ -23,10 +23,11 @@ from keygauge_dashboards.grafana.panels import Prometheus
 from keygauge_dashboards.grafana.variables import STATUS_CLASSES
 from keygauge_dashboards.promql.queries import ALERTS, ENV, JOB, SINCE, UP
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.uids import KEY_PAGE
+from keygauge_dashboards.uids import ERRORS_PAGE, HEALTH_PAGE, KEY_PAGE, LIMITS_PAGE, MODELS_PAGE
 
 STEP_S = 30
 SPAN_S = 3600
+SOURCES = ("datasource", "postgresql")
 ONE = {
     "env": "live",
     "job": "api",
@@ -125,7 +126,7 @@ def test_links_select_the_clicked_item(prometheus):
         "status": {*STATUS_CLASSES, *VALUES[metrics.STATUS]},
     }
     known, followed = {page.uid for page in pages(Thresholds())}, set()
-    here = EVERY | dict.fromkeys(("datasource", "postgresql"), "x") | {"status": All()}
+    here = EVERY | dict.fromkeys(SOURCES, "x") | {"status": All()}
     for page in pages(Thresholds()):
         for view in page.views():
             for target in view.targets:
@@ -142,10 +143,19 @@ def test_links_select_the_clicked_item(prometheus):
 
 def test_firing_alerts_link_to_the_dashboard_about_their_subject(prometheus):
     view = next(view for view in pages(Thresholds())[0].views() if view.title == "Firing alerts")
-    (one,) = prometheus(_fill(view.targets[0].expression, EVERY), instant=True)
-    url, click = next(_clicks(view, view.targets[0], one["metric"]))
-    uid, selected = follow(url, click, dict.fromkeys(("datasource", "postgresql"), "x"))
-    assert (uid, selected["key"]) == (KEY_PAGE, ["k1"])
+    selected = {}
+    for one in prometheus(_fill(view.targets[0].expression, EVERY), instant=True):
+        assert ("first" in one["metric"]) == (one["metric"]["severity"] == "page")
+        url, click = next(_clicks(view, view.targets[0], one["metric"]))
+        uid, given = follow(url, click, dict.fromkeys(SOURCES, "x"))
+        selected[one["metric"]["alertname"]] = uid, {name: given[name] for name in set(given) - {*SOURCES}}
+    assert selected == {
+        "KeyRateLimited": (KEY_PAGE, {"key": ["k1"]}),
+        "ErrorBudgetBurn": (ERRORS_PAGE, {"env": ["live"]}),  # of a service whose name a URL cannot contain
+        "QuotaHigh": (LIMITS_PAGE, {"account": ["a1"], "key": ["k1"]}),
+        "ModelUnpriced": (MODELS_PAGE, {"model": ["gpt-4o-mini"]}),
+        "KeyServiceDown": (HEALTH_PAGE, {}),  # its job is not a metered service
+    }
 
 
 def _clicks(view, target, labels):
@@ -202,10 +212,16 @@ def _samples(now):
     yield from _line(UP, {JOB: "keyservice", "instance": "i1"}, now, lambda _: 1)
     yield from _line(UP, {JOB: "collector", "instance": "i1"}, now, lambda _: 0)
     source = SOURCE.replace('"', "").split("=")
-    alert = {"alertname": "KeyRateLimited", "alertstate": "firing", "severity": "ticket", "keygauge_key_id": "k1"}
-    yield from _line(ALERTS, {**alert, source[0]: source[1]}, now, lambda _: 1)
-    del alert["alertstate"]
-    yield from _line(SINCE, {**alert, source[0]: source[1]}, now, lambda _: now - 600)
+    for alert in (
+        {"alertname": "KeyRateLimited", "severity": "ticket", JOB: "api", "keygauge_key_id": "k1"},
+        {"alertname": "ErrorBudgetBurn", "severity": "page", JOB: "R&D #1", ENV: "live"},
+        {"alertname": "QuotaHigh", "severity": "ticket", "account": "a1", "key": "k1", "limit": "tpd"},
+        {"alertname": "ModelUnpriced", "severity": "ticket", JOB: "api", label(metrics.MODEL): "gpt-4o-mini"},
+        {"alertname": "KeyServiceDown", "severity": "page", JOB: "keyservice"},
+    ):
+        labels = {**alert, source[0]: source[1]}
+        yield from _line(ALERTS, {**labels, "alertstate": "firing"}, now, lambda _: 1)
+        yield from _line(SINCE, labels, now, lambda _: now - 600)
 
 
 def _series(metric, labels, now):

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge_dashboards.alerts.alert import Links, between, subject
+from keygauge_dashboards.alerts.alert import Links, between, of_limit, of_service, subject
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(sorted))
@@ -28,3 +28,10 @@ def test_links_select_the_subject_of_an_alert():
     address = subject("keygauge-key", key="id", account="account")
     assert address.startswith("/d/keygauge-key?from=now-6h&to=now")
     assert "&var-key={{ $labels.id | urlquery }}" in address
+
+
+def test_links_select_labels_that_only_some_alerts_have():
+    assert of_service("x").endswith(
+        "{{ with $labels.deployment_environment_name }}&var-env={{ . | urlquery }}{{ end }}"
+    )
+    assert of_limit("x").endswith("{{ with $labels.key }}&var-key={{ . | urlquery }}{{ end }}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from keygauge import service_metrics as service
 from keygauge.metrics import KEY, label
 from keygauge_dashboards.promql.queries import ENV, JOB
 
@@ -64,7 +65,16 @@ def subject(uid: str, **labels: str) -> str:
 
 def of_service(uid: str) -> str:
     """Return the path of a dashboard about an alert's service, in its environment if it has one."""
-    return subject(uid, job=JOB) + f"{{{{ with $labels.{ENV} }}}}&var-env={{{{ . | urlquery }}}}{{{{ end }}}}"
+    return subject(uid, job=JOB) + _if_labelled(ENV, "env")
+
+
+def of_limit(uid: str) -> str:
+    """Return the path of a dashboard about an alert's limit: of its account, and of its key if it is a key's own."""
+    return subject(uid, account=service.ACCOUNT) + _if_labelled(service.KEY, "key")
+
+
+def _if_labelled(given: str, variable: str) -> str:
+    return f"{{{{ with $labels.{given} }}}}&var-{variable}={{{{ . | urlquery }}}}{{{{ end }}}}"
 
 
 def anchor(name: str) -> str:

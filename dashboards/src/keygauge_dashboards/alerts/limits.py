@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from keygauge import service_metrics as service
 from keygauge.metrics import COST_MISSING, KEY, MODEL, REQUESTS, STATUS, label
-from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, SHARE, Alert, Severity, between, subject
+from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, SHARE, Alert, Severity, between, of_limit, subject
 from keygauge_dashboards.alerts.keys import NO_KEY
 from keygauge_dashboards.promql.queries import (
     EVERYTHING,
@@ -48,7 +48,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             summary=f"{level:.0%} of {_SUBJECT} is used",
             description=f"{SHARE} is used; at 100% calls are refused until the period ends.",
             impact="At 100% the account's calls are refused with 429 until the period ends.",
-            page=subject(LIMITS_PAGE, account=service.ACCOUNT),
+            page=of_limit(LIMITS_PAGE),
             labels={"level": f"{level:.0%}"},
         )
     yield _forecast("QuotaExhaustsBeforeReset", _NO_MONEY, thresholds)
@@ -61,7 +61,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             summary=f"{level:.0%} of the cost budget {_SUBJECT} is spent",
             description=f"{SHARE} is spent; at 100% calls are refused until the period ends.",
             impact="At 100% the account's calls are refused with 429 until the period ends.",
-            page=subject(LIMITS_PAGE, account=service.ACCOUNT),
+            page=of_limit(LIMITS_PAGE),
             labels={"level": f"{level:.0%}"},
         )
     yield _forecast("CostForecast", _MONEY, thresholds)
@@ -125,5 +125,5 @@ def _forecast(name: str, unit: Match, thresholds: Thresholds) -> Alert:
         summary=f"{_SUBJECT} will be used up before its period ends",
         description=f"At the pace of the last 6 hours it will be at {SHARE} of the limit at the end of the period.",
         impact="Once it is used up, the account's calls are refused with 429.",
-        page=subject(LIMITS_PAGE, account=service.ACCOUNT),
+        page=of_limit(LIMITS_PAGE),
     )

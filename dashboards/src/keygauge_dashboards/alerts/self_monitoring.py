@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from keygauge import service_metrics as service
 from keygauge.metrics import BEAT_AGE, EVENTS_DROPPED, KEY, REASON, REQUESTS, SPOOL_AGE, SPOOL_EVENTS, label
 from keygauge_dashboards import collector_metrics
-from keygauge_dashboards.alerts.alert import COUNT, IN_ENVIRONMENT, SHARE, Alert, subject
+from keygauge_dashboards.alerts.alert import COUNT, IN_ENVIRONMENT, SHARE, Alert, of_service, subject
 from keygauge_dashboards.promql.queries import (
     ENV,
     EVERYTHING,
@@ -43,8 +43,8 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
 def _instrument_silent(thresholds: Thresholds) -> Alert:
     age = f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE, scope=EVERYTHING)}) > {thresholds.beat_age_s:g}"
     series = select(SPOOL_EVENTS, scope=EVERYTHING)  # of every process, even before its first call
-    of_service = by_(JOB, ENV)
-    gone = f"group{of_service} (present_over_time({series}[6h])) unless group{of_service} ({series})"
+    kept = by_(JOB, ENV)
+    gone = f"group{kept} (present_over_time({series}[6h])) unless group{kept} ({series})"
     return Alert(
         name="InstrumentSilent",
         severity="ticket",
@@ -54,7 +54,7 @@ def _instrument_silent(thresholds: Thresholds) -> Alert:
         description="{{ with $labels.instance }}{{ . }} cannot reach the key service; after 10 s it refuses calls."
         "{{ else }}It sent metrics within the last 6 hours and sends none now.{{ end }}",
         impact="A process without the key service refuses calls after 10 seconds; one that is gone serves nobody.",
-        page=subject(HEALTH_PAGE, job=JOB),
+        page=of_service(HEALTH_PAGE),
     )
 
 

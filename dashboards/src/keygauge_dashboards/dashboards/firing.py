@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keygauge import service_metrics as service
-from keygauge.metrics import KEY, label
+from keygauge.metrics import KEY, MODEL, label
 from keygauge_dashboards.alerts.alert import SOURCE, Alert, anchor
 from keygauge_dashboards.alerts.ledger import LedgerAlert, ledger_alerts
 from keygauge_dashboards.alerts.prometheus import alerts
@@ -15,6 +15,7 @@ from keygauge_dashboards.thresholds import Thresholds
 
 # Hidden columns for links: the dashboard about an alert, the variables to set there, and the key's id.
 _PAGE, _SELECTED, _KEY_ID = "page", "selected", "of_key"
+_FIRST = "first"  # a column that only pages have
 _COLUMNS = {
     "alertname": "Alert",
     "severity": "Severity",
@@ -29,11 +30,14 @@ _COLUMNS = {
     _KEY_ID: _KEY_ID,
 }
 
+# The variables that select an alert's subject, if its own link selects them too, and the labels with the values.
+_SUBJECTS = {"job": JOB, "env": ENV, "account": service.ACCOUNT, "key": _KEY_ID, "model": label(MODEL)}
+
 # On the linked dashboard, only the alert's subject is selected, taken from the row instead of this page's variables.
 _SUBJECT = {
     "title": "Open dashboard",
     "url": f"/d/${{__data.fields.{_PAGE}}}?${{__url_time_range}}&${{datasource:queryparam}}&${{postgresql:queryparam}}"
-    f"${{__data.fields.{_SELECTED}}}",
+    f"&${{__data.fields.{_SELECTED}}}",
 }
 
 # Each row of an alert's query is an alert. It lasts for one evaluation of 15 minutes, so its start is shown as now.
@@ -41,7 +45,7 @@ _LEDGER = """\
 /* overview.ledger_alerts */
 SELECT '{name}' AS alertname, '{severity}' AS severity, extract(epoch FROM now()) * 1000 AS "Value",
     coalesce(owner.account_name, fired.account) AS account_name, coalesce(owner.name, fired.key) AS name,
-    NULL AS "limit", NULL AS job, '{name}' AS runbook, '{page}' AS page, '&var-key=' || fired.key AS selected,
+    NULL AS "limit", NULL AS job, '{name}' AS runbook, '{page}' AS page, 'var-key=' || fired.key AS selected,
     fired.key AS of_key
 FROM (
 {rows}
@@ -56,16 +60,23 @@ def firing(severity: str = ".+") -> str:
 
 
 def firing_alerts(runbook: str) -> View:
-    """List the firing alerts."""
+    """List the firing alerts, pages first, then the newest first."""
     rows = table(
         "Firing alerts",
-        "Which alerts are firing, since when, and about whom? Click an alert for its dashboard; the runbook "
-        "says what to do.",
+        "Which alerts are firing, since when, and about whom? Pages are first. Click an alert for its dashboard; "
+        "the runbook says what to do.",
         Prometheus(_with_names(), instant=True, table=True),
         width=24,
         height=8,
         widths={"Alert": 215, "Severity": 75, "Since": 130, "Service": 100},
-        transformations=[{"id": "merge", "options": {}}, *keep(**_COLUMNS)],
+        transformations=[
+            {"id": "merge", "options": {}},
+            {
+                "id": "sortBy",
+                "options": {"sort": [{"field": _FIRST, "desc": False}]},
+            },  # rows without it follow, in order
+            *keep(**_COLUMNS),
+        ],
         overrides=[
             *hidden(_PAGE, _SELECTED, _KEY_ID),
             field("Alert", links=[_SUBJECT]),
@@ -96,7 +107,9 @@ def _with_names() -> str:
         since = f"({since}) * on ({on}) group_left ({extra}) {names} or ignoring ({extra}) ({since})"
     since = f'label_replace({since}, "runbook", "$1", "alertname", "(.+)")'
     since = _with_page(since)
-    return f"sort_desc(max{by_(*(column for column in _COLUMNS if column != 'Value'))} ({since}))"  # the newest first
+    since = f'label_replace({since}, "{_FIRST}", "1", "severity", "page")'
+    columns = (column for column in (*_COLUMNS, _FIRST) if column != "Value")
+    return f"sort_desc(max{by_(*columns)} ({since}))"
 
 
 def _with_page(since: str) -> str:
@@ -106,10 +119,14 @@ def _with_page(since: str) -> str:
         pages.setdefault(_page(alert), []).append(alert.name)
     for page, names in pages.items():
         since = f'label_replace({since}, "{_PAGE}", "{page}", "alertname", "{"|".join(dict.fromkeys(names))}")'
-    subjects = (("job", JOB), ("env", ENV), ("account", service.ACCOUNT), ("key", _KEY_ID))
-    for variable, label_name in subjects:
-        since = f'label_replace({since}, "of_{variable}_", "&var-{variable}=$1", "{label_name}", "(.+)")'
-    return f'label_join({since}, "{_SELECTED}", "", "of_job_", "of_env_", "of_account_", "of_key_")'
+    for variable, label_name in _SUBJECTS.items():
+        selecting = dict.fromkeys(alert.name for alert in alerts(Thresholds()) if f"&var-{variable}=" in alert.page)
+        since = f'label_join({since}, "of", ":", "alertname", "{label_name}")'
+        # Grafana does not escape &, # and + here: a page about all services is better than one about a wrong one.
+        pattern = f"(?:{'|'.join(selecting)}):([^&#+]+)"
+        since = f'label_replace({since}, "of_{variable}_", "var-{variable}=$1", "of", "{pattern}")'
+    joined = ", ".join(f'"of_{variable}_"' for variable in _SUBJECTS)
+    return f'label_join({since}, "{_SELECTED}", "&", {joined})'  # never empty, or the column would be missing
 
 
 def _page(alert: Alert | LedgerAlert) -> str:
