@@ -7,6 +7,7 @@ import httpx
 import pytest
 from ports import free_port
 from serving import terminate
+from wire import talk
 
 from keygauge.cli import main
 from keygauge_keyservice.limits.definitions import Limit
@@ -22,6 +23,8 @@ left = []
 
 async def app(scope, receive, send):
     """An upstream that tells what it was sent, or does as the path says."""
+    if scope["type"] == "websocket":
+        await session(receive, send)
     if scope["type"] != "http":
         return
     body, more = b"", True
@@ -43,6 +46,16 @@ async def app(scope, receive, send):
             "body": body.decode(),
         }
         await answer(send, json.dumps(told).encode(), status=418 if path.endswith("/teapot") else 200)
+
+
+async def session(receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    if (await receive())["type"] == "websocket.receive":
+        usage = {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18}
+        done = {"type": "response.done", "response": {"object": "realtime.response", "usage": usage}}
+        await send({"type": "websocket.send", "text": json.dumps(done)})
+        await receive()
 
 
 async def answer(send, body, *, status=200):
@@ -132,6 +145,16 @@ def test_calls_are_authorized_and_metered(proxied, key_service, eventually):
         ("/{path}", None, None, None): 1,
     }
     terminate(process)
+
+
+def test_websockets_are_authorized_and_metered(proxied, key_service, eventually):
+    key, client, _, token = proxied
+    path, message = "/v1/realtime?model=llama3", '{"type": "response.create"}'
+    assert talk(client.base_url.port, path, [message])[0] == ("rejected", 401)
+    told = talk(client.base_url.port, path, [message], headers=[(b"authorization", f"Bearer {token}".encode())])
+    assert [event[0] for event in told] == ["accepted", "message", "closed"]
+    columns = "route, status, model, input_tokens, output_tokens"
+    eventually(lambda: key_service.ledger(key.id, columns), [("/v1/realtime", 101, "llama3", 11, 7)])
 
 
 def test_client_disconnects_end_the_upstream_call(proxied, eventually):

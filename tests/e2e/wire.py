@@ -57,14 +57,14 @@ def send_http2(port, method, path, sent=b""):
     return headers, body, "closed"
 
 
-def talk(port, path, messages, *, subprotocols=(), close=1000):
+def talk(port, path, messages, *, subprotocols=(), headers=(), close=1000):
     """Open a WebSocket, send each message after the answer to the previous one, and close; return all events."""
     state = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
     last = wsproto.events.CloseConnection(code=close)
     told, waiting = [], [*map(_message, messages), last]
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.settimeout(TIMEOUT_S)
-        opening = wsproto.events.Request(host="api", target=path, subprotocols=list(subprotocols))
+        opening = wsproto.events.Request("api", path, subprotocols=list(subprotocols), extra_headers=list(headers))
         connection.sendall(state.send(opening))
         while data := connection.recv(65536):
             state.receive_data(data)

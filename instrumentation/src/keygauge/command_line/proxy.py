@@ -1,7 +1,7 @@
 """`keygauge proxy`: an ASGI reverse proxy behind the middleware, for servers that are not Python.
 
-Answers are streamed unchanged as they arrive. Callers' keys are not forwarded: the upstream gets
-`KEYGAUGE_UPSTREAM_AUTHORIZATION`, if set. WebSockets are refused.
+Answers are streamed unchanged as they arrive, and so are the messages of WebSockets. Callers' keys are not forwarded:
+the upstream gets `KEYGAUGE_UPSTREAM_AUTHORIZATION`, if set.
 """
 
 from __future__ import annotations
@@ -10,27 +10,24 @@ import asyncio
 import importlib
 import json
 import os
+import string
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import click
 
 from keygauge.asgi import KeyGaugeMiddleware
+from keygauge.command_line import proxy_websocket
 from keygauge.command_line.command import CommandError, Verb
+from keygauge.command_line.proxy_routes import ROUTES
 from keygauge.http.asgi_http import App, Receive, Scope, Send
 from keygauge.http.routing.open_paths import leads_elsewhere
 from keygauge.limits.credential import headers_for
 from keygauge.settings.settings import Settings, SettingsError
 from keygauge.usage.formats.encoding import can_decode
 
-ROUTES = (
-    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/models"),
-    *("/v1/rerank", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/audio/speech", "/v1/images/generations"),
-    *("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/tags", "/api/show"),  # Ollama
-    *("/generate", "/generate_stream", "/embed", "/rerank", "/tokenize", "/detokenize"),  # TGI, TEI, vLLM
-)
 _OTHERS = "/{path:path}"
 _CONNECT_S = 5.0
 _HOP_BY_HOP = {
@@ -38,6 +35,7 @@ _HOP_BY_HOP = {
     *(b"trailer", b"transfer-encoding", b"upgrade"),
 }
 _OURS = {b"host", b"expect", b"x-forwarded-host", b"x-forwarded-proto"}  # rewritten, or handled here
+_OF_HANDSHAKE = b"sec-websocket-"
 _EXTRA = "the proxy needs more packages: pip install 'keygauge[proxy]'"
 
 Fields = list[tuple[bytes, bytes]]
@@ -100,22 +98,24 @@ def make_app(upstream: str, *, routes: Iterable[str] = ()) -> App:
         ImportError: `keygauge[proxy]` is not installed.
         SettingsError: a setting of the middleware is missing or wrong.
     """
+    importlib.import_module("wsproto")
     starlette = importlib.import_module("starlette.applications")
     routing = importlib.import_module("starlette.routing")
     proxy = Proxy(upstream, Settings.from_environment())
     templates = dict.fromkeys((*routes, *ROUTES, _OTHERS))
+    kinds = (routing.Route, routing.WebSocketRoute)
     app: App = starlette.Starlette(
-        routes=[routing.Route(template, proxy) for template in templates], lifespan=proxy.live
+        routes=[kind(template, proxy) for template in templates for kind in kinds], lifespan=proxy.live
     )
     return KeyGaugeMiddleware(app)
 
 
 class Proxy:
-    """An ASGI app that forwards HTTP requests to one upstream."""
+    """An ASGI app that forwards HTTP requests and WebSockets to one upstream."""
 
     def __init__(self, upstream: str, settings: Settings) -> None:
         self._httpx: Any = importlib.import_module("httpx")
-        parts = urlsplit(upstream)
+        self._address = parts = urlsplit(upstream)
         self._base = f"{parts.scheme}://{parts.netloc}"
         self._path = parts.path.rstrip("/").encode()
         self._authorization = os.environ.get("KEYGAUGE_UPSTREAM_AUTHORIZATION")
@@ -141,16 +141,20 @@ class Proxy:
         target = _target(scope)
         if leads_elsewhere(scope["path"]) or b"#" in target:
             detail = "A path must not contain `#`, or the segments `.` and `..`. Send the path that they lead to."
-            await _refuse(send, 400, "ambiguous_path", "Ambiguous path", detail)
-            return
+            await _refuse(scope, send, 400, "ambiguous_path", "Ambiguous path", detail)
+        elif scope["type"] == "websocket":
+            await self._pass_messages(scope, receive, send, target)
+        else:
+            await self._pass_request(scope, receive, send, target)
+
+    async def _pass_request(self, scope: Scope, receive: Receive, send: Send, target: bytes) -> None:
         request = self._request(scope, receive, target)
         try:
             answer = await self.client.send(request, stream=True)
         except _CallerLeftError:
             return
         except self._httpx.TransportError as error:
-            detail = f"The server behind this proxy does not answer ({type(error).__name__}). Try again later."
-            await _refuse(send, 502, "upstream_unreachable", "Upstream unreachable", detail)
+            await _refuse_unreachable(scope, send, type(error).__name__)
             return
         passing = asyncio.ensure_future(self._pass_on(answer, send))
         leaving = asyncio.ensure_future(_until_left(receive))
@@ -163,6 +167,20 @@ class Proxy:
                 task.cancel()
             await asyncio.gather(passing, leaving, return_exceptions=True)
             await answer.aclose()
+
+    async def _pass_messages(self, scope: Scope, receive: Receive, send: Send, target: bytes) -> None:
+        await receive()  # the caller's wish to connect
+        path = quote(self._path + target, safe=string.punctuation)
+        headers = [field for field in self._headers(scope) if not field[0].startswith(_OF_HANDSHAKE)]
+        try:
+            request = proxy_websocket.handshake(self._address, path, headers, scope["subprotocols"])
+            await proxy_websocket.pass_on(self._address, request, receive, send)
+        except proxy_websocket.UnreachableError as error:
+            await _refuse_unreachable(scope, send, str(error))
+        except proxy_websocket.RefusedError as error:
+            status = error.status if error.status >= 400 else 502  # noqa: PLR2004 - HTTP
+            detail = f"The server behind this proxy refuses a WebSocket on this path (status {error.status})."
+            await _refuse(scope, send, status, "upstream_refused", "WebSocket refused", detail)
 
     def _request(self, scope: Scope, receive: Receive, target: bytes) -> Any:
         headers = list(self._headers(scope))
@@ -187,7 +205,7 @@ class Proxy:
             yield b"authorization", self._authorization.encode()
         if client:
             yield b"x-forwarded-for", client
-        yield b"x-forwarded-proto", scope.get("scheme", "http").encode()
+        yield b"x-forwarded-proto", scope.get("scheme", "http").replace("ws", "http").encode()
         if host:
             yield b"x-forwarded-host", host
 
@@ -234,9 +252,18 @@ async def _until_left(receive: Receive) -> None:
         pass
 
 
-async def _refuse(send: Send, status: int, code: str, title: str, detail: str) -> None:
+async def _refuse_unreachable(scope: Scope, send: Send, cause: str) -> None:
+    detail = f"The server behind this proxy does not answer ({cause}). Try again later."
+    await _refuse(scope, send, 502, "upstream_unreachable", "Upstream unreachable", detail)
+
+
+async def _refuse(scope: Scope, send: Send, status: int, code: str, title: str, detail: str) -> None:  # noqa: PLR0917 - an answer
     document = {"title": title, "status": status, "code": code, "detail": detail}
     body = json.dumps({"type": f"urn:keygauge:problem:{code}", **document}).encode()
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    kind = "http.response" if scope["type"] == "http" else "websocket.http.response"
+    if scope["type"] == "http" or kind in (scope.get("extensions") or {}):
+        await send({"type": f"{kind}.start", "status": status, "headers": headers})
+        await send({"type": f"{kind}.body", "body": body})
+    else:
+        await send({"type": "websocket.close", "code": 1008})
