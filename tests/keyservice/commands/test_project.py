@@ -38,8 +38,28 @@ def test_app_made_by_a_function_is_found_without_a_start_command(tmp_path):
     assert "gunicorn" not in found.start(tmp_path)
 
 
+def test_the_app_nearest_to_the_top_is_found(tmp_path):
+    write(tmp_path, "mocks/api.py", "app = FastAPI()\n")
+    write(tmp_path, "src/web.py", "app = Starlette()\n")
+    assert project.find(tmp_path).framework.name == "Starlette"
+    write(tmp_path, "app.py", "app = Flask(__name__)\n")
+    assert project.find(tmp_path).framework.name == "Flask"
+
+
+def test_modules_below_src_are_started_from_there(tmp_path):
+    write(tmp_path, "src/shop/api.py", "app = FastAPI()\n")
+    assert project.find(tmp_path).start(tmp_path) == "PYTHONPATH=src uvicorn shop.api:app --port 8000"
+    write(tmp_path, "src/__init__.py", "")
+    assert project.find(tmp_path).start(tmp_path) == "uvicorn src.shop.api:app --port 8000"
+
+
+def test_a_file_that_is_no_module_has_no_start_command(tmp_path):
+    write(tmp_path, "my site/asgi.py", "application = get_asgi_application()\n")
+    assert project.find(tmp_path).start(tmp_path).startswith("#")
+
+
 def test_installed_packages_and_tests_are_ignored(tmp_path):
-    for folder in (".venv", "lib/site-packages", "tests"):
+    for folder in (".venv", "lib/site-packages", "tests", "scripts"):
         write(tmp_path, f"{folder}/app.py", "app = FastAPI()\n")
     write(tmp_path, "own/pyvenv.cfg", "")
     write(tmp_path, "own/app.py", "app = FastAPI()\n")

@@ -10,7 +10,10 @@ from pathlib import Path
 _FILES_MAX = 2_000
 _SIZE_MAX = 1 << 20  # bytes; larger files are skipped
 _DEPTH_MAX = 4
-_SKIPPED = {"node_modules", "site-packages", "tests", "test", "docs", "build", "dist", "venv", "env"}
+_SKIPPED = {
+    *("node_modules", "site-packages", "tests", "test", "docs", "build", "dist", "venv", "env"),
+    *("examples", "scripts", "bench", "benchmarks"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,14 @@ class Project:
 
     def start(self, folder: Path) -> str:
         """Return the command that serves the app."""
-        if not self.is_importable:
+        parts = self.file.relative_to(folder).with_suffix("").parts
+        prefix = ""
+        if parts[0] == "src" and not (folder / "src/__init__.py").exists():
+            parts, prefix = parts[1:], "PYTHONPATH=src "
+        if not self.is_importable or not all(part.isidentifier() for part in parts):
             return "# the command that you start it with"
-        module = ".".join(self.file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
-        return self.framework.start.format(target=f"{module}:{self.app}")
+        module = ".".join(parts).removesuffix(".__init__")
+        return prefix + self.framework.start.format(target=f"{module}:{self.app}")
 
 
 _ADD = "{app}.add_middleware(KeyGaugeMiddleware)"
@@ -70,22 +77,27 @@ FRAMEWORKS = (
 
 
 def find(folder: Path) -> Project | None:
-    """Return the first app in a folder, in the order of frameworks, then of files nearest to the top."""
-    texts = dict(_sources(folder))
+    """Return the first app in a folder: of the files nearest to the top, in the order of frameworks."""
+    files_left = _FILES_MAX
+    for files in _levels(folder):
+        found = _find_in(list(_sources(files[:files_left])))
+        if found:
+            return found
+        files_left = max(0, files_left - len(files))
+    return None
+
+
+def _find_in(sources: list[tuple[Path, str]]) -> Project | None:
     for framework in FRAMEWORKS:
         made = re.compile(rf"^([ \t]*)([A-Za-z_]\w*)(?:\s*:[^=\n]+)?\s*=\s*{framework.made}", re.MULTILINE)
-        for file, text in texts.items():
+        for file, text in sources:
             if found := made.search(text):
                 return Project(framework, file, found[2], is_importable=not found[1])
     return None
 
 
-def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
-    count = 0
-    for file in _files(folder):
-        count += 1
-        if count > _FILES_MAX:
-            return
+def _sources(files: list[Path]) -> Iterator[tuple[Path, str]]:
+    for file in files:
         try:
             if file.stat().st_size <= _SIZE_MAX:
                 yield file, file.read_text(encoding="utf-8", errors="replace")
@@ -93,19 +105,20 @@ def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
             continue
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the Python files, nearest to the top first."""
-    level = [folder]
+def _levels(folder: Path) -> Iterator[list[Path]]:
+    """Yield the Python files of each level of folders, from the top; `src` belongs to the top."""
+    level = [folder, folder / "src"]
     for _ in range(_DEPTH_MAX):
-        below: list[Path] = []
-        for directory in level:
-            try:
-                entries = sorted(directory.iterdir())
-            except OSError:
-                continue
-            yield from (entry for entry in entries if entry.suffix == ".py" and entry.is_file())
-            below += [entry for entry in entries if _is_looked_into(entry)]
-        level = below
+        entries = [entry for directory in level for entry in _entries(directory)]
+        yield [entry for entry in entries if entry.suffix == ".py" and entry.is_file()]
+        level = [entry for entry in entries if _is_looked_into(entry) and entry != folder / "src"]
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
 
 
 def _is_looked_into(entry: Path) -> bool:
