@@ -62,7 +62,7 @@ class Upstream:
         while (message := await receive())["type"] != "websocket.disconnect":
             text = message.get("text")
             await self._try_to_send(self._wsproto.events.Message(data=message["bytes"] if text is None else text))
-        code = message.get("code", _NORMAL)
+        code = int(message.get("code") or _NORMAL)
         await self._close(_SENDABLE.get(code, code), message.get("reason"))
 
     async def pass_to(self, send: Send) -> None:
