@@ -210,6 +210,20 @@ def test_the_inventory_has_all_keys_and_their_owners_even_without_metrics(grafan
     assert grafana.execute(_fill(owner["query"], EVERY | {"key": "k2"})).fetchall() == [{"owner": "a1"}]
 
 
+def test_the_request_log_has_calls_of_all_keys_even_without_metrics(grafana):
+    page = next(page for page in pages(Thresholds()) if page.uid == LOG_PAGE)
+    (view,) = (view for view in page.views() if view.title == "Calls")
+    every = EVERY | {item["name"]: All(custom=item["allValue"]) for item in page.variables[:2]}
+    for chosen, count in (
+        (every, 2),
+        (every | {"account": ["a1"]}, 2),
+        (every | {"key": ["k1"]}, 2),
+        (every | {"key": ["k2"]}, 0),
+        (every | {"account": ["a9"]}, 0),
+    ):
+        assert len(grafana.execute(_fill(view.targets[0].query, chosen)).fetchall()) == count
+
+
 def test_all_keys_include_those_that_share_a_series(grafana):
     view = next(view for view in pages(Thresholds())[0].views() if view.title == "Totals of the time range")
     for keys, counted in ((("k7", "other"), True), (("k7", "k8"), False), (("other",), False)):

@@ -119,11 +119,13 @@ def test_data_sources_are_variables(dashboard, panels):
         assert panel["datasource"] == (sources[0] if sources.count(sources[0]) == len(sources) else MIXED)
 
 
-def test_variables_follow_the_time_range_and_have_labels(dashboard):
+def test_values_from_links_last_and_all_follows_the_time_range(dashboard):
+    """Grafana drops a selected value that is not offered whenever it looks up the values again."""
     for variable in dashboard["templating"]["list"]:
         assert variable["label"]
         if variable["type"] == "query":
-            assert variable["refresh"] == 2
+            is_list = variable["includeAll"] and variable.get("allValue") is None
+            assert variable["refresh"] == (2 if is_list else 1)
             assert variable["includeAll"] or (variable["name"], dashboard["uid"]) == ("key", KEY_PAGE)
             assert variable["multi"] == variable["includeAll"]
 

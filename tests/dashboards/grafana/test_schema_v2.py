@@ -91,7 +91,8 @@ def test_variables_and_annotations_have_the_queries_of_the_classic_ones(classic,
             query = spec["query"]
             assert _source(query) == one["datasource"]
             assert query["spec"].get("__legacyStringValue", query["spec"]) == one["query"]
-            assert (spec["regex"], spec["refresh"]) == (one.get("regex", ""), "onTimeRangeChanged")
+            refresh = {1: "onDashboardLoad", 2: "onTimeRangeChanged"}[one["refresh"]]
+            assert (spec["regex"], spec["refresh"]) == (one.get("regex", ""), refresh)
         else:
             assert spec.get("pluginId", spec.get("query")) == one["query"]
     for mark, given in zip(classic["annotations"]["list"], resource["spec"]["annotations"], strict=True):

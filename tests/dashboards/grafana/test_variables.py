@@ -26,6 +26,8 @@ def test_pages_without_metrics_offer_every_stored_key_and_account():
     for one in variables(("account", "key"), only_sql=True):
         assert one["datasource"]["uid"] == "${postgresql}"
         assert one["allValue"] == "''"
+    (endpoint,) = (one for one in variables(("key", "endpoint"), only_sql=True) if one["name"] == "endpoint")
+    assert "$key" not in endpoint["query"]["query"]  # in PromQL, "All" would match nothing
 
 
 def test_values_are_filtered_only_by_variables_of_the_page():

@@ -45,11 +45,18 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
 }
 _LINKED = "&keygauge-kept"  # placeholder in a URL until the dashboard that contains it is known
 
+_WITHOUT_METRICS = {KEYS_PAGE, LOG_PAGE}  # where "All" is an empty name
+
+
+def _chosen(key: str) -> str:
+    """Compare with the selection."""
+    return (
+        f"('' = ANY ({ACCOUNTS}) OR account_id = ANY ({ACCOUNTS}))\n    AND ('' = ANY ({KEYS}) OR {key} = ANY ({KEYS}))"
+    )
+
+
 # If keys share series, "All" has the placeholder "other" instead of these keys, and may lack their accounts.
-_SELECTED = (
-    f"(account_id = ANY ({ACCOUNTS}) AND key_id = ANY ({KEYS})\n"
-    f"    OR 'other' = ANY ({KEYS}) AND cardinality({KEYS}) > 1)"
-)
+_SELECTED = f"({_chosen('key_id')}\n    OR 'other' = ANY ({KEYS}) AND cardinality({KEYS}) > 1)"
 STATUS_CLASS = (
     "CASE WHEN status = 429 THEN '429' WHEN status >= 500 THEN '5xx' WHEN status >= 400 THEN '4xx' ELSE '2xx' END"
 )
@@ -69,7 +76,7 @@ def dashboard(
         title=f"API keys / {title}",
         description=description,
         sections=[replace(one, views=[_add_source(view, names) for view in one.views]) for one in sections],
-        variables=variables((*names, *hidden, *_SOURCES), only_sql=uid == KEYS_PAGE),
+        variables=variables((*names, *hidden, *_SOURCES), only_sql=uid in _WITHOUT_METRICS),
         annotations=annotation_list(SOURCE, of_accounts=bool({"account", "owner"} & set(names))),
         since=since,
         refresh=refresh,
@@ -165,13 +172,6 @@ def _add_source(view: View, names: tuple[str, ...]) -> View:
     if "job" not in names or not any(isinstance(target, Sql) for target in view.targets):
         return view
     return replace(view, description=f"{view.description} {_LEDGER_ONLY}")
-
-
-def _chosen(key: str) -> str:
-    """Compare with the selection on pages without metrics, where "All" is an empty name."""
-    return (
-        f"('' = ANY ({ACCOUNTS}) OR account_id = ANY ({ACCOUNTS}))\n    AND ('' = ANY ({KEYS}) OR {key} = ANY ({KEYS}))"
-    )
 
 
 def _usage(what: str) -> str:

@@ -15,6 +15,7 @@ from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, Metric, label
 from keygauge_dashboards.grafana.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
 from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, NO_MODEL, SCOPE, like, select
 
+_ONCE, _WITH_TIME_RANGE = 1, 2  # Grafana's "refresh" of a variable's values
 _EMPTY = "''"  # a list for SQL, without a name
 _ANYTHING = ".*"  # also matches the absence of a label; never put it into a list in SQL
 STATUS_CLASSES = ("2xx", "4xx", "429", "5xx")  # 2xx includes all below 400
@@ -61,12 +62,13 @@ def variables(names: Collection[str], *, only_sql: bool = False) -> list[Json]:
     With `only_sql`, accounts and keys are those of the ledger instead of those that the metrics describe, and "All" is
     an empty name, so that it is not limited to the values offered.
     """
+    seen = () if only_sql else names  # PromQL can't compare with an empty name
     every = {
         "account": _account(),
         "key": _key() if "account" in names else _one_key(),
         "owner": _owner(),
-        "endpoint": _query("endpoint", "Endpoint", _seen(REQUESTS, ROUTE, names), allValue=_ANYTHING),
-        "model": _query("model", "Model", _seen(REQUESTS, MODEL, names), allValue=_ANYTHING),
+        "endpoint": _query("endpoint", "Endpoint", _seen(REQUESTS, ROUTE, seen), allValue=_ANYTHING),
+        "model": _query("model", "Model", _seen(REQUESTS, MODEL, seen), allValue=_ANYTHING),
         "ledger_endpoint": _ledger("endpoint", "route"),
         "ledger_model": _ledger("model", "model"),
         "status": variable(
@@ -136,9 +138,8 @@ def _owner() -> Json:
 
 def _stored(name: str, text: str, query: str, **options: Any) -> Json:
     """Build a variable from an SQL query."""
-    many: Json = {"includeAll": True, "multi": True, "refresh": 2}
     query = query.replace("{accounts}", f"ANY ({ACCOUNTS})").replace("{keys}", f"ANY ({KEYS})")
-    return variable(name, "query", query, label=text, dataSource=POSTGRESQL, **many, **options)
+    return _looked_up(name, text, query, dataSource=POSTGRESQL, **options)
 
 
 def _lately(info: str) -> str:
@@ -159,7 +160,7 @@ def _ledger(name: str, breakdown: str) -> Json:
         dataSource=POSTGRESQL,
         includeAll=True,
         multi=True,
-        refresh=2,
+        refresh=_WITH_TIME_RANGE,
         hide=HIDDEN,
         regex=f"/^(${{{name}:regex}})$/",
     )
@@ -172,14 +173,19 @@ def _seen(metric: Metric, attribute: str, names: Collection[str]) -> str:
 
 
 def _query(name: str, text: str, query: str, **options: Any) -> Json:
-    """Build a variable from a PromQL query; it is refreshed when the time range changes."""
-    many: Json = {"includeAll": True, "multi": True}
-    return variable(
-        name,
-        "query",
-        {"qryType": 5, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
-        label=text,
-        dataSource=PROMETHEUS,
-        refresh=2,
-        **(many | options),
-    )
+    """Build a variable from a PromQL query."""
+    query_model = {"qryType": 5, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
+    return _looked_up(name, text, query_model, dataSource=PROMETHEUS, **options)
+
+
+def _looked_up(name: str, text: str, query: Any, **options: Any) -> Json:
+    """Build a query variable, with several values unless the options say otherwise.
+
+    Whenever Grafana looks up the values to offer, it replaces a selected one that is not among them, even on a page's
+    own refresh: a link to an old key would soon show another one. So they are looked up once, unless "All" is the list
+    of them, which must fit the time range.
+    """
+    settings: Json = {"includeAll": True, "multi": True} | options
+    is_list = settings["includeAll"] and "allValue" not in settings
+    refresh = _WITH_TIME_RANGE if is_list else _ONCE
+    return variable(name, "query", query, label=text, refresh=refresh, **settings)
