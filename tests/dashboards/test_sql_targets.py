@@ -11,7 +11,7 @@ from psycopg import sql
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.grafana.panels import Sql
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.uids import KEY_PAGE, KEYS_PAGE, LOG_PAGE
+from keygauge_dashboards.uids import HEALTH_PAGE, KEY_PAGE, KEYS_PAGE, LOG_PAGE
 
 ONE = {
     "address": "192.0.2.1",
@@ -174,6 +174,12 @@ def test_query_has_a_name_and_only_reads_views(query):
     assert all(table.startswith("grafana.") or table in named_here for table in tables)
 
 
+def _view(uid, title):
+    (page,) = (page for page in pages(Thresholds()) if page.uid == uid)
+    (view,) = (view for view in page.views() if view.title == title)
+    return view
+
+
 def _fill(query, variables):
     return as_sent(query, variables)
 
@@ -273,6 +279,26 @@ def test_processes_that_start_together_are_one_annotation(connection):
         "start of api, processes: 3",
         "start of shop, processes: 1",
     ]
+
+
+def test_processes_that_went_silent_within_the_hour_are_first(connection):
+    connection.execute(
+        "INSERT INTO replica (id, service, host, version, mode, started_at, seen_at) "
+        "SELECT host, 'api', host, '1.0', 'enforce', now() - interval '1 day', now() - silent_s * interval '1 second' "
+        "FROM (VALUES ('live', 1), ('dead', 60), ('ended', 2400), ('old', 7200)) AS replica(host, silent_s)"
+    )
+    rows = connection.execute(_fill(_view(HEALTH_PAGE, "Processes").targets[0].query, EVERY)).fetchall()
+    assert [row["host"] for row in rows] == ["dead", "ended", "live", "old"]
+
+
+def test_differences_of_the_last_day_are_listed_in_a_shorter_range(connection):
+    """The alert about them covers a day, and links to six hours."""
+    _plant(connection, {})
+    connection.execute("RESET ROLE")
+    connection.execute("UPDATE public.spool_hour SET hour = date_trunc('hour', now() - interval '20 hours')")
+    query = _view(HEALTH_PAGE, "Differences by process").targets[0].query
+    (row,) = connection.execute(_fill(query, EVERY)).fetchall()
+    assert row["missing"] + row["waiting"] > 0
 
 
 def test_averages_begin_with_the_first_call(connection):

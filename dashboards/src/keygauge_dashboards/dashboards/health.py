@@ -49,16 +49,18 @@ _REPLICAS = """\
 SELECT service, host, left(id, 8) AS replica, version, mode, started_at AS started,
     extract(epoch FROM now() - seen_at)::float8 AS "silent for"
 FROM grafana.replica
-ORDER BY seen_at DESC
+ORDER BY seen_at BETWEEN now() - interval '1 hour' AND now() - interval '10 seconds' DESC, seen_at DESC
 LIMIT 200"""
 
+# At least the day that the alert covers, or it would link to an empty table.
 _DIFFERENCES = """\
 /* health.differences */
 SELECT hour, service, host, replica, reported_requests AS counted, requests AS ledger,
     waiting_requests AS waiting, missing_requests AS missing, surplus_requests AS surplus,
     missing_tokens AS "missing tokens", surplus_tokens AS "surplus tokens"
 FROM grafana.spool_balance
-WHERE $__timeFilter(hour) AND (waiting_requests > 0 OR missing_requests + surplus_requests > 0
+WHERE hour BETWEEN least($__timeFrom()::timestamptz, now() - interval '25 hours') AND $__timeTo()
+    AND (waiting_requests > 0 OR missing_requests + surplus_requests > 0
     OR missing_tokens + surplus_tokens > 0)
 ORDER BY missing_requests + surplus_requests DESC, hour DESC
 LIMIT 200"""
@@ -196,7 +198,8 @@ def _processes(thresholds: Thresholds) -> list[View]:
         ),
         table(
             "Processes",
-            "Which processes does the key service know, and when did each last send a heartbeat?",
+            "Which processes does the key service know, and when did each last send a heartbeat? Those that went "
+            "silent within the last hour are first, whether they crashed or ended.",
             ledger(_REPLICAS),
             width=24,
             height=6,
@@ -236,7 +239,8 @@ def _ledger() -> list[View]:
     return [
         table(
             "Differences by process",
-            "Which process lost or duplicated what, and when? Waiting events are on their way; missing ones are not.",
+            "Which process lost or duplicated what, and when? Waiting events are on their way; missing ones are not. "
+            "At least the last day is shown, as the alert covers it.",
             ledger(_DIFFERENCES),
             width=24,
             height=5,
