@@ -203,3 +203,11 @@ def test_servers_that_rewrite_the_client_address_are_reported(report, monkeypatc
     assert "note  uvicorn takes the client's address" in report(code=0)
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     assert "FAIL  FORWARDED_ALLOW_IPS is '*'" in report(code=1)
+
+
+@pytest.mark.usefixtures("service")
+def test_misspelled_settings_are_noted(report, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_IMPORTED_KEY", "1")
+    assert "note  KEYGAUGE_IMPORTED_KEY is not a setting and has no effect: is it KEYGAUGE_IMPORTED_KEYS?" in report(
+        code=0
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import tempfile
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ import click
 
 from keygauge.command_line.command import Verb
 from keygauge.http import forwarding
+from keygauge.settings.setting_names import find_misspelled
 from keygauge.settings.settings import Settings, SettingsError
 from keygauge.spool import own_files
 from keygauge.spool.spool import foreign_spools, kept_since
@@ -48,6 +50,8 @@ def command(*, after_restore: bool) -> int:
 
 def examine(*, after_restore: bool = False) -> Iterator[Finding]:
     """Check everything a metered service needs, in the order it is needed."""
+    for name, meant in find_misspelled(os.environ):
+        yield Finding(is_good=True, text=f"{name} is not a setting and has no effect: is it {meant}?", mark="note")
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
