@@ -119,6 +119,13 @@ def test_data_sources_are_variables(dashboard, panels):
         assert panel["datasource"] == (sources[0] if sources.count(sources[0]) == len(sources) else MIXED)
 
 
+def test_hidden_variables_are_used(dashboard, panels):
+    queries = "".join(target.get("rawSql", "") for panel in panels for target in panel["targets"])
+    for variable in dashboard["templating"]["list"]:
+        if variable["hide"] == HIDDEN:
+            assert f"${{{variable['name']}:" in queries
+
+
 def test_values_from_links_last_and_all_follows_the_time_range(dashboard):
     """Grafana drops a selected value that is not offered whenever it looks up the values again."""
     for variable in dashboard["templating"]["list"]:

@@ -70,7 +70,8 @@ def dashboard(
 ) -> Page:
     """Make a dashboard of the suite."""
     names = _VARIABLES[uid]
-    hidden = tuple(f"ledger_{name}" for name in _CALLS if name in names)
+    queries = "".join(one.query for section in sections for view in section.views for one in _sql(view))
+    hidden = tuple(f"ledger_{name}" for name in _CALLS if f"${{ledger_{name}:" in queries)
     page = Page(
         uid=uid,
         title=f"API keys / {title}",
@@ -169,9 +170,13 @@ def _on_its_page(page: Page, names: tuple[str, ...]) -> Page:
 
 def _add_source(view: View, names: tuple[str, ...]) -> View:
     """Note in a panel's description if it ignores the selected service."""
-    if "job" not in names or not any(isinstance(target, Sql) for target in view.targets):
+    if "job" not in names or not _sql(view):
         return view
     return replace(view, description=f"{view.description} {_LEDGER_ONLY}")
+
+
+def _sql(view: View) -> list[Sql]:
+    return [target for target in view.targets if isinstance(target, Sql)]
 
 
 def _usage(what: str) -> str:
