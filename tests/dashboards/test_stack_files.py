@@ -63,26 +63,44 @@ def test_foreign_alerts_are_not_routed(run, root):
     run("amtool", "config", "routes", "test", configuration, "--verify.receivers=nobody", "severity=page")
 
 
-def test_messages_state_the_problem_and_what_to_do(run, root, tmp_path):
+def test_messages_state_the_problem_and_what_to_do(message):
     texts = {"description": "much", "impact": "bad.", "dashboard_url": "d?x", "runbook_url": "r#x"}
     alerts = [{"status": "firing", "annotations": {"summary": f"{name} burns", **texts}} for name in ("one", "two")]
     group = {"alertname": "ErrorBudgetBurn", "job": "api", ENV: "live"}
-    data = {"status": "firing", "alerts": alerts, "groupLabels": group, "commonLabels": {"severity": "page"}}
-    (tmp_path / "data.json").write_text(json.dumps(data))
-    title, text = (
-        run(
-            "amtool",
-            "template",
-            "render",
-            f"--template.glob={root / 'collector/keygauge.tmpl'}",
-            f'--template.text={{{{ template "keygauge.{part}" . }}}}',
-            f"--template.data={tmp_path / 'data.json'}",
-        ).strip()
-        for part in ("title", "text")
-    )
+    title, text = message({"alerts": alerts, "groupLabels": group, "commonLabels": {"severity": "page"}})
     assert title == "[page] ErrorBudgetBurn of api (live) (2)"
     rest = "burns\nmuch\nImpact: bad.\nDashboard: d?x\nRunbook: r#x"
     assert text == f"one {rest}\n\ntwo {rest}"
+
+
+def test_names_are_not_links_or_mentions_in_messages(message):
+    """Customers name their keys; Slack would show a link with any text, or notify everyone in the channel."""
+    name = "Key <https://x.example|Open dashboard> <!channel> (a & b)"
+    annotations = dict.fromkeys(("summary", "description"), name)
+    _title, text = message({"alerts": [{"annotations": annotations}], "groupLabels": {}, "commonLabels": {}})
+    assert "<" not in text.replace("<no value>", "")
+    assert text.count(name.replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}")) == 2
+
+
+@pytest.fixture
+def message(run, root, tmp_path):
+    """Return `message(data)`, which renders a notification of firing alerts and returns its title and text."""
+
+    def render(data):
+        (tmp_path / "data.json").write_text(json.dumps({"status": "firing", **data}))
+        return [
+            run(
+                "amtool",
+                "template",
+                "render",
+                f"--template.glob={root / 'collector/keygauge.tmpl'}",
+                f'--template.text={{{{ template "keygauge.{part}" . }}}}',
+                f"--template.data={tmp_path / 'data.json'}",
+            ).strip()
+            for part in ("title", "text")
+        ]
+
+    return render
 
 
 def test_a_page_of_staging_does_not_hide_a_ticket_of_the_live_service(root):
