@@ -81,6 +81,24 @@ async def test_the_service_reports_the_same_figures_as_the_header(service, guard
     assert figures == (7, AMOUNT - 7)
 
 
+async def test_a_process_that_used_a_limit_alone_learns_of_others_before_its_next_grant(service, guard, visit):
+    _, token = service.key({"name": "monthly", "unit": "request", "amount": AMOUNT, "period": "month"})
+    first, newcomer = (guard(Starlette(routes=[Route("/hello", hello)])) for _ in range(2))
+    for _ in range(3):
+        assert (await visit(first, token)).status_code == 200
+    (lease_pool,) = first._process.runtime._heartbeat.admission.held
+    granted_ns, calls = lease_pool.granted_ns, 503
+    for _ in range(500):
+        assert (await visit(newcomer, token)).status_code == 200
+    await asyncio.sleep(1)  # until the report is old
+    assert (await visit(first, token)).status_code == 200
+    deadline = time.monotonic() + 20
+    while lease_pool.remaining(now_ns()) != AMOUNT - calls - 1 and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert lease_pool.remaining(now_ns()) == AMOUNT - calls - 1
+    assert lease_pool.granted_ns == granted_ns
+
+
 async def test_an_idle_process_learns_when_the_others_stop(service, guard, visit):
     _, token = service.key({"name": "monthly", "unit": "request", "amount": AMOUNT, "period": "month"})
     idle, busy = (guard(Starlette(routes=[Route("/hello", hello)])) for _ in range(2))
@@ -90,10 +108,10 @@ async def test_an_idle_process_learns_when_the_others_stop(service, guard, visit
             assert (await visit(app, token)).status_code == 200
             calls += 1
     (lease_pool,) = idle._process.runtime._heartbeat.admission.held
-    assert lease_pool.guesses(now_ns() + SECOND)
+    assert lease_pool.is_outdated(now_ns() + SECOND)
     since = time.monotonic()
     while lease_pool.remaining(now_ns()) != AMOUNT - calls and time.monotonic() < since + 20:
         await asyncio.sleep(0.05)
     assert lease_pool.remaining(now_ns()) == AMOUNT - calls
-    assert not lease_pool.guesses(now_ns() + SECOND)
+    assert not lease_pool.is_outdated(now_ns() + SECOND)
     print(f"right after {time.monotonic() - since:.1f} s")

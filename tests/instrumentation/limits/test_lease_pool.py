@@ -122,9 +122,19 @@ def test_remaining_is_what_is_held_plus_what_others_leave(pool):
     pool.note_left(70, 4, NOW)
     assert pool.remaining(NOW + 3 * SECOND) == 75
     assert pool.remaining(NOW + 4 * SECOND) == 65
-    pool.rest = 70
-    pool.note_left(70, 1, NOW)  # no other process uses the limit
-    assert pool.remaining(NOW + 4 * SECOND) == 75
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_is_left_is_outdated_a_second_after_a_report_that_callers_saw(dry_run):
+    pool = LeasePool(Limit("1:a", "rpm", "request", 100, 60, None, dry_run=dry_run))
+    grant(pool, 5, ends_in_ns=9 * SECOND)
+    pool.tell_unused(95, NOW, NOW)
+    assert not pool.is_outdated(NOW + 5 * SECOND)  # nobody has asked since
+    pool.count(1, NOW)
+    assert not pool.is_outdated(NOW + SECOND - 1)
+    assert pool.is_outdated(NOW + SECOND) != dry_run
+    pool.tell_unused(95, NOW + SECOND, NOW + SECOND)
+    assert not pool.is_outdated(NOW + 5 * SECOND)
 
 
 def test_progress_is_reported_once(pool):

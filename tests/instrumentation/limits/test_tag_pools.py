@@ -43,6 +43,7 @@ def call(service, tag=None):
 
 def hold(service, lease_pool, units):
     lease = Lease("1", units, service.now_ns + 20 * SECOND, now_ns=service.now_ns)
+    lease_pool.note_left(0, 1, service.now_ns)
     lease_pool.grant(lease, service.now_ns, reset_ns=service.now_ns + 100 * SECOND)
     service.admission.held.add(lease_pool)
 

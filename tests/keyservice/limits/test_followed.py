@@ -7,7 +7,8 @@ from keygauge_keyservice.limits.leases import LeaseRequest
 
 LIMITS = [
     plans.Limit(name="daily", unit="request", amount=1000, period="day"),
-    plans.Limit(name="rate", unit="request", amount=1000, window_s=3600),
+    plans.Limit(name="hourly", unit="request", amount=1000, window_s=3600),
+    plans.Limit(name="minutely", unit="request", amount=1000, window_s=60),
     plans.Limit(name="smooth", unit="request", amount=10_000, window_s=60, smooth=True),
     plans.Limit(name="slots", unit="concurrent", amount=4),
 ]
@@ -36,21 +37,21 @@ def ask(connection, replica, ids, units, **told):
 def test_units_held_by_others_are_unused_until_spent(connection, limits):
     names = {number: name for name, number in limits.items()}
     ask(connection, "one", limits.values(), 1)
-    held = ask(connection, "two", limits.values(), 100)[limits["daily"]]
+    held = ask(connection, "two", limits.values(), 100)
 
     def unused():
         told = followed.find_unused(connection, [("one", list(limits.values())), ("two", ())])
         assert told.pop("two") == []
         return {names[one.limit]: one.units for one in told["one"]}
 
-    assert unused() == {"daily": 999, "rate": 899}
-    ask(connection, "two", (), 1, progress=[Progress(held, 30, 5)])
-    assert unused() == {"daily": 969, "rate": 899}
+    assert unused() == {"daily": 999, "hourly": 999, "minutely": 899}
+    ask(connection, "two", (), 1, progress=[Progress(held[limits[name]], 30, 5) for name in ("daily", "hourly")])
+    assert unused() == {"daily": 969, "hourly": 969, "minutely": 899}
 
 
 def test_a_replica_only_follows_limits_that_it_uses(connection, limits):
     ask(connection, "one", [limits["daily"]], 1)
     told = followed.find_unused(
-        connection, [("one", [limits["daily"], limits["rate"], "nonsense"]), ("two", [limits["daily"]])]
+        connection, [("one", [limits["daily"], limits["hourly"], "nonsense"]), ("two", [limits["daily"]])]
     )
     assert told == {"one": [Unused(limits["daily"], 999, 0)], "two": []}

@@ -51,6 +51,7 @@ class LeasePool(WaitQueue):
         "_spend_rate",
         "_take_rate",
         "_taken",
+        "_told_spent",
         "_urgent_at",
         "ask_at",
         "calls",
@@ -102,6 +103,7 @@ class LeasePool(WaitQueue):
         self.roomy = False  # the limit had more than half of its units left at the last grant
         self.rest = 0  # what the limit had left after the last grant; this process's share of it if not per period
         self.unused = Unused()
+        self._told_spent = 0  # `spent` when it was last reported
         self.replicas = 0  # processes that used the limit at the last answer, including this one
         self.is_crowded = False  # many processes share the little that is left: send no extra heartbeats
         self.share = 0  # units that may be admitted while the key service is away, if the limit is `safe`
@@ -229,18 +231,22 @@ class LeasePool(WaitQueue):
 
     def remaining(self, now_ns: int) -> int:
         """Return what is held plus the limit's unused rest, minus an estimate of what others have taken since."""
-        if self.replicas > 1:
-            total = self.unused.at(now_ns)
-        else:
-            total = self.rest if self.limit.period is None else self.unused.latest
+        total = self.unused.at(now_ns)
         for lease in self.leases:
             if now_ns < lease.deadline_ns:
                 total += lease.available
         return total
 
-    def guesses(self, now_ns: int) -> bool:
-        """Return whether `remaining` includes an estimate of what others have taken."""
-        return self.replicas > 1 and self.unused.is_guess(now_ns)
+    def tell_unused(self, units: int, told_ns: int, now_ns: int) -> None:
+        """Record the units of the limit that were unused at `told_ns`, except those held here."""
+        self._told_spent = self.spent
+        self.unused.tell(units, own=self.spent + self.available(now_ns) - self.debt, told_ns=told_ns)
+
+    def is_outdated(self, now_ns: int) -> bool:
+        """Return whether `remaining` includes an estimate of what others took, or callers saw it since the report."""
+        if self.limit.dry_run:
+            return False
+        return self.unused.is_guess(now_ns) or (self.spent != self._told_spent and self.unused.is_old(now_ns))
 
     def is_denied(self, now_ns: int) -> bool:
         """Return whether not to request any now, as the key service said no recently."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 from itertools import count, islice
 from typing import Any
 from weakref import WeakValueDictionary
@@ -15,12 +15,13 @@ from keygauge.limits.admission import Admission
 from keygauge.limits.concurrency import ConcurrencyLease, ConcurrencyPool
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
+from keygauge.protocol import PROGRESS_S
 from keygauge.sync.lost_answers import LostAnswers
 
 _SOON_NS = SECOND  # the end of a lease is not urgent: the next regular heartbeat will do
-_LONG_S = 300  # leases of shorter windows end soon enough to report then what was spent
 MOST = 500  # look-ups, acquisitions, returns or renewals in one heartbeat: see docs/reference/protocol.md
 _LEAST = 16
+_FOLLOWED_MOST = 64  # limits of which one heartbeat asks what is unused
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class LeaseSync:
             demands = [] if stopping else self._demands(now)
             looked_at = self._take_turns()
             progress = self._progress([lease_pool for lease_pool, _, waiting, _ in demands if waiting], looked_at)
-            follow = [lease_pool.limit.id for lease_pool in looked_at if lease_pool.guesses(now)]
+            follow = _outdated(looked_at, {lease_pool for lease_pool, *_ in demands}, now)
             reports = [_progress(lease) for lease in progress]
         number = next(self._offer_number)
         message: dict[str, Any] = {
@@ -279,7 +280,7 @@ class LeaseSync:
 
         For these, the key service needs to know what may come back. For quotas, others see usage before leases end.
         """
-        reported = [*short, *(one for one in looked_at if (one.limit.window_s or _LONG_S) >= _LONG_S)]
+        reported = [*short, *(one for one in looked_at if (one.limit.window_s or PROGRESS_S) >= PROGRESS_S)]
         leases = {lease.id: lease for lease_pool in reported for lease in lease_pool.untold()}
         return list(leases.values())[: self.most]
 
@@ -310,8 +311,13 @@ class LeaseSync:
 
 def _tell_unused(lease_pool: LeasePool, units: int, told_ms: int, sent_ns: int, now: int) -> None:
     """Record the unused units of a limit, reported by the key service about halfway through the exchange."""
-    own = lease_pool.spent + lease_pool.available(now) - lease_pool.debt
-    lease_pool.unused.tell(units, own=own, told_ns=(sent_ns + now) // 2 - told_ms * MS)
+    lease_pool.tell_unused(units, (sent_ns + now) // 2 - told_ms * MS, now)
+
+
+def _outdated(looked_at: Sequence[LeasePool], asking: Collection[LeasePool], now: int) -> list[str]:
+    """Return limits of which to ask what is unused: some of which that may be outdated, unless units are requested."""
+    outdated = [pool for pool in looked_at if pool not in asking and pool.is_outdated(now)]
+    return [pool.limit.id for pool in nsmallest(_FOLLOWED_MOST, outdated, key=lambda pool: pool.unused.told_ns)]
 
 
 def _progress(lease: Lease) -> dict[str, Any]:

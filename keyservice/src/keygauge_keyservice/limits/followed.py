@@ -27,7 +27,7 @@ def find_unused(connection: Connection, followed: Sequence[tuple[str, Sequence[s
     replicas, names = (list(column) for column in zip(*pairs, strict=True))
     rows = connection.execute(_READ, (replicas, names)).fetchall()
     now_us = lease_rows.now_us(connection)
-    held = lease_rows.held(connection, [row["id"] for row in rows if row["period"]])
+    held = lease_rows.held(connection, [row["id"] for row in rows if lease_rows.is_reported(row)])
     for row in rows:
         left = max(0, row["amount"] - kinds.load(row).now(row, now_us=now_us)[0].used)
         others = [one for one in held.get(row["id"], ()) if one.replica != row["replica"]]

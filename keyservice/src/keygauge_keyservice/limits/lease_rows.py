@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from keygauge.protocol import PROGRESS_S
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.kinds.kind import Columns
 
@@ -174,6 +175,11 @@ def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, i
         tuple(list(column) for column in zip(*given, strict=True)),
     )
     return {(row["replica"], row["state_id"]): row["id"] for row in rows}
+
+
+def is_reported(row: Mapping[str, Any]) -> bool:
+    """Return whether replicas report what they spend of a limit's leases while they hold them."""
+    return row["unit"] != "concurrent" and not row["smooth"] and (row["window_s"] or PROGRESS_S) >= PROGRESS_S
 
 
 class Held(NamedTuple):

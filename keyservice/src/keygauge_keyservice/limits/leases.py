@@ -40,7 +40,7 @@ class Granted:
     grant: Grant[Any]
     now_us: int
     replicas: int = 1  # that use the limit
-    unused: Unused | None = None  # for quotas
+    unused: Unused | None = None  # of limits of which replicas report progress
     is_soon: bool = False  # units may come back soon, held by others or reserved by calls in progress
     retry_us: int = 0  # from now until enough units for the first waiting call come free
 
@@ -131,7 +131,7 @@ class _Decided:
     changed: dict[str, Columns]
     short: dict[tuple[str, str], int]  # per replica and limit: units that the first waiting call still lacks
     granted: list[tuple[str, Granted]]
-    left: dict[str, int]  # per quota: what is left after all grants
+    left: dict[str, int]  # per limit of which replicas report progress: what is left after all grants
 
     def decide(
         self,
@@ -150,7 +150,7 @@ class _Decided:
             grant = state.give(Wish(item, now_us, users, one.reading), row)
             state = grant.state
             self.granted.append((one.replica, Granted(row["id"], None, grant, now_us, users)))
-            if row["period"] and grant.units:
+            if lease_rows.is_reported(row) and grant.units:
                 self.left[row["id"]] = grant.remaining
             if lacks(grant, item):
                 self.short[one.replica, row["id"]] = max(1, item.least - grant.units)
