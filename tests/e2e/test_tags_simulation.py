@@ -1,5 +1,6 @@
 """Limits per tag under any order of messages: processes that forget tags, and the key service."""
 
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -43,7 +44,7 @@ class Replica:
         entry["secrets"] = [{"number": 1, "expires_at": None}]
         self.admission.key_cache.put([entry], wanted=frozenset(["key"]))
         self.admission.key_cache.learn(digest(TOKEN.decode()), "key", 1)
-        sync = SimpleNamespace(admission=self.admission, costing=None)
+        sync = SimpleNamespace(admission=self.admission, costing=None, next_round=Future, wake=lambda: None)
         self.authorizer = Authorizer(sync, enforces=True, wait_s=0.25)
         self.lease_sync = LeaseSync(self.admission, clock=clock)
         self.asked = None
