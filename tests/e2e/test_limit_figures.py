@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from itertools import cycle
 
 import http_sf
@@ -99,6 +100,18 @@ def by_api(service, key, token):
     return {one["name"]: (one["used"], one["remaining"]) for one in answer["quotas"]}
 
 
+def by_live_rates(service, key, token):
+    """Return the figures of the account's rates; those of its keys are listed for a key."""
+    answer = service.get("/v1/usage", params={"account": key.account_id}).json()
+    return {one["name"]: (one["used"], one["remaining"]) for one in answer["pace"]["rates"]}
+
+
+def by_portal_rates(service, key, token):
+    with signed_in(service, key) as visitor:
+        answer = visitor.get("/now.json").json()
+    return {one["name"]: (one["used"], one["remaining"]) for one in answer["now"] if one["name"]}
+
+
 def by_ledger(service, key, token):
     answer = service.get("/v1/usage", params={"account": key.account_id}).json()
     return {one["name"]: (one["counted"], one["amount"] - one["counted"]) for one in answer["quotas"]}
@@ -109,10 +122,16 @@ def by_key(service, key, token):
     return {one["name"]: (one["used"], one["remaining"]) for one in answer["limits"]}
 
 
-def by_portal(service, key, token):
+@contextmanager
+def signed_in(service, key):
     with httpx.Client(base_url=service.base_url, timeout=150) as visitor:
         form = {"email": f"{key.id.lower()}@e2e.example", "password": "a password of twenty", "next": "/"}
         visitor.post("/sign-in", data=form, headers={"Origin": str(service.base_url).rstrip("/")})
+        yield visitor
+
+
+def by_portal(service, key, token):
+    with signed_in(service, key) as visitor:
         answer = visitor.get("/quotas.json").json()
     return {one["name"]: (one["used"], one["remaining"]) for one in answer["quotas"]}
 
@@ -156,7 +175,10 @@ def test_used_and_remaining_are_the_same_everywhere(key_service, serve, owned, e
     with httpx.Client(base_url=key_service.service_url, headers=operator, timeout=150) as service:
         for told in (by_ledger, by_api, by_portal):
             eventually(lambda told=told: told(service, key, token), expected)
-        expected |= {name: (used, left) for name, (_, used, left) in RATES.items()}
+        rates = {name: (used, left) for name, (_, used, left) in RATES.items()}
+        for told in (by_live_rates, by_portal_rates):
+            eventually(lambda told=told: told(service, key, token), rates)
+        expected |= rates
         for told in (by_key, by_metrics):
             eventually(lambda told=told: told(service, key, token), expected)
     assert by_command(key_service, key) == {name: text for name, (_, _, text) in LIMITS.items()}

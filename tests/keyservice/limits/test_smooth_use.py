@@ -2,7 +2,7 @@ import pytest
 
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.limits.smooth_use import SmoothUse, find_smooth_use
+from keygauge_keyservice.limits.smooth_use import Use, find_smooth_use
 from keygauge_keyservice.secret import Peppers
 
 EVEN = plans.Limit(name="even", unit="request", amount=9_000, window_s=60, smooth=True)
@@ -17,17 +17,41 @@ def key(connection):
     return keys.create(connection, peppers=peppers, account_id=account.id, name="prod", actor="test")[0]
 
 
-def test_unused_smooth_rates_have_as_much_left_as_may_be_used_at_once(connection, key):
-    found = sorted(find_smooth_use(connection, key.id), key=lambda use: use.name)
-    assert found == [SmoothUse("each", "key", 0, 1), SmoothUse("even", "account", 0, 225)]
+@pytest.fixture
+def find(connection, key):
+    """Return a function that finds the use of the rates of an account by name; of a key if its id is given."""
+    names = {limit.id: limit.name for limit in plans.require(connection, "even").limits}
+
+    def find(account_id, **scope):
+        return {
+            names[number]: use for number, use in find_smooth_use(connection, account_id, list(names), **scope).items()
+        }
+
+    return find
 
 
-def test_used_units_count_until_they_have_flowed_out(connection, key):
+def fill(connection, account_id, owner, name):
     connection.execute(
         "INSERT INTO limit_state (id, account_id, head) SELECT id || ':' || %s, %s, "
-        "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 3600000000 FROM plan_limit WHERE name = 'even'",
-        (key.account_id, key.account_id),
+        "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 3600000000 FROM plan_limit WHERE name = %s",
+        (owner, account_id, name),
     )
-    (even,) = [use for use in find_smooth_use(connection, key.id) if use.name == "even"]
+
+
+def test_unused_smooth_rates_have_as_much_left_as_may_be_used_at_once(connection, key, find):
+    assert find(key.account_id) == {"each": Use(0, 1), "even": Use(0, 225)}
+    assert find_smooth_use(connection, key.account_id, []) == {}
+
+
+def test_used_units_count_until_they_have_flowed_out(connection, key, find):
+    fill(connection, key.account_id, key.account_id, "even")
+    even = find(key.account_id)["even"]
     assert even.used > 225
     assert even.remaining == 0
+
+
+def test_a_keys_use_is_only_found_for_its_own_account(connection, key, find):
+    fill(connection, key.account_id, key.id, "each")
+    other = accounts.create(connection, name="Beta", plan_id="even", actor="test")
+    assert find(key.account_id, key_id=key.id)["each"].used > 0
+    assert find(other.id, key_id=key.id)["each"].used == 0

@@ -21,7 +21,6 @@ from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.limits.definitions import Subject, Unit
 from keygauge_keyservice.limits.periods import Period
-from keygauge_keyservice.limits.smooth_use import find_smooth_use
 from keygauge_keyservice.reading import read_query
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.live_rates import find_live_rates
@@ -168,9 +167,7 @@ def _counted(connection: Connection, key: Key, now: datetime) -> dict[tuple[str,
     counted: dict[tuple[str, str], dict[str, Any]] = {}
     for subject, key_id in (("account", None), ("key", key.id)):
         for rate in find_live_rates(connection, key.account_id, key_id=key_id, now=now).rates:
-            counted[subject, rate.name] = {"used": rate.used, "remaining": max(0, rate.amount - rate.used)}
-    for use in find_smooth_use(connection, key.id):
-        counted[use.subject, use.name] = {"used": use.used, "remaining": use.remaining}
+            counted[subject, rate.name] = {"used": rate.used, "remaining": rate.remaining}
     quotas = find_of_account(connection, key.account_id, now=now)
     for quota in (*quotas, *find_of_key(connection, key.account_id, key.id, now=now)):
         counted["key" if quota.key_id else "account", quota.name] = {

@@ -15,6 +15,8 @@ from psycopg.rows import class_row
 from keygauge.weights import TOKEN_COUNTS, Weights
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.definitions import CountedUnit
+from keygauge_keyservice.limits.kinds import gcra
+from keygauge_keyservice.limits.smooth_use import Use, find_smooth_use
 
 _MINUTE_S = 60
 _EVENTS_MAX = 200_000  # scanned per rate
@@ -22,18 +24,28 @@ _EVENTS_MAX = 200_000  # scanned per rate
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate limit of the account or key, and the usage in its last window according to the ledger."""
+    """A rate limit of the account or key, and the usage in its last window according to the ledger.
+
+    A smooth rate has instead what has not flowed out of its bucket yet, and what may be used at once.
+    """
 
     name: str
     unit: CountedUnit
     amount: int
     window_s: int
     used: int
+    remaining: int
     route: str | None = None  # counts only calls of this route template
     model: str | None = None  # counts only calls of this model
-    tool: str | None = None  # always None: the ledger does not record tools
+    tool: str | None = None  # of a smooth rate only: the ledger does not record tools
     dry_run: bool = False  # refuses no calls
     unit_name: str | None = None  # the display name of a weighted unit
+    smooth: bool = False  # at an even pace
+
+    @property
+    def most(self) -> int:
+        """The units that may be used at once."""
+        return gcra.burst(self.amount) if self.smooth else self.amount
 
 
 @dataclass(frozen=True)
@@ -57,8 +69,9 @@ class LiveRates:
 
 # For an account, the plan's account-wide rates; for a key, the plan's rates per key and the key's own rates.
 _RATES = """/* live_rates.rates */
-SELECT plan_limit.name, unit, amount, window_s, route, model, dry_run, unit_name, weights FROM plan_limit
-WHERE window_s IS NOT NULL AND NOT per_tag AND tool IS NULL AND CASE WHEN %(key_id)s::text IS NULL
+SELECT plan_limit.id, plan_limit.name, unit, amount, window_s, route, model, tool, dry_run, unit_name, smooth, weights
+FROM plan_limit
+WHERE window_s IS NOT NULL AND NOT per_tag AND (tool IS NULL OR smooth) AND CASE WHEN %(key_id)s::text IS NULL
     THEN subject = 'account' AND plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s)
     ELSE subject = 'key' AND (key_id = (SELECT id FROM key WHERE id = %(key_id)s AND account_id = %(account_id)s)
         OR plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s))
@@ -97,24 +110,34 @@ def find_live_rates(
     """Return the live rates of an account, or of one of its keys."""
     scope = {"account_id": account_id, "key_id": key_id, "now": now or datetime.now(UTC)}
     limits = connection.execute(_RATES, scope).fetchall()
-    weights_of = [limit.pop("weights") for limit in limits]
+    smooth = [limit["id"] for limit in limits if limit["smooth"]]
+    evenly = find_smooth_use(connection, account_id, smooth, key_id=key_id)
     minute = _count(connection, scope, _MINUTE_S)
     counted: dict[tuple[int, str | None, str | None], dict[str, int]] = {(_MINUTE_S, None, None): minute}
     for limit in limits:
-        measure = (limit["window_s"], limit["route"], limit["model"])
-        if measure not in counted:
+        measure = _measure(limit)
+        if measure not in counted and not limit["smooth"]:
             counted[measure] = _count(connection, scope, *measure)
     return LiveRates(
         requests_per_minute=minute["request"],
         tokens_per_minute=minute["token"],
-        rates=tuple(
-            Rate(
-                **limit, used=_used(counted[limit["window_s"], limit["route"], limit["model"]], limit["unit"], weights)
-            )
-            for limit, weights in zip(limits, weights_of, strict=True)
-        ),
+        rates=tuple(_rate(limit, evenly.get(limit["id"]) or _use(limit, counted[_measure(limit)])) for limit in limits),
         streams=_find_streams(connection, scope),
     )
+
+
+def _measure(limit: Mapping[str, Any]) -> tuple[int, str | None, str | None]:
+    return limit["window_s"], limit["route"], limit["model"]
+
+
+def _use(limit: Mapping[str, Any], counts: Mapping[str, int]) -> Use:
+    used = _used(counts, limit["unit"], limit["weights"])
+    return Use(used, max(0, limit["amount"] - used))
+
+
+def _rate(limit: Mapping[str, Any], use: Use) -> Rate:
+    terms = {name: value for name, value in limit.items() if name not in {"id", "weights"}}
+    return Rate(**terms, used=use.used, remaining=use.remaining)
 
 
 def _find_streams(connection: Connection, scope: Mapping[str, Any]) -> Streams:

@@ -1,4 +1,5 @@
 import csv
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -150,6 +151,16 @@ def test_alert_is_dismissed_by_one_member_until_it_changes(app, connection, sign
     assert "expires on" in signed_in.get("/").text
     for wrong in ("stolen", "expires:" + "x" * 300):
         assert signed_in.post("/alerts/dismiss", {"name": wrong}).status_code == 422
+
+
+def test_smooth_rates_show_what_may_be_used_at_once(connection, customer, signed_in):
+    even = plans.Limit(name="even", unit="request", amount=9_000, window_s=60, smooth=True)
+    plans.replace_limits(connection, customer.account.plan_id, [even], actor="test")
+    page = signed_in.get("/live").text
+    assert re.findall(r'<th scope="row">(.*?)</th>.*?num">(.*?)</td><td class="num">(.*?)<', page)[:2] == [
+        ("Requests at once, at 9,000 per minute", "0", "225"),
+        ("Requests per minute", "0", "No limit"),
+    ]
 
 
 def test_rates_show_their_model_and_dry_run(connection, customer, signed_in):

@@ -169,9 +169,13 @@ def rate_rows(now: LiveRates) -> list[RateRow]:
         is_money = rate.unit == "nanousd"
         unit = rate.unit_name.capitalize() if rate.unit_name else gettext(_UNITS[rate.unit])
         window = limit_text.window(rate.window_s)
-        text = gettext("%(unit)s per %(window)s", unit=unit, window=window) + limit_text.only(rate)
-        rows.append(RateRow(text, rate.used, rate.amount, is_money))
-    measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S}
+        if rate.smooth:
+            pace = formatting.count(rate.amount)
+            text = gettext("%(unit)s at once, at %(pace)s per %(window)s", unit=unit, pace=pace, window=window)
+        else:
+            text = gettext("%(unit)s per %(window)s", unit=unit, window=window)
+        rows.append(RateRow(text + limit_text.only(rate), rate.used, rate.most, is_money))
+    measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S and not rate.smooth}
     if "request" not in measured:
         rows.append(RateRow(gettext("Requests per minute"), now.requests_per_minute, None))
     if "token" not in measured:

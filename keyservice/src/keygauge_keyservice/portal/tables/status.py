@@ -66,11 +66,13 @@ class _Rate:
     tool: str | None = None
     dry_run: bool = False
     unit_name: str | None = None
+    smooth: bool = False
+    remaining: int | None = None
 
 
 def _rates(connection: Connection, account_id: str, *, now: datetime) -> list[_Rate]:
     live = find_live_rates(connection, account_id, now=now)
-    measured = {rate.unit for rate in live.rates if rate.window_s == _MINUTE_S}
+    measured = {rate.unit for rate in live.rates if rate.window_s == _MINUTE_S and not rate.smooth}
     counted = (("request", live.requests_per_minute), ("token", live.tokens_per_minute))
     free = [_Rate(unit, _MINUTE_S, used) for unit, used in counted if unit not in measured]
     return [*(_Rate(**vars(rate)) for rate in live.rates), *free]
