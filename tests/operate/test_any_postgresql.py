@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -23,14 +24,33 @@ UNUSUAL_SETTINGS = {
     "standard_conforming_strings": "off",
     "search_path": "pg_catalog",
     "default_transaction_isolation": "'serializable'",
+    "default_transaction_deferrable": "on",
     "synchronous_commit": "off",
+    "statement_timeout": "'500ms'",
+    "lock_timeout": "'1ms'",
+    "idle_in_transaction_session_timeout": "'500ms'",
+    "idle_session_timeout": "'500ms'",
+    "array_nulls": "off",
+    "transform_null_equals": "on",
+    "extra_float_digits": "-15",
+    "quote_all_identifiers": "on",
+    "row_security": "off",
 }
 
 
 def test_settings_of_the_database_do_not_matter(cluster, install):
     for name, value in UNUSUAL_SETTINGS.items():
         cluster.execute(f"ALTER DATABASE postgres SET {name} = {value}")
-    works(install(cluster.url()))
+    installation = install(cluster.url())
+    with installation.connect() as connection:
+        connection.execute("SELECT pg_sleep(0.7)")
+        with connection.transaction():
+            rows = connection.execute("SELECT %s::text[] AS names, 1::float8 / 3 AS third", (["a", None],)).fetchall()
+            time.sleep(0.7)  # idle in a transaction
+        time.sleep(0.7)  # idle
+        assert connection.execute("SELECT count(*) AS keys FROM key").fetchall() == [{"keys": 0}]
+    assert rows == [{"names": ["a", None], "third": 1 / 3}]
+    works(installation)
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])

@@ -4,6 +4,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
+import psycopg
 import pytest
 from polling import until
 
@@ -16,6 +17,12 @@ ADMIN = {"Authorization": "Bearer test-admin-token-012345"}
 def _patient(monkeypatch):
     """Allow more time for connections, since a busy machine can be slow to connect."""
     monkeypatch.setattr(database, "_WAIT_S", 6)
+
+
+@pytest.fixture
+def _impatient(monkeypatch):
+    """Allow little time for connections, so that many requests fail in a short outage."""
+    monkeypatch.setattr(database, "_WAIT_S", 0.02)
 
 
 @pytest.fixture
@@ -83,6 +90,34 @@ def test_each_request_tries_to_reconnect_while_postgresql_is_down(cluster, get):
             assert knocks.count >= 6
         cluster.start()
         until(lambda: get().status_code == 200)
+
+
+def test_a_key_service_that_is_cut_off_holds_no_locks_for_long(installation, monkeypatch):
+    monkeypatch.setattr(database, "_SILENT_MS", 200)
+    _, token = installation.key(installation.account())
+    assert installation.call(token) == 200
+    silent = database.pool(installation.url)
+    silent.open()
+    try:
+        with silent.connection() as connection:
+            connection.execute("LOCK TABLE limit_state, replica, key")
+            with installation.connect() as other:
+                other.execute("SELECT count(*) FROM limit_state, replica, key")
+            with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+                connection.execute("SELECT")
+    finally:
+        silent.close()
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_an_outage_with_many_refused_requests_ends_too(cluster, get):
+    until(lambda: get().status_code == 200)
+    cluster.kill()
+    until(lambda: get().status_code != 200)
+    for _ in range(250):  # more than may wait for a connection at once
+        assert get().status_code == 503
+    cluster.start()
+    until(lambda: get().status_code == 200)
 
 
 def test_a_read_only_database_is_not_ready_and_answers_changes_with_503(cluster, installation, get):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import resources
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from keygauge_keyservice import database_password
 
@@ -25,6 +26,10 @@ _WAIT_S = 1.5  # to wait for a connection before answering 503; replicas time ou
 _RECONNECT_S = 0.25  # after which the pool gives up reconnecting and the next request may try again
 _STATEMENT_TIMEOUT_MS = 15_000
 PAGE_STATEMENT_TIMEOUT_MS = 8_000
+# After which PostgreSQL ends a transaction whose client is silent: a host that was cut off or froze must not hold its
+# locks until TCP gives up, two hours later. Less than the 10 s for which replicas can do without a heartbeat.
+_SILENT_MS = 5_000
+_COMMAND_SILENT_MS = 300_000  # for commands and jobs, which compute for long or ask a person
 _LOCK = 0x6B67_0001  # the migrations' advisory lock; the change feed uses another
 
 # An unreachable server is given up within seconds.
@@ -39,16 +44,31 @@ _CONNECTION = {
     "row_factory": dict_row,
 }
 # Settings that a role or a database may override. They are set by a statement, as poolers do not accept the start-up
-# parameter `options`. JIT is off, as compiling thirty sums takes longer than running them. `synchronous_commit` is not
-# off, so that acknowledged data is on disk.
-_SET = """/* session.set */ SELECT
-    set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, YMD', false),
-    set_config('IntervalStyle', 'postgres', false), set_config('standard_conforming_strings', 'on', false),
-    set_config('bytea_output', 'hex', false), set_config('search_path', '"$user", public', false),
-    set_config('default_transaction_isolation', 'read committed', false), set_config('jit', 'off', false),
-    set_config('statement_timeout', %s, false), set_config('synchronous_commit',
-        CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END,
-        false)"""
+# parameter `options`. JIT is off, as compiling thirty sums takes longer than running them.
+_SESSION = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "standard_conforming_strings": "on",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "quote_all_identifiers": "off",
+    "search_path": '"$user", public',
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "lock_timeout": "0",
+    "idle_session_timeout": "0",
+    "synchronous_commit": "on",
+    "jit": "off",
+}
+_SINCE_17 = {"transaction_timeout": "0"}
+_VERSION_17 = 170_000
+# `synchronous_commit` is not off, so that acknowledged data is on disk; how many standbys must have it too is not ours.
+_SET = """/* session.set */ SELECT set_config(name, value, false)
+FROM unnest(%s::text[], %s::text[]) AS setting (name, value)
+WHERE name <> 'synchronous_commit' OR current_setting(name) = 'off'"""
 
 # Errors that mean "not now": unreachable, shutting down, read-only, full, timed out or in doubt.
 UNAVAILABLE = (
@@ -62,6 +82,26 @@ CHANGED = (psycopg.errors.ForeignKeyViolation, psycopg.errors.UniqueViolation)
 
 class EncodingError(psycopg.OperationalError):
     """The database's encoding cannot store every text."""
+
+
+class _Pool(ConnectionPool[Connection]):
+    """A pool that forgets who gave up waiting."""
+
+    def getconn(self, timeout: float | None = None) -> Connection:
+        """Return a connection.
+
+        The superclass forgets only when a connection is returned, so an outage would use up memory, or the places of a
+        bounded queue for good.
+
+        Raises:
+            PoolTimeout: there was none in time.
+        """
+        try:
+            return super().getconn(timeout)
+        except PoolTimeout:
+            with self._lock:
+                self._waiting = deque(one for one in self._waiting if one.error is None)
+            raise
 
 
 class _Connection(psycopg.Connection[DictRow]):
@@ -90,7 +130,7 @@ def connect(url: str) -> Connection:
     """
     connection: Connection = _Connection.connect(url, **_options())
     try:
-        _configure(connection)
+        _configure(connection, _STATEMENT_TIMEOUT_MS, _COMMAND_SILENT_MS)
     except BaseException:
         connection.close()
         raise
@@ -107,14 +147,15 @@ def pool(
     """Create a pool that is still closed: a fork must not inherit its connections and threads.
 
     Connections are checked before use, so that no request fails because of a broken one. Reconnecting is given up soon,
-    since the next request starts another attempt: the pool's own attempts become less and less frequent.
+    since the next request starts another attempt: the pool's own attempts become less and less frequent. The queue is
+    unbounded, as the pool starts no attempts while it is full; no thread has more than one place.
     """
 
     def configure(connection: Connection) -> None:
-        _configure(connection, statement_timeout_ms)
+        _configure(connection, statement_timeout_ms, _SILENT_MS)
         connection.read_only = read_only or None
 
-    return ConnectionPool(
+    return _Pool(
         url,
         connection_class=_Connection,
         kwargs=_options(),
@@ -123,7 +164,6 @@ def pool(
         min_size=1,
         max_size=connections_max,
         timeout=_WAIT_S,
-        max_waiting=100,
         reconnect_timeout=_RECONNECT_S,
         open=False,
     )
@@ -144,15 +184,20 @@ def _options() -> dict[str, Any]:
     return dict(_CONNECTION)
 
 
-def _configure(connection: Connection, statement_timeout_ms: int = _STATEMENT_TIMEOUT_MS) -> None:
+def _configure(connection: Connection, statement_timeout_ms: int, silent_ms: int) -> None:
     encoding = connection.info.parameter_status("server_encoding")
     if encoding not in {"UTF8", None}:
         raise EncodingError(
             f"the database is encoded in {encoding}, which cannot hold every text: make another, "
             "CREATE DATABASE keygauge ENCODING 'UTF8' TEMPLATE template0, and load a pg_dump of this one into it"
         )
-    connection.execute(_SET, (str(statement_timeout_ms),))
-    connection.commit()
+    timeouts = {"statement_timeout": statement_timeout_ms, "idle_in_transaction_session_timeout": silent_ms}
+    values = _SESSION | {name: str(ms) for name, ms in timeouts.items()}
+    if connection.info.server_version >= _VERSION_17:
+        values |= _SINCE_17
+    connection.autocommit = True  # one statement: the timeouts that it sets cannot end a transaction before
+    connection.execute(_SET, (list(values), list(values.values())))
+    connection.autocommit = False
 
 
 def migrate(connection: Connection) -> list[str]:
