@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
+from keygauge_keyservice import citus
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger import partition
 from keygauge_keyservice.ledger.event import AGE_MAX
@@ -59,10 +60,18 @@ def prune(connection: Connection, now: datetime, *, retention_days: int) -> None
         _delete_before(connection, rule, now - (calls if rule.period is None else rule.period))
 
 
+def statement(rule: RetentionRule) -> sql.Composed:
+    """Return the statement that deletes rows older than `oldest`: at most `rows`, or all from tables for Citus.
+
+    Citus would run it on each shard, where the ctid of a row to delete is that of another row.
+    """
+    text = "/* retention.prune */ DELETE FROM {table} WHERE {column} < %(oldest)s"
+    if rule.table not in citus.TABLES:
+        text += " AND ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {column} < %(oldest)s LIMIT %(rows)s))"
+    return sql.SQL(text).format(table=sql.Identifier(rule.table), column=sql.Identifier(rule.column))
+
+
 def _delete_before(connection: Connection, rule: RetentionRule, oldest: datetime) -> None:
-    statement = sql.SQL(
-        "/* retention.prune */ DELETE FROM {table} WHERE ctid = ANY(ARRAY("
-        "SELECT ctid FROM {table} WHERE {column} < %s LIMIT %s))"
-    ).format(table=sql.Identifier(rule.table), column=sql.Identifier(rule.column))
-    while connection.execute(statement, (oldest, _ROWS)).rowcount == _ROWS:
+    parameters = {"oldest": oldest, "rows": _ROWS}
+    while connection.execute(statement(rule), parameters).rowcount >= _ROWS:
         pass
