@@ -67,3 +67,13 @@ def test_sessions_use_utc_and_a_statement_timeout(connection):
         "SELECT current_setting('TimeZone') AS zone, current_setting('statement_timeout') AS timeout"
     ).fetchone()
     assert row == {"zone": "UTC", "timeout": "15s"}
+
+
+def test_sessions_set_every_timeout(connection):
+    """A timeout of the role or database that a newer PostgreSQL has must be added."""
+    rows = connection.execute(
+        "SELECT name, source FROM pg_settings WHERE name ~ '_timeout$' AND context = 'user' AND category ~ 'Client'"
+    )
+    sources = {row["name"]: row["source"] for row in rows}
+    assert {"statement_timeout", "lock_timeout", "idle_session_timeout"} <= set(sources)
+    assert set(sources.values()) == {"session"}

@@ -133,6 +133,17 @@ def test_a_read_only_database_is_not_ready_and_answers_changes_with_503(cluster,
     assert get().status_code == 200
 
 
+def test_a_column_added_by_a_newer_version_costs_one_answer_per_connection_at_most(cluster, installation, get):
+    account = installation.account()
+    path = f"/v1/accounts/{account}/notifications"
+    for _ in range(8):  # statements that are used often are prepared
+        assert get(path).status_code == 200, get(path).text
+    cluster.execute("ALTER TABLE notice_channel ADD COLUMN added_later integer")
+    answers = [get(path) for _ in range(8)]
+    assert {answer.status_code for answer in answers[1:]} == {200}
+    assert answers[0].status_code in {200, 503}
+
+
 def test_reports_are_served_from_a_standby(cluster, installation, install_read_only):
     account = installation.account()
     standby = cluster.standby()

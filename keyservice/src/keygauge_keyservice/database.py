@@ -70,10 +70,28 @@ _SET = """/* session.set */ SELECT set_config(name, value, false)
 FROM unnest(%s::text[], %s::text[]) AS setting (name, value)
 WHERE name <> 'synchronous_commit' OR current_setting(name) = 'off'"""
 
-# Errors that mean "not now": unreachable, shutting down, read-only, full, timed out or in doubt.
+# Errors of prepared statements that a migration or a pooler made invalid; new connections have none.
+STALE_STATEMENT = (
+    psycopg.errors.FeatureNotSupported,
+    psycopg.errors.InvalidSqlStatementName,
+    psycopg.errors.DuplicatePreparedStatement,
+)
+
+# Errors of a database that is half restored, of another version, or grants too little; a bug of ours looks the same.
+UNFIT = (
+    *STALE_STATEMENT,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InsufficientPrivilege,
+)
+
+# Errors that mean "not now": unreachable, shutting down, read-only, full, timed out, in doubt or unfit.
 UNAVAILABLE = (
     *(psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError),
     psycopg.errors.SnapshotTooOld,  # not a subclass of the others
+    *UNFIT,
 )
 
 # Errors that mean that another request, at the same time, deleted or created what this one refers to.

@@ -16,6 +16,7 @@ from keygauge_keyservice.web.context import services
 
 _READY_S = 1.0  # how long a check is cached, so that strangers cannot keep the database busy
 _READY_UNTIL = "keygauge_ready_until"
+_SOON = {"Retry-After": "1"}
 
 blueprint = Blueprint("health", __name__)
 
@@ -39,9 +40,11 @@ def ready() -> dict[str, str]:
 
 def _check(connection: Connection, settings: Settings) -> None:
     if not settings.read_only and database.is_read_only(connection):
-        raise Problem(503, "database_read_only", "The database is a standby or read-only: see docs/operate/backup.md.")
+        detail = "The database is a standby or read-only: see docs/operate/backup.md."
+        raise Problem(503, "database_read_only", detail, headers=_SOON)
     if missing := database.pending(connection):
-        raise Problem(503, "migrations_pending", f"{len(missing)} migrations are missing: run 'keygauge migrate'.")
+        detail = f"{len(missing)} migrations are missing: run 'keygauge migrate'."
+        raise Problem(503, "migrations_pending", detail, headers=_SOON)
     if settings.read_only:  # it checks no keys and cannot write the pepper's fingerprint
         return
     try:

@@ -14,6 +14,8 @@ TRANSIENT_SQLSTATES = (
     *("57000", "57P01", "57P02", "57P03", "57P04", "57P05"),  # shutdown, crash, startup, dropped, idle timeout
     *("58000", "58030", "58P01", "58P02", "72000"),  # system and I/O errors, snapshot too old
     *("XX000", "XX001", "XX002"),  # internal errors of PostgreSQL
+    *("3F000", "42P01", "42703", "42883", "42501"),  # half restored, of another version, or without privileges
+    *("0A000", "26000", "42P05"),  # prepared statements that a migration or a pooler made invalid
 )
 
 

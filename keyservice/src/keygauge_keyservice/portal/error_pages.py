@@ -15,7 +15,7 @@ from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, headers, languages
 from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage.usage import UsageError
-from keygauge_keyservice.web.problem import CHANGED_MEANWHILE, of_framework, of_http
+from keygauge_keyservice.web.problem import CHANGED_MEANWHILE, log_unavailable, of_framework, of_http
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def _of_unmatched(error: HTTPException) -> Response:
 
 
 def _of_database(error: Exception) -> tuple[str, int, dict[str, str]]:
-    _log.error("the database did not answer: %s", type(error).__name__)
+    log_unavailable(error)
     return *_page(503, gettext("The database is unavailable. Try again in a moment.")), {"Retry-After": "1"}
 
 

@@ -15,7 +15,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 from keygauge.protocol import HeartbeatAnswer
 from keygauge_keyservice.accounts.token_book import TokenBook
 from keygauge_keyservice.config import Settings
-from keygauge_keyservice.database import Connection, Pool
+from keygauge_keyservice.database import STALE_STATEMENT, Connection, Pool
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
 from keygauge_keyservice.pricing import price_book
 from keygauge_keyservice.pricing.price_book import PriceBook
@@ -101,7 +101,7 @@ def _connection(pool: Pool) -> Iterator[Connection]:
     with pool.connection() as connection:
         try:
             yield connection
-        except ReadOnlySqlTransaction:  # this server is no longer the primary; a new connection may reach the new one
+        except (ReadOnlySqlTransaction, *STALE_STATEMENT):  # a new connection may reach the new primary, and has none
             connection.close()
             raise
 

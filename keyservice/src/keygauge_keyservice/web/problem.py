@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from keygauge_keyservice.codes import OF_FRAMEWORK
-from keygauge_keyservice.database import CHANGED, UNAVAILABLE
+from keygauge_keyservice.database import CHANGED, UNAVAILABLE, UNFIT
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.texts import mark
 
@@ -51,8 +51,13 @@ def of_framework(status: int) -> tuple[str, str]:
     return OF_FRAMEWORK.get(status, _FAULT if status >= 500 else OF_FRAMEWORK[400])  # noqa: PLR2004 - HTTP
 
 
+def log_unavailable(error: Exception) -> None:
+    """Log that the database failed; where a bug could be the cause, with the place."""
+    _log.error("the database did not answer: %s", type(error).__name__, exc_info=isinstance(error, UNFIT) and error)
+
+
 def _of_database(error: Exception) -> Response:
-    _log.error("the database did not answer: %s", type(error).__name__)
+    log_unavailable(error)
     detail = "The database is not available; try again."
     return respond(Problem(503, "database_unavailable", detail, headers={"Retry-After": "1"}))
 
