@@ -52,12 +52,18 @@ RULES = (
 
 
 def prune(connection: Connection, now: datetime, *, retention_days: int) -> None:
-    """Delete expired rows; the connection must be in autocommit mode."""
+    """Delete expired rows; the connection must be in autocommit mode.
+
+    Partitions come last, as a long transaction that reads calls keeps them from being dropped.
+
+    Raises:
+        PartitionError: such a transaction does; everything else is pruned.
+    """
     calls = timedelta(days=retention_days)
-    for month in partition.drop_before(connection, now - calls):
-        _log.info("dropped the calls of %s, which were kept for %d days", f"{month:%Y-%m}", retention_days)
     for rule in RULES:
         _delete_before(connection, rule, now - (calls if rule.period is None else rule.period))
+    for month in partition.drop_before(connection, now - calls):
+        _log.info("dropped the calls of %s, which were kept for %d days", f"{month:%Y-%m}", retention_days)
 
 
 def statement(rule: RetentionRule) -> sql.Composed:
@@ -72,6 +78,9 @@ def statement(rule: RetentionRule) -> sql.Composed:
 
 
 def _delete_before(connection: Connection, rule: RetentionRule, oldest: datetime) -> None:
-    parameters = {"oldest": oldest, "rows": _ROWS}
-    while connection.execute(statement(rule), parameters).rowcount >= _ROWS:
-        pass
+    """Delete a table's expired rows, however long it takes to find them: few tables have an index for that."""
+    deleted = _ROWS
+    while deleted >= _ROWS:
+        with connection.transaction():
+            connection.execute("/* retention.prepare */ SET LOCAL statement_timeout = 0")
+            deleted = connection.execute(statement(rule), {"oldest": oldest, "rows": _ROWS}).rowcount
