@@ -146,6 +146,7 @@ def test_a_column_added_by_a_newer_version_costs_one_answer_per_connection_at_mo
 
 def test_reports_are_served_from_a_standby(cluster, installation, install_read_only):
     account = installation.account()
+    cluster.execute("ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'")
     standby = cluster.standby()
     try:
         client = install_read_only(standby.url()).test_client()

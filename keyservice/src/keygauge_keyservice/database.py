@@ -56,13 +56,14 @@ _SESSION = {
     "transform_null_equals": "off",
     "quote_all_identifiers": "off",
     "search_path": '"$user", public',
-    "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "lock_timeout": "0",
     "idle_session_timeout": "0",
     "synchronous_commit": "on",
     "jit": "off",
 }
+# Separately and first: in serializable mode, a standby refuses every query.
+_ISOLATE = "/* session.isolate */ SET default_transaction_isolation = 'read committed'"
 _SINCE_17 = {"transaction_timeout": "0"}
 _VERSION_17 = 170_000
 # `synchronous_commit` is not off, so that acknowledged data is on disk; how many standbys must have it too is not ours.
@@ -213,7 +214,8 @@ def _configure(connection: Connection, statement_timeout_ms: int, silent_ms: int
     values = _SESSION | {name: str(ms) for name, ms in timeouts.items()}
     if connection.info.server_version >= _VERSION_17:
         values |= _SINCE_17
-    connection.autocommit = True  # one statement: the timeouts that it sets cannot end a transaction before
+    connection.autocommit = True  # so that the timeouts that it replaces cannot end a transaction before
+    connection.execute(_ISOLATE)
     connection.execute(_SET, (list(values), list(values.values())))
     connection.autocommit = False
 
