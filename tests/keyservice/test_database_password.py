@@ -34,6 +34,14 @@ def test_a_refused_password_is_replaced_once():
     assert database_password.find(after="1") == "2"  # another connection was refused as well
 
 
+@pytest.mark.usefixtures("command")
+def test_the_command_does_not_run_for_every_connection_that_fails(monkeypatch):
+    assert database_password.find() == "1"
+    assert [database_password.find(after=number) for number in ("1", "2", "2")] == ["2", "2", "2"]
+    monkeypatch.setattr(database_password, "_RENEWED_S", 0.0)
+    assert database_password.find(after="2") == "3"
+
+
 def test_a_failure_does_not_show_what_was_printed(monkeypatch):
     monkeypatch.setenv(database_password.VARIABLE, "sh -c 'echo secret; exit 3'")
     with pytest.raises(psycopg.OperationalError, match="failed with status 3") as raised:

@@ -7,19 +7,36 @@ import shlex
 import subprocess
 import time
 from threading import Lock
+from typing import NamedTuple
 
 import psycopg
 
 VARIABLE = "KEYGAUGE_DATABASE_PASSWORD_COMMAND"
 _FRESH_S = 60.0  # IAM tokens are valid for a quarter of an hour; connections opened together share one
+_RENEWED_S = 5.0  # for which a renewed password is used even if that fails too: it is probably not the cause
 _TIMEOUT_S = 10.0
 
+
+class _Printed(NamedTuple):
+    command: str
+    password: str
+    at: float
+    is_renewed: bool  # because the one before was refused
+
+    def is_usable(self, command: str, refused: str | None) -> bool:
+        """Return whether the command need not run again."""
+        age_s = time.monotonic() - self.at
+        if self.command != command or age_s >= _FRESH_S:
+            return False
+        return self.password != refused or (self.is_renewed and age_s < _RENEWED_S)
+
+
 _lock = Lock()  # one command at a time
-_latest: tuple[str, str, float] | None = None  # the command, its password, and when it was printed
+_latest: _Printed | None = None
 
 
 def find(*, after: str | None = None) -> str | None:
-    """Return the command's password, or None if no command is set; `after` is a password that was refused.
+    """Return the command's password, or None if no command is set; `after` is a password with which connecting failed.
 
     Raises:
         psycopg.OperationalError: the command failed; the message omits what it printed.
@@ -29,11 +46,9 @@ def find(*, after: str | None = None) -> str | None:
     if not command:
         return None
     with _lock:
-        now = time.monotonic()
-        is_fresh = _latest is not None and _latest[0] == command and now - _latest[2] < _FRESH_S
-        if _latest is None or not is_fresh or _latest[1] == after:
-            _latest = (command, _run(command), now)
-        return _latest[1]
+        if _latest is None or not _latest.is_usable(command, after):
+            _latest = _Printed(command, _run(command), time.monotonic(), is_renewed=after is not None)
+        return _latest.password
 
 
 def _run(command: str) -> str:
