@@ -27,6 +27,22 @@ def test_maintenance_jobs_run(connection):
     assert rows["n"] == 3
 
 
+def test_runner_replaces_a_connection_whose_statements_a_migration_made_invalid(connection, database_url):
+    read, has_changed, is_done = Event(), Event(), Event()
+
+    def do(own):
+        own.execute("SELECT * FROM plan", prepare=True)
+        (is_done if has_changed.is_set() else read).set()
+
+    runner = jobs.JobRunner(database_url, [jobs.Job("test", timedelta(0), do)], interval_s=0.01)
+    runner.start()
+    assert read.wait(100)
+    connection.execute("ALTER TABLE plan ADD COLUMN added_later integer")
+    has_changed.set()
+    assert is_done.wait(100)
+    runner.stop(100)
+
+
 def test_runner_continues_after_a_failed_job(database_url, caplog):
     tries, is_done = [], Event()
 

@@ -68,15 +68,22 @@ def notice_jobs(worker: Worker) -> list[Job]:
 
 
 def do_due(connection: Connection, todo: Sequence[Job]) -> list[str]:
-    """Run the due jobs that no other process has claimed; return their names. A failed job stops no other."""
+    """Run the due jobs that no other process has claimed; return their names. A failed job stops no other.
+
+    Raises:
+        Exception: the connection must be replaced; the other jobs are still due.
+    """
     done = []
     for job in todo:
         if connection.execute(_CLAIM, (job.name, job.every)).fetchone():
             try:
                 job.do(connection)
             except (*database.UNAVAILABLE, partition.PartitionError) as error:
-                _log.warning("%s: postponed: %s", job.name, error)
+                where = error if isinstance(error, database.UNFIT) else None  # it may be a bug
+                _log.warning("%s: postponed: %s", job.name, error, exc_info=where)
                 connection.execute(_PUT_OFF, (max(job.every - _RETRY, timedelta(0)), job.name))
+                if isinstance(error, database.STALE_STATEMENT):
+                    raise  # a new connection has no prepared statements
             else:
                 done.append(job.name)
     return done
