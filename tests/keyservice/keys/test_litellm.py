@@ -44,6 +44,42 @@ def test_keys_become_rows_for_an_import(connection, database_url):
     assert "5.00 USD is for 14d and was not imported" in note
 
 
+def test_owners_with_the_same_name_are_kept_apart(connection, database_url):
+    connection.execute(TABLES)
+    connection.execute("""
+        INSERT INTO "LiteLLM_TeamTable" VALUES ('t2', 'Search', false), ('t3', 'bob@people.example', false);
+        INSERT INTO "LiteLLM_UserTable" VALUES ('u2', 'bob@people.example');
+        INSERT INTO "LiteLLM_VerificationToken" (token, key_alias, team_id, user_id) VALUES
+            ('1', 'a', 't2', 'u1'), ('2', 'b', 't3', NULL), ('3', 'c', NULL, 'u2'), ('4', 'd', NULL, 'u1')""")
+    rows, notes = litellm.read(database_url)
+    assert {row["name"]: row["account"] for row in rows} == {
+        "prod": "Search (t1)",
+        "a": "Search (t2)",
+        "b": "bob@people.example (t3)",
+        "c": "bob@people.example (u2)",
+        "d": "ann@people.example",
+        "LiteLLM bbbbbbbb": "LiteLLM",
+    }
+    assert "Search: 2 teams or users have this name; their accounts have their IDs in the name" in notes
+
+
+def test_long_names_are_kept_apart_too(connection, database_url):
+    connection.execute(TABLES)
+    connection.execute("""
+        INSERT INTO "LiteLLM_TeamTable" SELECT 't' || n, repeat('x', 100) || n, false FROM generate_series(2, 3) AS n;
+        INSERT INTO "LiteLLM_VerificationToken" (token, key_alias, team_id)
+            VALUES ('2', 'two', 't2'), ('3', 'three', 't3')""")
+    accounts = {row["name"]: row["account"] for row in litellm.read(database_url)[0]}
+    assert accounts["two"] == "x" * 95 + " (t2)"
+    assert accounts["three"] == "x" * 95 + " (t3)"
+
+
+def test_sessions_of_litellms_own_pages_are_left_out(connection, database_url):
+    connection.execute(TABLES)
+    connection.execute("""INSERT INTO "LiteLLM_VerificationToken" (token, team_id) VALUES ('s', 'litellm-dashboard')""")
+    assert [row["hash"] for row in litellm.read(database_url)[0]] == ["aa", "bbbbbbbbbbbb"]
+
+
 def test_keys_keep_to_the_models_of_their_team_and_its_limits_are_listed(connection, database_url):
     connection.execute(TABLES)
     connection.execute("""

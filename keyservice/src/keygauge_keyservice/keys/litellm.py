@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +27,9 @@ FROM "LiteLLM_VerificationToken" AS token
 LEFT JOIN "LiteLLM_TeamTable" AS team ON team.team_id = token.team_id
 LEFT JOIN "LiteLLM_UserTable" AS person ON person.user_id = token.user_id
 LEFT JOIN "LiteLLM_BudgetTable" AS budget ON budget.budget_id = token.budget_id
+WHERE token.team_id IS DISTINCT FROM 'litellm-dashboard'  -- sessions of its own pages
 ORDER BY token.created_at NULLS FIRST, token.token"""
+_NAME_MAX = 100
 _OWNERLESS = "LiteLLM"  # the account for keys that have neither team nor user
 _ALL = {"all-team-models", "all-proxy-models", "*"}
 # LiteLLM's `duration_parser` resets these at midnight, on Monday or on the first of the month; other durations, such as
@@ -63,22 +66,46 @@ def read(url: str, *, zone: str | None = None) -> tuple[list[dict[str, Any]], li
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             raise NotLiteLLMError(str(error).partition("\n")[0]) from error
     notes: list[str] = []
-    rows = [_row(key, zone, notes) for key in found]
-    _note_owners(found, zone, notes)
+    accounts = _accounts(found, notes)
+    rows = [_row(key, accounts[_identity(key)], zone, notes) for key in found]
+    _note_owners(found, accounts, zone, notes)
     return rows, notes
 
 
-def _row(key: dict[str, Any], zone: str | None, notes: list[str]) -> dict[str, Any]:
+def _identity(key: dict[str, Any]) -> tuple[str, str]:
+    """Return whose key it is: a kind of owner and its ID."""
+    kind = "team_id" if key["team"] else "user_id" if key["person"] else ""
+    return kind, key["token_row"][kind] if kind else ""
+
+
+def _accounts(keys: list[dict[str, Any]], notes: list[str]) -> dict[tuple[str, str], str]:
+    """Return each owner's account; owners with the same name, which LiteLLM allows, are kept apart by their IDs."""
+    names = {_identity(key): str(key["team"] or key["person"] or _OWNERLESS)[:_NAME_MAX] for key in keys}
+    taken = Counter(names.values())
+    notes += [
+        f"{name}: {count} teams or users have this name; their accounts have their IDs in the name"
+        for name, count in sorted(taken.items())
+        if count > 1
+    ]
+    return {owner: _with_id(name, owner[1]) if taken[name] > 1 else name for owner, name in names.items()}
+
+
+def _with_id(name: str, owner_id: str) -> str:
+    suffix = f" ({owner_id})" if owner_id else ""
+    return name[: max(0, _NAME_MAX - len(suffix))] + suffix[:_NAME_MAX]
+
+
+def _row(key: dict[str, Any], account: str, zone: str | None, notes: list[str]) -> dict[str, Any]:
     name = key["key_alias"] or f"LiteLLM {key['token'][:8]}"
-    models = _models(key["models"], _owner(key).get("models") or [])
+    models = _models(key["models"] or [], _owner(key).get("models") or [])
     if models is None:
         notes.append(f"{name}: none of its models is one of its team's or user's; it was imported as disabled")
     if left := _left(key["token_row"]):
         notes.append(f"{name}: its {' and '.join(left)} {'was' if len(left) == 1 else 'were'} not imported")
     row: dict[str, Any] = {
         "hash": key["token"],
-        "name": name[:100],
-        "account": _account(key),
+        "name": name[:_NAME_MAX],
+        "account": account,
         "models": models or [],
         "limits": [*_rates(key), *_budget(key, name, zone, notes)],
         "disabled": bool(key["blocked"] or key["team_blocked"] or models is None),
@@ -88,10 +115,6 @@ def _row(key: dict[str, Any], zone: str | None, notes: list[str]) -> dict[str, A
     if key["expires"]:
         row["expires_at"] = _utc(key["expires"]).isoformat()
     return row
-
-
-def _account(key: dict[str, Any]) -> str:
-    return str(key["team"] or key["person"] or _OWNERLESS)[:100]
 
 
 def _owner(key: dict[str, Any]) -> dict[str, Any]:
@@ -119,9 +142,11 @@ def _left(token: dict[str, Any]) -> list[str]:
     return left + [name for name in _NOT_IMPORTED_METADATA if metadata.get(name)]
 
 
-def _note_owners(keys: list[dict[str, Any]], zone: str | None, notes: list[str]) -> None:
+def _note_owners(
+    keys: list[dict[str, Any]], accounts: dict[tuple[str, str], str], zone: str | None, notes: list[str]
+) -> None:
     """Add a note for each team or user with limits, which are an account's plan here."""
-    for name, owner in {_account(key): _owner(key) for key in keys}.items():
+    for name, owner in {accounts[_identity(key)]: _owner(key) for key in keys}.items():
         renamed = {"rpm": "rpm_limit", "tpm": "tpm_limit", "at_once": "max_parallel_requests", "budget": "max_budget"}
         found = {ours: owner.get(theirs) for ours, theirs in renamed.items()}
         found |= {"duration": owner.get("budget_duration"), "spend": owner.get("spend"), "resets_at": None}
