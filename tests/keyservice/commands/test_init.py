@@ -49,6 +49,15 @@ def test_second_run_keeps_the_file_and_the_account(run, connection, tmp_path):
     assert len(keys.list_keys(connection, account.id)) == 2
 
 
+def test_an_account_is_not_chosen_among_several_of_its_name(run, connection, tmp_path):
+    run(tmp_path, "--account", "Acme")
+    accounts.create(connection, name="Acme", plan_id="starter", actor="test")
+    connection.commit()
+    (tmp_path / "keygauge.env").unlink()
+    assert "more than one account is named 'Acme'" in run(tmp_path, "--account", "Acme", code=1)
+    assert not (tmp_path / "keygauge.env").exists()
+
+
 def test_nothing_is_created_if_the_file_cannot_be_written(run, connection, tmp_path):
     (tmp_path / "keygauge.env").symlink_to(tmp_path / "nowhere")
     assert "cannot be written" in run(tmp_path, code=1)

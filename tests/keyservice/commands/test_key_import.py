@@ -157,6 +157,17 @@ def test_invalid_input_is_reported_and_nothing_is_imported(take, connection, cas
     assert accounts.list_accounts(connection) == []
 
 
+def test_an_account_is_not_chosen_among_several_of_its_name(take, run, connection):
+    for _ in range(2):
+        run("accounts", "create", "Acme", "--plan", "free")
+    error = take("keys.txt", TOKENS[0], "--account", "Acme", code=1)
+    assert "line 1: More than one account is named 'Acme': use the id instead." in error
+    assert found(connection, TOKENS[0]) == []
+    one, _ = accounts.list_accounts(connection)
+    take("keys.txt", TOKENS[0], "--account", one.id)
+    assert found(connection, TOKENS[0])[0].account_id == one.id
+
+
 def test_accounts_must_exist_or_have_a_plan(run, tmp_path):
     (tmp_path / "keys.txt").write_text(TOKENS[0])
     assert "keys.txt, line 1: the key has no account: use --account for those" in run(

@@ -70,10 +70,16 @@ def init(folder: Path, account: str | None, service_url: str) -> None:
 
 
 def _account(connection: Connection, name: str) -> accounts.Account:
-    """Return the account with a name; create it, and its plan, if it does not exist."""
-    for account in accounts.list_accounts(connection):
-        if account.name == name:
-            return account
+    """Return the account with a name; create it, and its plan, if it does not exist.
+
+    Raises:
+        CommandError: several accounts have this name.
+    """
+    found = [account for account in accounts.list_accounts(connection) if account.name == name]
+    if len(found) > 1:
+        raise CommandError(f"more than one account is named {name!r}: use --account with another name")
+    if found:
+        return found[0]
     if _PLAN not in {plan.id for plan in plans.list_plans(connection)}:
         plans.create(connection, plan_id=_PLAN, name="Starter", limits=_LIMITS, actor=ACTOR)
     return accounts.create(connection, name=name, plan_id=_PLAN, actor=ACTOR)

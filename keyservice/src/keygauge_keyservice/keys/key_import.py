@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
@@ -122,7 +123,7 @@ def take_over(
             account gets more than `most` keys; the detail starts with the account.
     """
     done = Imported()
-    known = {name: account.id for account in accounts.list_accounts(connection) for name in (account.name, account.id)}
+    known = _known_accounts(connection)
     for where, row in rows:
         try:
             _take_over(connection, where, dict(row), known, done, peppers=peppers, plan_id=plan_id, actor=actor)
@@ -137,6 +138,14 @@ def take_over(
     return done
 
 
+def _known_accounts(connection: Connection) -> dict[str, str | None]:
+    """Return the IDs of accounts by ID and name; None for a name that several have."""
+    found = accounts.list_accounts(connection)
+    named = Counter(account.name for account in found)
+    by_name = {account.name: account.id if named[account.name] == 1 else None for account in found}
+    return by_name | {account.id: account.id for account in found}
+
+
 def _located(where: str, problem: Problem) -> Problem:
     return Problem(problem.status, problem.code, f"{where}: {problem.detail}", errors=problem.errors)
 
@@ -145,7 +154,7 @@ def _take_over(
     connection: Connection,
     where: str,
     row: dict[str, Any],
-    known: dict[str, str],
+    known: dict[str, str | None],
     done: Imported,
     *,
     peppers: Peppers,
@@ -157,11 +166,12 @@ def _take_over(
     if named.account not in known:
         known[named.account] = _account(connection, named.account, plan_id, actor=actor)
         done.accounts.append(named.account)
-    _check_repeated(done.rows, where, named.digest, known[named.account])
+    account_id = known[named.account]
+    if account_id is None:
+        raise Problem(422, "invalid", f"More than one account is named {named.account!r}: use the id instead.")
+    _check_repeated(done.rows, where, named.digest, account_id)
     terms = {name: value for name, value in given(named).items() if name in NewKey.__struct_fields__}
-    key = keys.take_over(
-        connection, named.digest, peppers=peppers, account_id=known[named.account], actor=actor, **terms
-    )
+    key = keys.take_over(connection, named.digest, peppers=peppers, account_id=account_id, actor=actor, **terms)
     if key is None:
         done.present += 1
         return
