@@ -108,7 +108,11 @@ def test_everything_on_renders(render):
         file.name for file in (generated / "grafana/dashboards").glob("*.json")
     }
     rules = yaml.safe_load((generated / "prometheus/keygauge.rules.yaml").read_text())
+    for alert in alerts_in(rules):
+        del alert["annotations"]["runbook_url"]
+        alert["annotations"].pop("dashboard_url", None)
     assert objects["PrometheusRule"][0]["spec"] == rules
+    assert "127.0.0.1" not in yaml.dump_all(item for items in objects.values() for item in items)
     assert "replicas" not in objects["Deployment"][0]["spec"]  # set by the autoscaler
 
 
@@ -121,6 +125,10 @@ def test_objects_have_only_fields_that_kubernetes_knows(helm, check_objects, val
     assert 'unknown field "spec.selektor"' in check_objects(pod_monitor.replace("selector", "selektor"))
 
 
+def alerts_in(rules):
+    return [rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
+
+
 def test_alerts_find_the_key_service_and_link_to_your_grafana(render):
     links = {
         "prometheusRule.grafanaUrl": "https://grafana.acme.com/",
@@ -129,13 +137,12 @@ def test_alerts_find_the_key_service_and_link_to_your_grafana(render):
     objects = render(**SECRET, **ALL, **links)
     (endpoint,) = objects["ServiceMonitor"][0]["spec"]["endpoints"]
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": self_monitoring.KEY_SERVICE}]
-    alerts = [
-        rule for group in objects["PrometheusRule"][0]["spec"]["groups"] for rule in group["rules"] if "alert" in rule
-    ]
+    alerts = alerts_in(objects["PrometheusRule"][0]["spec"])
     assert alerts
     for alert in alerts:
         assert alert["annotations"]["runbook_url"] == f"https://acme.com/r#{alert['alert'].lower()}"
         assert alert["annotations"]["dashboard_url"].startswith("https://grafana.acme.com/d/")
+    assert "https://acme.com/r#" in "".join(text for item in objects["ConfigMap"] for text in item["data"].values())
 
 
 def test_pods_run_unprivileged_on_a_read_only_disk(render):
