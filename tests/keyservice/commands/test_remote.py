@@ -7,7 +7,7 @@ from ports import free_port
 from werkzeug.serving import make_server
 
 from keygauge.cli import main
-from keygauge_keyservice.accounts import accounts, tokens
+from keygauge_keyservice.accounts import accounts, members, tokens
 from keygauge_keyservice.journal import audit
 
 
@@ -64,7 +64,28 @@ def test_connection_errors_are_explained(remote, url, monkeypatch):
     assert "KEYGAUGE_ADMIN_TOKEN" in remote("plans", "list", code=1)
 
 
-@pytest.mark.parametrize("words", [("members", "list"), ("ledger", "aside"), ("prices", "rerate", "--from", "1d")])
+@pytest.mark.parametrize("words", [("ledger", "aside"), ("prices", "rerate", "--from", "1d")])
 def test_commands_on_the_database_say_that_a_url_is_not_enough(remote, monkeypatch, tmp_path, words):
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
     assert "which KEYGAUGE_URL does not give" in remote(*words, code=1)
+
+
+def test_account_is_not_needed_with_its_own_token(remote, connection, monkeypatch):
+    remote("plans", "create", "free")
+    for name in ("Acme", "Globex"):
+        remote("accounts", "create", name, "--plan", "free")
+    assert "Use --account" in remote("members", "list", code=2)  # an operator's token reaches all accounts
+    account = accounts.list_accounts(connection, name="Acme")[0]
+    _, secret = tokens.create(
+        connection, kind="account", name="ci", scope="manage", account_id=account.id, actor="test"
+    )
+    members.create(
+        connection, account_id=account.id, email="a@acme.example", role="owner", password="a long password", actor="t"
+    )
+    monkeypatch.setenv("KEYGAUGE_TOKEN", secret)
+    assert "a@acme.example" in remote("members", "list")
+    assert remote("keys", "create", "production").startswith("kg_live_")
+    assert "\tAcme\t" in remote("keys", "list")
+    for words in (("calls", "list"), ("billing", "show"), ("notifications", "list"), ("members", "list", "--invited")):
+        assert remote(*words) == remote(*words, "--account", "Acme")
+    assert "no account 'Globex'" in remote("calls", "list", "--account", "Globex", code=1)

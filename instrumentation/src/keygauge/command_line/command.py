@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from shlex import quote
 from typing import IO, Any
 
@@ -59,14 +60,9 @@ class Verb(click.Command):
                     formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments after the verb, suggesting --account for a missing or extra one."""
-        given = len(args)
+        """Parse the arguments after the verb, suggesting --account for an extra one."""
         try:
             return super().parse_args(ctx, args)
-        except click.MissingParameter as error:
-            if given and error.param is not None and error.param.name == "account":
-                raise click.UsageError("Use --account ID or NAME.", ctx) from error
-            raise
         except click.UsageError as error:
             if "unexpected extra argument" in error.message and any(one.name == "account" for one in self.params):
                 reason = error.message.rstrip(".")
@@ -91,7 +87,8 @@ class Noun(click.Group):
                 ctx.fail(f"The noun comes first: {ctx.command_path} {others[0]} {verb}.")
             if others and self.get_command(ctx, verb := _SYNONYMS.get(others[0], others[0])):
                 ctx.fail(f"The verb comes before the name: {ctx.command_path} {verb} {quote(word)}.")
-            if (known := _SYNONYMS.get(word)) and self.get_command(ctx, known):
+            known = _SYNONYMS.get(word) or next(iter(get_close_matches(word, self.list_commands(ctx), n=1)), "")
+            if self.get_command(ctx, known):
                 ctx.fail(f"No such command {word!r}. Did you mean {known!r}?")
         return super().resolve_command(ctx, args)
 

@@ -10,6 +10,7 @@ import click
 from keygauge.command_line.command import Noun
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import account_id
 from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, time
@@ -34,15 +35,22 @@ def _words(values: Document) -> dict[str, str]:
     return {change.name or "Text": "; ".join(change.lines) for change in audit_text.changes(values)}
 
 
-_COLUMNS = (
-    time("at", "time"),
-    column("account"),
-    column("actor"),
-    column("action", "event"),
-    column("subject", "target"),
-)
-_FOR_PEOPLE = (*_COLUMNS, Column("changes", lambda entry: _changes(entry, _words)))
-_FOR_PROGRAMS = (*_COLUMNS, Column("changes", lambda entry: _changes(entry, _codes)))
+def _columns(api: Api, output: Output) -> tuple[Column, ...]:
+    account = named(Names(api, "accounts"), output, "account", lambda entry: entry["account"])
+    if output.form != "table":
+        changes = Column("changes", lambda entry: _changes(entry, _codes))
+        return (time("at", "time"), *account, *_EVENT, column("subject", "target"), changes)
+    keys = Names(api, "keys")
+    target = Column("target", lambda entry: keys.of(entry["subject"]) if _is_of_key(entry) else entry["subject"])
+    changes = Column("changes", lambda entry: _changes(entry, _words))
+    return (time("at", "time"), *account, *_EVENT, target, changes)
+
+
+def _is_of_key(entry: Document) -> bool:
+    return str(entry["action"]).startswith("key.")
+
+
+_EVENT = (column("actor"), column("action", "event"))
 
 
 @click.group(cls=Noun)
@@ -55,7 +63,7 @@ def audit() -> None:
     "list",
     examples=("keygauge audit list --account Acme", "keygauge audit list --event key --limit 500 --output csv"),
 )
-@account_option(required=False, text="Only this account's events.")
+@account_option("Only this account's events.")
 @click.option("--event", "action", help="An event such as key.create, or a group such as key.")
 @click.option("--target", "subject", help="Only events about this id.")
 @click.option("--actor", help="Only changes by this actor, such as an e-mail address.")
@@ -78,4 +86,4 @@ def _list(
     found = api.all(
         "audit", field="entries", most=most, account=account_id(api, account), **{"from": start, "to": end}, **chosen
     )
-    output.items("entries", found, _FOR_PEOPLE if output.form == "table" else _FOR_PROGRAMS)
+    output.items("entries", found, _columns(api, output))

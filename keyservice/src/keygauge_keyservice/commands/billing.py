@@ -6,6 +6,7 @@ import click
 
 from keygauge.command_line.command import Noun
 from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import account_id, find_account
 from keygauge_keyservice.commands.terminal.options import account_option, most_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, time, usd
@@ -22,8 +23,6 @@ _STATEMENT = (
     time("next_invoice_at", "next invoice"),
 )
 _INVOICE = (
-    column("period"),
-    column("account_id", "account"),
     column("plan_id", "plan"),
     usd("plan_nanousd", "plan price"),
     usd("usage_nanousd", "usage"),
@@ -36,6 +35,11 @@ _INVOICE = (
 )
 
 
+def _columns(api: Api, output: Output) -> tuple[Column, ...]:
+    account = named(Names(api, "accounts"), output, "account", lambda invoice: invoice["account_id"])
+    return (column("period"), *account, *_INVOICE)
+
+
 @click.group(cls=Noun)
 def billing() -> None:
     """Show the current period, list invoices and mark them as paid, close months."""
@@ -43,7 +47,7 @@ def billing() -> None:
 
 @verb(billing, "show", examples=("keygauge billing show --account Acme",))
 @account_option()
-def _show(*, api: Api, output: Output, account: str) -> None:
+def _show(*, api: Api, output: Output, account: str | None) -> None:
     """Show an account's current period and its next invoice."""
     document = api.get("billing", account=find_account(api, account)["id"], limit=1)
     if output.form == "json":
@@ -57,22 +61,22 @@ def _show(*, api: Api, output: Output, account: str) -> None:
     "list",
     examples=("keygauge billing list --account Acme", "keygauge billing list --output csv > invoices.csv"),
 )
-@account_option(required=False, text="Only this account's invoices (default: all).")
+@account_option("Only this account's invoices (default: all).")
 @most_option()
 def _list(*, api: Api, output: Output, account: str | None, most: int | None) -> None:
     """List invoices, newest first."""
     found = api.all("billing", field="invoices", most=most, account=account_id(api, account))
-    output.items("invoices", found, _INVOICE, key="period")
+    output.items("invoices", found, _columns(api, output), key="period")
 
 
 @verb(billing, "update", examples=("keygauge billing update 2026-10-01 --account Acme --paid",))
 @click.argument("period")
 @account_option()
 @click.option("--paid/--unpaid", required=True, help="Mark the invoice as paid, or as unpaid again.")
-def _update(*, api: Api, output: Output, period: str, account: str, paid: bool) -> None:
+def _update(*, api: Api, output: Output, period: str, account: str | None, paid: bool) -> None:
     """Mark the invoice of PERIOD, the first day of its month, as paid or unpaid."""
     changed = api.patch("accounts", find_account(api, account)["id"], "invoices", period, body={"paid": paid})
-    output.item(changed, _INVOICE, key="period")
+    output.item(changed, _columns(api, output), key="period")
 
 
 @verb(billing, "close", examples=("keygauge billing close",))

@@ -12,13 +12,12 @@ import click
 from keygauge.command_line.command import Noun
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import find_account, find_key
 from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, time, usd
 
-_COLUMNS = (
-    time("time"),
-    column("key_id", "key"),
+_DETAILS = (
     column("method"),
     column("route"),
     number("status"),
@@ -32,6 +31,11 @@ _COLUMNS = (
     column("error"),
 )
 _POLL_S = 1.0
+
+
+def _columns(api: Api, output: Output, account: str) -> tuple[Column, ...]:
+    key = named(Names(api, "keys", account=account), output, "key", lambda call: call["key_id"])
+    return (time("time"), *key, *_DETAILS)
 
 
 @click.group(cls=Noun)
@@ -76,14 +80,15 @@ def _list(*, api: Api, output: Output, most: int, start: str | None, end: str | 
     """List calls, newest first."""
     query: dict[str, Any] = _query(api, chosen) | {"from": start, "to": end}
     found = api.all("calls", field="calls", most=most, **query)
-    output.items("calls", found, _COLUMNS)
+    output.items("calls", found, _columns(api, output, query["account"]))
 
 
 @verb(calls, "tail", examples=("keygauge calls tail --account Acme", "keygauge calls tail --account Acme --status 5xx"))
 @_filters
 def _tail(*, api: Api, output: Output, **chosen: str | None) -> None:
     """Follow calls as they reach the ledger, oldest first, until Ctrl-C; JSON has one object per line."""
-    output.follow(_follow(api, _query(api, chosen), wait=clock.sleep), _COLUMNS)
+    query = _query(api, chosen)
+    output.follow(_follow(api, query, wait=clock.sleep), _columns(api, output, query["account"]))
 
 
 def _follow(api: Api, query: dict[str, Any], *, wait: Callable[[float], None]) -> Iterator[Document]:
@@ -100,6 +105,6 @@ def _follow(api: Api, query: dict[str, Any], *, wait: Callable[[float], None]) -
 
 
 def _query(api: Api, chosen: dict[str, str | None]) -> dict[str, Any]:
-    account, key = chosen.pop("account") or "", chosen.pop("key")
+    account, key = chosen.pop("account"), chosen.pop("key")
     found = find_account(api, account)["id"]
     return {"account": found, "key": key and find_key(api, key, found)["id"], **chosen}

@@ -50,7 +50,7 @@ def _take_over_options(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["keys", "hashes"]),
     help="What a list consists of: keys (the default) or their SHA-256. Required where a line may be either.",
 )
-@account_option(required=False, text="The account for keys that name none.")
+@account_option("The account for keys that name none.")
 @_take_over_options
 def import_keys(
     file: Path, form: str | None, lines: str | None, account: str | None, plan: str | None, *, dry_run: bool

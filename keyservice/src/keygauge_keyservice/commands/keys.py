@@ -14,6 +14,7 @@ from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.key_import import import_keys
 from keygauge_keyservice.commands.limits import limit_documents, limit_options, write_limits
+from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import account_id, confirm, find_account, find_key
 from keygauge_keyservice.commands.terminal.options import (
     Duration,
@@ -41,18 +42,19 @@ def _status(key: Document) -> str:
     return "expired" if key["status"] == "active" and ends and ends <= datetime.now(UTC) else str(key["status"])
 
 
-_COLUMNS = (
-    column("id", "key"),
-    column("name"),
-    column("account"),
+def _columns(api: Api, output: Output) -> tuple[Column, ...]:
+    account = named(Names(api, "accounts"), output, "account", lambda key: key["account"])
+    return (column("id", "key"), column("name"), *account, *_STATE)
+
+
+_STATE = (
     column("environment"),
     Column("status", _status),
     time("created_at"),
     time("expires_at"),
     time("last_used_at"),
 )
-_ALL = (
-    *_COLUMNS,
+_DETAILS = (
     column("app"),
     *(column(name) for name in _RESTRICTIONS),
     column("rotate_every_days"),
@@ -78,7 +80,7 @@ keys.add_command(import_keys)
         "keygauge keys list --account Acme --quiet | xargs -n1 keygauge keys disable",
     ),
 )
-@account_option(required=False, text="Only this account's keys.")
+@account_option("Only this account's keys.")
 @click.option("--name", help="Only keys with this name.")
 @click.option("--status", type=click.Choice(["active", "disabled", "deleted"]), help="Only keys with this status.")
 @click.option("--environment", type=click.Choice(["live", "test"]), help="Only keys in this environment.")
@@ -87,15 +89,15 @@ keys.add_command(import_keys)
 def _list(*, api: Api, output: Output, account: str | None, most: int | None, **chosen: str | None) -> None:
     """List keys."""
     found = api.all("keys", field="keys", most=most, account=account_id(api, account), **chosen)
-    output.items("keys", found, _COLUMNS)
+    output.items("keys", found, _columns(api, output))
 
 
 @verb(keys, "show", examples=("keygauge keys show production --account Acme", "keygauge keys show kg_live_3kTMd"))
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="The key's account, if the name is not unique.")
+@account_option("The key's account, if the name is not unique.")
 def _show(*, api: Api, output: Output, key: str, account: str | None) -> None:
     """Show a key with its permissions and limits."""
-    output.item(_with_limits(api, find_key(api, key, account)), _ALL)
+    output.item(_with_limits(api, find_key(api, key, account)), (*_columns(api, output), *_DETAILS))
 
 
 def _term_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,7 +128,7 @@ def _term_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ),
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME")
-@account_option(required=False, text="The account; required.")
+@account_option()
 @click.option("--environment", type=click.Choice(["live", "test"]), default="live", help="live (default) or test.")
 @click.option("--expires-at", type=Time(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
 @_term_options
@@ -150,10 +152,10 @@ def _create(
     _show_token(output, made, made["key"])
 
 
-def _account_and_name(account: str | None, names: tuple[str, ...]) -> tuple[str, str]:
+def _account_and_name(account: str | None, names: tuple[str, ...]) -> tuple[str | None, str]:
     """Separate account and name; scripts older than `--account` pass the account's id first."""
     match account, names:
-        case str(), (name,):
+        case _, (name,):
             return account, name
         case None, (account_id, name) if len(account_id) == _ID_LENGTH and account_id.isalnum():
             return account_id, name
@@ -170,7 +172,7 @@ def _account_and_name(account: str | None, names: tuple[str, ...]) -> tuple[str,
     ),
 )
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="The key's account, if the name is not unique.")
+@account_option("The key's account, if the name is not unique.")
 @click.option("--name", help="The new name.")
 @click.option("--expires-at", type=Time(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
 @click.option("--no-expiry", is_flag=True, help="Remove the expiry date.")
@@ -200,7 +202,7 @@ def _update(
     if not body:
         raise click.UsageError("Say what to change, e.g. --name, --models or --limit.")
     changed = api.patch("keys", find_key(api, key, account)["id"], body=body)
-    output.item(_with_limits(api, changed), _ALL)
+    output.item(_with_limits(api, changed), (*_columns(api, output), *_DETAILS))
 
 
 @verb(
@@ -210,7 +212,7 @@ def _update(
     examples=("keygauge keys rotate production --account Acme --grace 1d",),
 )
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="The key's account, if the name is not unique.")
+@account_option("The key's account, if the name is not unique.")
 @click.option("--grace", type=Duration(), default=0, help="How long the old secret stays valid, e.g. 1h (default: 0s).")
 @click.option("--rotation-id", help="Repeating a rotation with its id changes nothing (default: random).")
 def _rotate(*, api: Api, output: Output, key: str, account: str | None, grace: int, rotation_id: str | None) -> None:
@@ -226,7 +228,7 @@ def _rotate(*, api: Api, output: Output, key: str, account: str | None, grace: i
 
 @verb(keys, "disable", examples=("keygauge keys disable production --account Acme",))
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="The key's account, if the name is not unique.")
+@account_option("The key's account, if the name is not unique.")
 def _disable(*, api: Api, output: Output, key: str, account: str | None) -> None:
     """Disable a key everywhere within about a second."""
     _set_status(api, output, key, account, "disabled")
@@ -234,7 +236,7 @@ def _disable(*, api: Api, output: Output, key: str, account: str | None) -> None
 
 @verb(keys, "enable", examples=("keygauge keys enable production --account Acme",))
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="The key's account, if the name is not unique.")
+@account_option("The key's account, if the name is not unique.")
 def _enable(*, api: Api, output: Output, key: str, account: str | None) -> None:
     """Enable a disabled key."""
     _set_status(api, output, key, account, "active")
@@ -242,7 +244,7 @@ def _enable(*, api: Api, output: Output, key: str, account: str | None) -> None:
 
 @verb(keys, "delete", examples=("keygauge keys delete production --account Acme --yes",))
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="The key's account, if the name is not unique.")
+@account_option("The key's account, if the name is not unique.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def _delete(*, api: Api, output: Output, key: str, account: str | None, yes: bool) -> None:
     """Delete a key permanently."""
@@ -269,7 +271,7 @@ def _check_expiry(expires_at: str | None) -> None:
 
 def _set_status(api: Api, output: Output, key: str, account: str | None, status: str) -> None:
     changed = api.patch("keys", find_key(api, key, account)["id"], body={"status": status})
-    output.item(changed, _COLUMNS)
+    output.item(changed, _columns(api, output))
 
 
 def _show_token(output: Output, document: Document, key: Document) -> None:

@@ -38,12 +38,12 @@ def members() -> None:
 
 
 @verb(members, "list", examples=("keygauge members list --account Acme", "keygauge members list"))
-@account_option(required=False, text="The account; without it, the operators (needs direct access to the database).")
+@account_option("The account; without it, the operators or, with a URL, the token's own account.")
 @click.option("--role", type=_ROLES, help="Only members with this role.")
 @click.option("--invited", is_flag=True, help="List open invitations instead.")
 def _list(*, api: Api, output: Output, account: str | None, role: str | None, invited: bool) -> None:
     """List an account's members, or the operators."""
-    if account is None:
+    if account is None and not api.is_remote:
         with connected() as connection:
             found = [
                 {"id": one.id, "email": one.email, "role": one.role} for one in people.list_members(connection, None)
@@ -62,7 +62,7 @@ def _list(*, api: Api, output: Output, account: str | None, role: str | None, in
 @click.argument("email")
 @account_option()
 @click.option("--role", type=_ROLES, default="owner", help="owner (default), member or viewer.")
-def _invite(*, api: Api, output: Output, email: str, account: str, role: str) -> None:
+def _invite(*, api: Api, output: Output, email: str, account: str | None, role: str) -> None:
     """Invite a person with a one-time link. It is printed once, alone on standard output."""
     made = api.post("accounts", find_account(api, account)["id"], "invitations", body={"email": email, "role": role})
     if output.form == "json" and not output.is_quiet:
@@ -81,7 +81,7 @@ def _invite(*, api: Api, output: Output, email: str, account: str, role: str) ->
 @click.argument("member", metavar="EMAIL|ID")
 @account_option()
 @click.option("--role", type=_ROLES, required=True, help="The member's new role.")
-def _update(*, api: Api, output: Output, member: str, account: str, role: str) -> None:
+def _update(*, api: Api, output: Output, member: str, account: str | None, role: str) -> None:
     """Change a member's role."""
     account_id, found = _find(api, account, member)
     changed = api.patch("accounts", account_id, "members", str(found["id"]), body={"role": role})
@@ -92,7 +92,7 @@ def _update(*, api: Api, output: Output, member: str, account: str, role: str) -
 @click.argument("member", metavar="EMAIL|ID")
 @account_option()
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
-def _remove(*, api: Api, output: Output, member: str, account: str, yes: bool) -> None:
+def _remove(*, api: Api, output: Output, member: str, account: str | None, yes: bool) -> None:
     """Remove a member and end their sessions, or withdraw an open invitation."""
     account_id = find_account(api, account)["id"]
     invited = api.get("accounts", account_id, "invitations")["invitations"]
@@ -106,7 +106,7 @@ def _remove(*, api: Api, output: Output, member: str, account: str, yes: bool) -
     output.note(f"Removed {found['email']}.")
 
 
-def _find(api: Api, account: str, member: str) -> tuple[str, Document]:
+def _find(api: Api, account: str | None, member: str) -> tuple[str, Document]:
     account_id = str(find_account(api, account)["id"])
     listed = list(api.all("accounts", account_id, "members", field="members"))
     return account_id, find_among("member", member, listed, name="email")
@@ -129,7 +129,7 @@ def _generate_option(function: Callable[..., Any]) -> Callable[..., Any]:
     ),
 )
 @click.argument("email")
-@account_option(required=False, text="The account; leave out for an operator.")
+@account_option("The account; leave out for an operator.")
 @click.option(
     "--role", type=click.Choice(get_args(people.AnyRole)), help="The member's role (default: owner, or operator)."
 )

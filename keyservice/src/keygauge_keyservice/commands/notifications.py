@@ -8,7 +8,7 @@ import click
 
 from keygauge.command_line.command import Noun
 from keygauge_keyservice.commands.connection.client import Api
-from keygauge_keyservice.commands.terminal.names import account_id, find_account
+from keygauge_keyservice.commands.terminal.names import find_account
 from keygauge_keyservice.commands.terminal.options import account_option, most_option, verb
 from keygauge_keyservice.commands.terminal.output import Output, column, number, time
 from keygauge_keyservice.notices.channels import KINDS, Form
@@ -40,9 +40,9 @@ def notifications() -> None:
 @verb(notifications, "list", examples=("keygauge notifications list --account Acme",))
 @account_option()
 @most_option()
-def _list(*, api: Api, output: Output, account: str, most: int | None) -> None:
+def _list(*, api: Api, output: Output, account: str | None, most: int | None) -> None:
     """List an account's notifications."""
-    path = ("accounts", str(account_id(api, account)), "notifications")
+    path = ("accounts", str(find_account(api, account)["id"]), "notifications")
     output.items("notifications", api.all(*path, field="notifications", most=most), _COLUMNS)
 
 
@@ -58,7 +58,7 @@ def _list(*, api: Api, output: Output, account: str, most: int | None) -> None:
 @account_option()
 @click.option("--type", "way", type=click.Choice(get_args(Form)), required=True, help="How to notify.")
 @_EVENTS
-def _create(*, api: Api, output: Output, target: str, account: str, way: str, events: tuple[str, ...]) -> None:
+def _create(*, api: Api, output: Output, target: str, account: str | None, way: str, events: tuple[str, ...]) -> None:
     """Notify an account of all or some events. A webhook's secret is printed once, alone on standard output."""
     body = {"type": way, "target": target, "events": list(events or KINDS)}
     made = api.post("accounts", find_account(api, account)["id"], "notifications", body=body)
@@ -68,7 +68,7 @@ def _create(*, api: Api, output: Output, target: str, account: str, way: str, ev
 @verb(notifications, "show", examples=("keygauge notifications show 7 --account Acme",))
 @click.argument("notification", metavar="ID")
 @account_option()
-def _show(*, api: Api, output: Output, notification: str, account: str) -> None:
+def _show(*, api: Api, output: Output, notification: str, account: str | None) -> None:
     """Show a notification."""
     output.item(api.get(*_path(api, account, notification)), _COLUMNS)
 
@@ -77,7 +77,7 @@ def _show(*, api: Api, output: Output, notification: str, account: str) -> None:
 @click.argument("notification", metavar="ID")
 @account_option()
 @_EVENTS
-def _update(*, api: Api, output: Output, notification: str, account: str, events: tuple[str, ...]) -> None:
+def _update(*, api: Api, output: Output, notification: str, account: str | None, events: tuple[str, ...]) -> None:
     """Replace a notification's events."""
     if not events:
         raise click.UsageError("Choose one or more events with --event.")
@@ -87,7 +87,7 @@ def _update(*, api: Api, output: Output, notification: str, account: str, events
 @verb(notifications, "rotate", examples=("keygauge notifications rotate 7 --account Acme",))
 @click.argument("notification", metavar="ID")
 @account_option()
-def _rotate(*, api: Api, output: Output, notification: str, account: str) -> None:
+def _rotate(*, api: Api, output: Output, notification: str, account: str | None) -> None:
     """Rotate a webhook's signing secret. For 24 hours it is signed with the old one too.
 
     The secret is printed once, alone on standard output.
@@ -98,7 +98,7 @@ def _rotate(*, api: Api, output: Output, notification: str, account: str) -> Non
 @verb(notifications, "delete", examples=("keygauge notifications delete 7 --account Acme",))
 @click.argument("notification", metavar="ID")
 @account_option()
-def _delete(*, api: Api, output: Output, notification: str, account: str) -> None:
+def _delete(*, api: Api, output: Output, notification: str, account: str | None) -> None:
     """Delete a notification."""
     api.delete(*_path(api, account, notification))
     output.note(f"Removed notification {notification}.")
@@ -107,7 +107,7 @@ def _delete(*, api: Api, output: Output, notification: str, account: str) -> Non
 @verb(notifications, "test", examples=("keygauge notifications test 7 --account Acme",))
 @click.argument("notification", metavar="ID")
 @account_option()
-def _test(*, api: Api, output: Output, notification: str, account: str) -> None:
+def _test(*, api: Api, output: Output, notification: str, account: str | None) -> None:
     """Send a test; `keygauge notifications deliveries` shows how it went."""
     made = api.post(*_path(api, account, notification), "tests")
     output.note(f"A test of notification {notification} will be sent within seconds.")
@@ -124,10 +124,10 @@ def _test(*, api: Api, output: Output, notification: str, account: str) -> None:
 @click.option("--status", type=click.Choice(get_args(Status)), help="Only deliveries with this status.")
 @most_option(50)
 def _deliveries(
-    *, api: Api, output: Output, account: str, notification: str | None, status: str | None, most: int
+    *, api: Api, output: Output, account: str | None, notification: str | None, status: str | None, most: int
 ) -> None:
     """List deliveries, newest first."""
-    path = ("accounts", str(account_id(api, account)), "deliveries")
+    path = ("accounts", str(find_account(api, account)["id"]), "deliveries")
     found = api.all(*path, field="deliveries", most=most, notification=notification, status=status)
     output.items("deliveries", found, _DELIVERIES)
 
@@ -140,5 +140,5 @@ def _print_issued(output: Output, notification: dict[str, Any]) -> None:
     click.echo(notification["secret"])
 
 
-def _path(api: Api, account: str, notification: str) -> tuple[str, ...]:
+def _path(api: Api, account: str | None, notification: str) -> tuple[str, ...]:
     return "accounts", str(find_account(api, account)["id"]), "notifications", notification

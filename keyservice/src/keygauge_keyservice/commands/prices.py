@@ -15,6 +15,7 @@ from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.connection.explanation import explain
 from keygauge_keyservice.commands.connection.session import ACTOR, connected, require_account
+from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import account_id
 from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, parse_time, time
@@ -30,14 +31,16 @@ _TIER_HELP = (
     "output_audio, …), per call (request), or each (images, seconds, web_searches, …): "
     "input=2.5,output=10; repeat it for calls of more input tokens, e.g. 200000:input=5,output=20."
 )
-_COLUMNS = (
-    column("model"),
-    column("provider"),
-    column("version", "source"),
-    column("account"),
+_SOURCE = (column("model"), column("provider"), column("version", "source"))
+_TERMS = (
     time("valid_from", "from"),
     Column("US dollars per million tokens", lambda price: write_tiers(price["tiers"])),
 )
+
+
+def _columns(api: Api, output: Output) -> tuple[Column, ...]:
+    account = named(Names(api, "accounts"), output, "account", lambda price: price["account"])
+    return (*_SOURCE, *account, *_TERMS)
 
 
 @click.group(cls=Noun)
@@ -53,7 +56,8 @@ def prices() -> None:
 def _list(*, api: Api, output: Output, model: str | None, own: bool, past: bool, most: int | None) -> None:
     """List current and future prices of models whose name contains MODEL."""
     chosen = {"model": model, "source": "own" if own else None, "past": "1" if past else None}
-    output.items("prices", api.all("prices", "in-force", field="prices", most=most, **chosen), _COLUMNS, key="model")
+    found = api.all("prices", "in-force", field="prices", most=most, **chosen)
+    output.items("prices", found, _columns(api, output), key="model")
 
 
 @verb(
@@ -67,7 +71,7 @@ def _list(*, api: Api, output: Output, model: str | None, own: bool, past: bool,
 @click.argument("model")
 @click.option("--tier", "tiers", multiple=True, required=True, metavar="[ABOVE:]KIND=USD,…", help=_TIER_HELP)
 @click.option("--provider", help="Only for this provider (default: any).")
-@account_option(required=False, text="Only for this account (default: all).")
+@account_option("Only for this account (default: all).")
 @click.option("--from", "valid_from", type=Time(), help="2030-01-31, or 7d from now (default: now).")
 def _create(
     *,
@@ -91,7 +95,7 @@ def _create(
         "account": account_id(api, account),
         "valid_from": valid_from,
     }
-    output.item(api.post("prices", body=body), _COLUMNS, key="version")
+    output.item(api.post("prices", body=body), _columns(api, output), key="version")
 
 
 @prices.command("rerate", examples=("keygauge prices rerate --from 2030-01-01 --to 2030-02-01 --account Acme",))
@@ -99,7 +103,7 @@ def _create(
     "--from", "start", type=Time(is_past=True), required=True, help="Start of the range; rounded to whole UTC days."
 )
 @click.option("--to", "end", type=Time(is_past=True), help="End of the range (default: now).")
-@account_option(required=False, text="This account's calls only (default: all).")
+@account_option("This account's calls only (default: all).")
 def _rerate(start: str, end: str | None, account: str | None) -> None:
     """Recompute the cost of past calls with current prices. Needs direct access to the database."""
     days = rerate.days_of(_at(start), _at(end) if end else datetime.now(UTC))

@@ -10,15 +10,20 @@ import click
 from keygauge.command_line.command import CommandError, Noun
 from keygauge_keyservice.accounts import tokens as bearer_tokens
 from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import account_id, find_among
 from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, sort_option, verb
-from keygauge_keyservice.commands.terminal.output import Output, column, parse_time, time
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, parse_time, time
 
-_COLUMNS = (
-    column("id", "token"),
-    *(column(name) for name in ("kind", "account", "name", "scope")),
+_DETAILS = (
+    *(column(name) for name in ("name", "scope")),
     *(time(name) for name in ("created_at", "expires_at", "revoked_at", "last_used_at")),
 )
+
+
+def _columns(api: Api, output: Output) -> tuple[Column, ...]:
+    account = named(Names(api, "accounts"), output, "account", lambda token: token["account"])
+    return (column("id", "token"), column("kind"), *account, *_DETAILS)
 
 
 @click.group(cls=Noun)
@@ -27,7 +32,7 @@ def tokens() -> None:
 
 
 @verb(tokens, "list", examples=("keygauge tokens list --valid", "keygauge tokens list --account Acme"))
-@account_option(required=False, text="Only this account's tokens.")
+@account_option("Only this account's tokens.")
 @click.option("--kind", type=click.Choice(get_args(bearer_tokens.Kind)), help="Only tokens of this kind.")
 @click.option("--name", help="Only tokens with this name.")
 @click.option("--valid", "is_valid", is_flag=True, help="Leave out revoked and expired ones.")
@@ -47,7 +52,7 @@ def _list(
     """List tokens, including revoked and expired ones."""
     chosen = {"account": account_id(api, account), "kind": kind, "name": name, "sort": sort}
     found = api.all("tokens", field="tokens", most=most, status="valid" if is_valid else None, **chosen)
-    output.items("tokens", found, _COLUMNS)
+    output.items("tokens", found, _columns(api, output))
 
 
 @verb(
@@ -72,7 +77,7 @@ def _list(
     help="What it may change: an admin's all (default), keys, billing or, with read, nothing; an account's read "
     "(default) or manage.",
 )
-@account_option(required=False, text="The account of a token of kind account.")
+@account_option("The account of a token of kind account.")
 @click.option("--expires-at", type=Time(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
 def _create(
     *, api: Api, output: Output, name: str, kind: str, scope: str | None, account: str | None, expires_at: str | None

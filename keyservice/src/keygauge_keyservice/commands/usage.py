@@ -9,6 +9,7 @@ import click
 
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import account_id, find_key
 from keygauge_keyservice.commands.terminal.options import Time, account_option, standalone
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, usd
@@ -47,7 +48,7 @@ class _Dimensions(click.ParamType):  # type: ignore[type-arg]  # generic since C
         "keygauge usage --account Acme --by tag --output csv",
     ),
 )
-@account_option(required=False, text="Only this account's calls (default: all).")
+@account_option("Only this account's calls (default: all).")
 @click.option("--key", metavar="ID|NAME", help="Only this key's calls.")
 @click.option("--route", help="Only calls to this endpoint.")
 @click.option("--model", help="Only calls to this model.")
@@ -79,8 +80,9 @@ def usage(
     """Show what was used and what is left."""
     by = by or (("key",) if chosen["tag"] else ("model",))
     key_id = key and find_key(api, key, account)["id"]
+    found = account_id(api, account)
     body = {
-        "account": account_id(api, account),
+        "account": found,
         "key": key_id,
         "from": start,
         "to": end,
@@ -95,15 +97,17 @@ def usage(
     if output.form == "json":
         output.document(document)
         return
-    names = [Column(name, lambda one, name=name: one["by"][name]) for name in by]  # type: ignore[misc]  # Column calls it with one
+    names = [one for name in by for one in _dimension(api, output, name, account=found)]
     if output.form == "csv":  # a program adds up the groups itself
         output.items("groups", groups, (*names, *_FIGURES))
         return
-    totals = document["totals"] | {"by": dict.fromkeys(by, "") | {by[0]: "total"}}
+    first, *others = names
+    totals = document["totals"] | {"by": dict.fromkeys(by, "")}
+    names = [Column(first.title, lambda one: "total" if one is totals else first.read(one)), *others]
     span = f"{document['from'][:16].replace('T', ' ')} to {document['to'][:16].replace('T', ' ')} UTC"
     output.items("groups", [*groups, totals], (*names, *_FIGURES), title=span)
     _show_kinds(output, totals["kinds"])
-    _show_quotas(output, document["quotas"])
+    _show_quotas(api, output, document["quotas"])
 
 
 def _show_kinds(output: Output, used: Mapping[str, Document]) -> None:
@@ -113,12 +117,25 @@ def _show_kinds(output: Output, used: Mapping[str, Document]) -> None:
         output.items("kinds", uses, (column("kind"), number("count"), usd("cost_nanousd")), key="kind", title="By kind")
 
 
-def _show_quotas(output: Output, quotas: Sequence[Document]) -> None:
+def _dimension(api: Api, output: Output, name: str, *, account: str | None) -> tuple[Column, ...]:
+    """Return the columns of a dimension: accounts and keys have names."""
+
+    def read(one: Document) -> str:
+        return str(one["by"][name])
+
+    if name == "account":
+        return named(Names(api, "accounts"), output, name, read)
+    if name == "key":
+        return named(Names(api, "keys", account=account), output, name, read)
+    return (Column(name, read),)
+
+
+def _show_quotas(api: Api, output: Output, quotas: Sequence[Document]) -> None:
     if quotas:
         click.echo()
         columns = (
             Column("quota", _name),
-            Column("key", lambda one: one["key_id"]),
+            *named(Names(api, "keys"), output, "key", lambda one: one["key_id"]),
             *(Column(name, lambda one, name=name: _in_unit(one, one[name]), is_number=True) for name in _OF_QUOTA),  # type: ignore[misc]  # as above
             Column("resets", _resets),
         )

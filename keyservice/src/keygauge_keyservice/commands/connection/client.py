@@ -17,6 +17,7 @@ from keygauge_keyservice.commands.connection.explanation import explain
 _PAGE_MAX = 500
 _TIMEOUT_S = 60.0
 _UNAUTHORIZED, _REDIRECTS, _NO_SUCCESS = 401, range(300, 400), 300
+NOT_FOUND = 404
 
 
 class ApiError(CommandError):
@@ -30,8 +31,9 @@ class ApiError(CommandError):
 class Api:
     """An API client: `api.get("accounts", id, plan="pro")` returns the document of /v1/accounts/id?plan=pro."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, is_remote: bool = False) -> None:
         self._send = send
+        self.is_remote = is_remote
 
     def get(self, *path: str, **query: object) -> Document:
         """Read a resource."""
@@ -85,7 +87,7 @@ class Api:
 def connect(url: str | None, token: str | None, *, makes_secrets: bool = False) -> Iterator[Api]:
     """Yield a client for a URL or, without one, for the database; `makes_secrets` if the peppers are needed."""
     if url:
-        yield Api(_remote(url.rstrip("/"), token))
+        yield Api(_remote(url.rstrip("/"), token), is_remote=True)
         return
     from keygauge_keyservice.commands.connection import in_process  # noqa: PLC0415 - a remote key service needs no Flask here
 

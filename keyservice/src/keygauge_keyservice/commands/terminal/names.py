@@ -9,17 +9,22 @@ from collections.abc import Sequence
 import click
 
 from keygauge.command_line.command import CommandError
-from keygauge_keyservice.commands.connection.client import Api, ApiError
+from keygauge_keyservice.commands.connection.client import NOT_FOUND, Api, ApiError
 from keygauge_keyservice.commands.connection.document import Document
 
-_NOT_FOUND = 404
 _SHOWN_MAX = 5
 _is_id = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII).fullmatch
 _is_pasted = re.compile(r"kg_[a-z]+_([0-9A-Za-z]{12})", re.ASCII).match
 
 
-def find_account(api: Api, given: str) -> Document:
-    """Return an account by its id or name."""
+def find_account(api: Api, given: str | None) -> Document:
+    """Return an account by its id or name; without one, the only account that the token reaches.
+
+    Raises:
+        click.UsageError: none is given, and there are others, or none.
+    """
+    if given is None:
+        return _own_account(api)
     if (found := _by_id(api, "accounts", given)) is not None:
         return found
     return _only("account", given, list(api.all("accounts", field="accounts", most=_SHOWN_MAX, name=given)))
@@ -67,13 +72,20 @@ def confirm(question: str, *, is_sure: bool) -> None:
         click.confirm(question, abort=True, err=True)
 
 
+def _own_account(api: Api) -> Document:
+    found = list(api.all("accounts", field="accounts", most=2)) if api.is_remote else []
+    if len(found) != 1:
+        raise click.UsageError("Use --account ID or NAME.", click.get_current_context(silent=True))
+    return found[0]
+
+
 def _by_id(api: Api, noun: str, given: str) -> Document | None:
     if not _is_id(given):
         return None
     try:
         return api.get(noun, given)
     except ApiError as error:
-        if error.status != _NOT_FOUND:
+        if error.status != NOT_FOUND:
             raise
     return None
 

@@ -66,9 +66,9 @@ def output_options(function: _Function) -> _Function:
     return run
 
 
-def account_option(*, required: bool = True, text: str = "The account.") -> Callable[[_Function], _Function]:
+def account_option(text: str = "The account; not needed with its own token.") -> Callable[[_Function], _Function]:
     """Add the `--account` option."""
-    return click.option("-a", "--account", metavar="ID|NAME", required=required, help=text)
+    return click.option("-a", "--account", metavar="ID|NAME", help=text)
 
 
 def most_option(default: int | None = None) -> Callable[[_Function], _Function]:
