@@ -26,6 +26,8 @@ pytestmark = pytest.mark.timeout(300)  # on a busy machine, axe-core takes secon
 AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 PHONE, TABLET, DESK = {"width": 390, "height": 844}, {"width": 820, "height": 1180}, {"width": 1280, "height": 800}
 DAY_US = 86_400_000_000
+CRAMPED = """[...document.querySelectorAll('.cards td[data-name]')].filter(one => one.textContent.trim() &&
+    (one.clientWidth < 100 || one.scrollWidth > one.clientWidth)).map(one => one.textContent)"""
 NO_PAGES = {"portal.assets.read", "portal.overview.live", "portal.single_sign_on.begin", "portal.single_sign_on.finish"}
 
 
@@ -584,19 +586,22 @@ def test_operator_views_customer_pages_without_forms(chromium, address, connecti
         expect(page.get_by_role("heading", name="Accounts")).to_be_visible()
 
 
-def test_phone_shows_the_current_page_in_the_navigation_and_no_table_cut_off(chromium, address, customer, used):
-    with browsing(chromium, address, viewport=PHONE, locale="de-DE") as page:
+@pytest.mark.parametrize("width", [390, 360])
+def test_phone_shows_the_current_page_in_the_navigation_and_no_table_cut_off(chromium, address, customer, used, width):
+    with browsing(chromium, address, viewport=PHONE | {"width": width}, locale="de-DE") as page:
         page.goto("/")
         page.get_by_label("E-Mail-Adresse").fill(customer.member.email)
         page.get_by_label("Passwort").fill(customer.password)
         page.get_by_role("button", name="Anmelden").click()
         expect(page.get_by_role("heading", name=customer.account.name)).to_be_visible()
-        for path in ("/billing", "/members", "/notifications"):
+        for path in ("/", "/billing", "/members", "/notifications", "/keys", "/calls", "/usage"):
             page.goto(path)
-            link = page.locator("nav [aria-current]").bounding_box()
-            assert 0 <= link["x"] <= PHONE["width"] - link["width"]
-            tables = "[...document.querySelectorAll('main table')]"
-            assert page.evaluate(f"{tables}.every(one => one.scrollWidth <= one.parentElement.clientWidth)")
+            link = page.locator(".top nav [aria-current]").bounding_box()
+            assert 0 <= link["x"] <= width - link["width"]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+            tables = "[...document.querySelectorAll('main table:not(details table)')]"
+            assert page.evaluate(f"{tables}.every(one => one.scrollWidth <= one.parentElement.clientWidth)"), path
+            assert page.evaluate(CRAMPED) == [], path
 
 
 def test_menus_close_with_escape_and_by_a_click_elsewhere(chromium, address, customer):
