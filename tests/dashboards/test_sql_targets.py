@@ -230,6 +230,16 @@ def test_the_request_log_has_calls_of_all_keys_even_without_metrics(grafana):
         assert len(grafana.execute(_fill(view.targets[0].query, chosen)).fetchall()) == count
 
 
+@pytest.mark.parametrize("uid", [LOG_PAGE, KEYS_PAGE])
+def test_all_on_pages_without_metrics_includes_every_row(grafana, uid):
+    (page,) = (page for page in pages(Thresholds()) if page.uid == uid)
+    every = EVERY | {item["name"]: All(custom=item["allValue"]) for item in page.variables[:2]}
+    queries = [target.query for view in page.views() for target in view.targets if isinstance(target, Sql)]
+    queries += [one["target"]["rawSql"] for one in page.annotations if "rawSql" in one["target"]]
+    for query in queries:
+        assert grafana.execute(_fill(query, every)).fetchall(), query
+
+
 def test_all_keys_include_those_that_share_a_series(grafana):
     view = next(view for view in pages(Thresholds())[0].views() if view.title == "Totals of the time range")
     for keys, counted in ((("k7", "other"), True), (("k7", "k8"), False), (("other",), False)):

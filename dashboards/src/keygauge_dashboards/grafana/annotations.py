@@ -30,7 +30,8 @@ SELECT change.at AS time, change.action || ' ' || coalesce(key.name, account.nam
 FROM grafana.change
 LEFT JOIN grafana.key ON key.id = change.subject
 LEFT JOIN grafana.account ON account.id = change.subject
-WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id = {accounts})
+WHERE $__timeFilter(change.at)
+    AND (change.account_id IS NULL OR '' = {accounts} OR change.account_id = {accounts})  -- '' is all
     AND split_part(change.action, '.', 1) IN ('account', 'key', 'plan') AND change.action <> 'account.view'
 ORDER BY change.at DESC
 LIMIT 200"""
