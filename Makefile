@@ -29,7 +29,7 @@ $(BIN)/.dev: requirements-dev.txt constraints.txt $(wildcard */pyproject.toml)
 $(BIN)/.demo: requirements-demo.txt constraints.txt $(wildcard */pyproject.toml)
 	@echo "Installing KeyGauge into $(VENV) …"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-demo.txt
+	$(BIN)/pip install --disable-pip-version-check -r requirements-demo.txt
 	@touch $@
 
 demo: $(BIN)/.demo ## run everything on this machine, with live traffic
