@@ -23,6 +23,8 @@ def upstream():
     @Request.application
     def app(request):
         came.append((request.method, request.environ["REQUEST_URI"], request.get_data(), dict(request.headers)))
+        if "to" in request.args:
+            return Response(status=307, headers={"Location": request.args["to"]})
         return Response(b"told", 418, {"X-Own": "1", "Connection": "x-hop", "X-Hop": "1"})
 
     server = make_server("127.0.0.1", 0, app)
@@ -104,6 +106,28 @@ def test_upstream_is_offered_only_encodings_that_can_be_read(ask, upstream, monk
     address, came = upstream
     ask(address, headers={"accept-encoding": accepted})
     assert came[0][3]["Accept-Encoding"] == forwarded
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("{address}/base/v1/models?a=b", "/v1/models?a=b"),
+        ("{address}/base", "/"),
+        ("{address}/base?a=b", "/?a=b"),
+        ("{address}/other", "{address}/other"),
+        ("http://127.0.0.1.example/base/x", "http://127.0.0.1.example/base/x"),
+        ("{address}/based", "{address}/based"),
+        ("/base/x", "/x"),
+        ("/other", "/other"),
+        ("next", "next"),
+        ("//elsewhere.example/base/x", "//elsewhere.example/base/x"),
+        ("https://elsewhere.example/base/x", "https://elsewhere.example/base/x"),
+    ],
+)
+def test_redirects_to_the_upstream_lead_to_the_proxy(ask, upstream, location, expected):
+    address, _ = upstream
+    answer, _ = ask(f"{address}/base", params={"to": location.format(address=address)})
+    assert (answer.status_code, answer.headers["location"]) == (307, expected.format(address=address))
 
 
 def test_upstream_gets_its_own_authorization_not_the_callers(ask, upstream, monkeypatch):

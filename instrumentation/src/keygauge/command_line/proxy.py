@@ -212,11 +212,23 @@ class Proxy:
     async def _pass_on(self, answer: Any, send: Send) -> None:
         received: Fields = [(name.lower(), value) for name, value in answer.headers.raw]
         dropped = _HOP_BY_HOP | _named(received)
-        headers = [field for field in received if field[0] not in dropped]
+        headers = [
+            (name, self._here(value) if name == b"location" else value)
+            for name, value in received
+            if name not in dropped
+        ]
         await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
         async for part in answer.aiter_raw():
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    def _here(self, location: bytes) -> bytes:
+        """Return where a redirect leads to at the proxy, if it leads to the upstream."""
+        for prefix in filter(None, (self._base.encode() + self._path, self._path)):
+            below = location.removeprefix(prefix)
+            if below != location and below[:1] in {b"", b"/", b"?", b"#"}:
+                return below if below.startswith(b"/") else b"/" + below
+        return location
 
 
 def _target(scope: Scope) -> bytes:
