@@ -46,6 +46,23 @@ def test_rates_come_before_quotas_and_scoped_limits_are_left_out(limits, amount)
     assert fields(*limits)["x-ratelimit-limit-tokens"] == amount
 
 
+@pytest.mark.parametrize(("left", "binding"), [((9, 2, 5), 1), ((9, 7, 5), 2), ((4, 7, 5), 0), ((0, 0, 0), 0)])
+def test_of_several_limits_the_one_that_binds_first_has_openais_fields(left, binding):
+    limits = [
+        RPM,
+        Limit("6:a", "own", "request", 10, 60, None, whose="key"),
+        Limit("7:a", "d", "request", 50, None, "day"),
+    ]
+    lease_pools = [LeasePool(limit) for limit in limits]
+    for lease_pool, units in zip(lease_pools, left, strict=True):
+        lease_pool.note_left(units, 1, 0)
+        lease_pool.tell_unused(units, 0, 0)
+    policy = Policy(lease_pools)
+    told = dict(policy.fields(policy.as_text, 0))
+    assert told["x-ratelimit-limit-requests"] == str(limits[binding].amount)
+    assert told["x-ratelimit-remaining-requests"] == str(left[binding])
+
+
 def test_limits_of_which_nothing_is_known_yet_are_only_named():
     lease_pools = [LeasePool(limit) for limit in (RPM, TPM, SCOPED)]
     policy = Policy(lease_pools)

@@ -85,9 +85,7 @@ class Policy:
             return []
         numbers: list[int] = []
         for lease_pool, unit, resets in self._lease_pools:
-            remaining = lease_pool.remaining(now_ns)
-            if unit != 1:
-                remaining //= unit
+            remaining = lease_pool.remaining(now_ns) // unit
             # min() and max() are slower
             numbers.append(remaining if remaining < _MOST else _MOST)  # noqa: FURB136
             if resets:
@@ -98,20 +96,24 @@ class Policy:
             result.append((name, form % tuple(numbers)))
         else:
             told, numbered, choices = self._known(template, numbers)
-            result += [(name, told)] if told else []
+            result += told
         for place, number_name, number_form in numbered:
             result.append((number_name, number_form % numbers[place]))
         for options in choices:
-            _, amount, fields = min(options, key=lambda option: numbers[option[0]])
-            result.append(amount)
-            result += [(field_name, field_form % numbers[place]) for place, field_name, field_form in fields]
+            first = options[0]
+            for option in options:  # min() is slower
+                if numbers[option[0]] < numbers[first[0]]:
+                    first = option
+            result.append(first[1])
+            for place, number_name, number_form in first[2]:
+                result.append((number_name, number_form % numbers[place]))
         return result if _NAMES.isdisjoint(beside) else [field for field in result if field[0] not in beside]
 
     def _known(
         self, template: Template[AnyStr], numbers: Sequence[int]
-    ) -> tuple[AnyStr, Numbered[AnyStr], Choices[AnyStr]]:
+    ) -> tuple[list[tuple[AnyStr, AnyStr]], Numbered[AnyStr], Choices[AnyStr]]:
         """Return `ratelimit`, and OpenAI's fields that change, without the limits of which nothing is known yet."""
-        *_, numbered, choices, (comma, items) = template
+        _, name, _, numbered, choices, (comma, items) = template
         told: list[AnyStr] = []
         known: set[int] = set()
         place = 0
@@ -122,7 +124,7 @@ class Policy:
                 known.update(places)
         self._is_known = len(known) == len(numbers)
         return (
-            comma.join(told),
+            [(name, comma.join(told))] if told else [],
             [one for one in numbered if one[0] in known],
             [left for options in choices if (left := [option for option in options if option[0] in known])],
         )
@@ -134,13 +136,12 @@ def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes
     constant = [("ratelimit-policy", ", ".join(map(_item, limits)))] if limits else []
     numbered: Numbered[str] = []
     choices: list[list[Option[str]]] = []
-    has_tags = any(limit.per_tag for limit in limits)
     numbers = [0, *accumulate(1 + limit.resets for limit in limits)]  # the index of each limit's first number
     for unit, name in _TOLD.items():
         places = [place for place, limit in enumerate(limits) if limit.unit == unit and not limit.is_scoped]
         places.sort(key=lambda place: not limits[place].window_s)  # rates first
         options = [_option(limits[place], name, numbers[place]) for place in places]
-        if has_tags and len(options) > 1:
+        if len(options) > 1:
             choices.append(options)
         elif options:
             _, amount, fields = options[0]

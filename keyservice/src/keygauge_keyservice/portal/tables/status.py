@@ -20,7 +20,10 @@ blueprint = Blueprint("status", __name__)
 
 _MINUTE_S = 60
 _NAMES = {
-    "now": ("unit", "window_s", "used", "amount", "name", "route", "model", "tool", "dry_run", "unit_name"),
+    "now": (
+        *("unit", "window_s", "used", "remaining", "amount", "name", "route", "model", "tool", "dry_run", "unit_name"),
+        "smooth",
+    ),
     "quotas": (
         *("name", "unit", "period", "anchor", "zone", "key_id", "route", "model", "tool", "amount", "used"),
         *("reserved", "remaining", "counted", "credit_nanousd", "unit_name", "resets_at", "dry_run"),
