@@ -55,6 +55,13 @@ def answers(status_class, values, **labels):
     return {_series(f"{DURATION.prometheus_name}_count", labels): values}
 
 
+def native(status_class, buckets):
+    """Return a native histogram that counts the same in the same buckets at each step."""
+    series = _series(DURATION.prometheus_name, {"job": "api", label(STATUS_CLASS): status_class})
+    count = sum(map(int, buckets.split()))
+    return {series: f"{{{{schema:0}}}}+{{{{schema:0 count:{count} sum:{count} buckets:[{buckets}]}}}}x120"}
+
+
 def decisions(outcome, values, *, key="k1"):
     return one(DECISIONS, values, job="api", **{label(KEY): key, label(OUTCOME): outcome})
 
@@ -569,8 +576,32 @@ CASES = [
 ]
 
 
+# Per step, the first bucket counts durations of 0.5 to 1 s, the second of 16 to 32 s.
+NATIVE_CASES = [
+    Case(
+        "ErrorBudgetBurn",
+        "a tenth fails",
+        native("2xx", "90") | native("5xx", "10"),
+        "70m",
+        burns("1h", "6h", "1d"),
+    ),
+    Case("ErrorBudgetBurn", "a tenth is refused", native("2xx", "90") | native("4xx", "10"), "70m"),
+    Case("LatencyBurn", "four of five are slow", native("2xx", "20 0 0 0 0 80"), "70m", burns("1h", "6h", "1d")),
+    Case("LatencyBurn", "one of fifty is slow", native("2xx", "98 0 0 0 0 2"), "70m"),
+]
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}: {case.state}")
 def test_alert_fires_when_it_should(case, run, root, tmp_path):
+    _require(case, run, root, tmp_path)
+
+
+@pytest.mark.parametrize("case", NATIVE_CASES, ids=lambda case: f"{case.alert}: {case.state}")
+def test_alert_reads_native_histograms(case, run_of_3, root, tmp_path):
+    _require(case, run_of_3, root, tmp_path)
+
+
+def _require(case, run, root, tmp_path):
     common = {"alertname": case.alert, "alertstate": "firing", "source": "keygauge", "owner": "api"}
     expected = [{"labels": _series(ALERTS, {**common, **labels}), "value": 1} for labels in case.fires]
     firing = _series(ALERTS, {"alertname": case.alert, "alertstate": "firing"})
