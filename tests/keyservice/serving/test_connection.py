@@ -114,7 +114,11 @@ def test_a_body_below_the_minimum_rate_times_out(client, monkeypatch):
 CHUNKED = b"POST /%s HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize("endless", [b"0\r\n%b" % (b"a: b\r\n" * 30_000), b"0\r\na: %b" % LARGE, b"1;a=%b" % LARGE])
+@pytest.mark.parametrize(
+    "endless",
+    [b"0\r\n%b" % (b"a: b\r\n" * 30_000), b"0\r\na: %b" % LARGE, b"1;a=%b" % LARGE],
+    ids=["many trailers", "a long trailer", "a long extension"],
+)
 def test_the_framing_of_a_body_is_bounded(client, monkeypatch, endless):
     monkeypatch.setattr(connection, "BODY_S", 100)
     try:

@@ -22,6 +22,7 @@ _REST_OF_TEXT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _BACKSLASH: Final = ord("\\")
 _TOKEN = re.compile(rb'["{}\[\],]')
 _TOKEN_PAST_NUMBERS = re.compile(rb'["{}\[\]]')
+_TOKEN_IN_SKIPPED = re.compile(rb'["}\],]|[{\[]+')
 _FLAT = re.compile(rb'(?:[^"{}\[\]]+|"[^"\\]*(?:\\.[^"\\]*)*")*', re.DOTALL)
 
 
@@ -126,14 +127,14 @@ class TruncatedJson:
         """Skip a part that is left out, up to the comma or bracket that ends it."""
         if (self._depth or self._is_rest) and (flat := _FLAT.match(chunk, at)):
             at = flat.end()
-        found = _TOKEN.search(chunk, at)
+        found = _TOKEN_IN_SKIPPED.search(chunk, at)
         if found is None:
             return len(chunk)
         token = found.group()
         if token == b'"':
             self._in_text = True
-        elif token in b"{[":
-            self._depth += 1
+        elif token[0] in b"{[":
+            self._depth += len(token)
         elif self._depth:
             self._depth -= token in b"}]"
         elif token != b"," or not self._is_rest:
