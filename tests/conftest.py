@@ -104,8 +104,11 @@ def pytest_collection():
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist adds group names
-def pytest_collection_modifyitems(items):
-    """Start with long tests, and group tests that share a module-scoped fixture on one worker."""
+def pytest_collection_modifyitems(config, items):
+    """Leave out long forms, start with long tests, and group tests that share a module-scoped fixture on one worker."""
+    if hypothesis_settings.get_current_profile_name() != "long" and config.args == config.getini("testpaths"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     items.sort(key=_rank)
     for item in items:
         definitions = item._fixtureinfo.name2fixturedefs.values() if hasattr(item, "_fixtureinfo") else ()

@@ -46,6 +46,7 @@ def dist(tmp_path_factory):
     return target / "dist"
 
 
+@pytest.mark.long
 def test_each_has_an_sdist_and_a_wheel_with_valid_metadata(dist):
     assert len(list(dist.glob("*.whl"))) == len(list(dist.glob("*.tar.gz"))) == len(FOLDERS)
     done = subprocess.run(

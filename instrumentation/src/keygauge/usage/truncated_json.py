@@ -22,7 +22,7 @@ _REST_OF_TEXT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _BACKSLASH: Final = ord("\\")
 _TOKEN = re.compile(rb'["{}\[\],]')
 _TOKEN_PAST_NUMBERS = re.compile(rb'["{}\[\]]')
-_TOKEN_IN_SKIPPED = re.compile(rb'["}\],]|[{\[]+')
+_TOKEN_IN_SKIPPED = re.compile(rb'[",]|[{\[]+|[}\]]+')
 _FLAT = re.compile(rb'(?:[^"{}\[\]]+|"[^"\\]*(?:\\.[^"\\]*)*")*', re.DOTALL)
 
 
@@ -130,13 +130,15 @@ class TruncatedJson:
         found = _TOKEN_IN_SKIPPED.search(chunk, at)
         if found is None:
             return len(chunk)
-        token = found.group()
+        token, depth = found.group(), self._depth
         if token == b'"':
             self._in_text = True
         elif token[0] in b"{[":
             self._depth += len(token)
-        elif self._depth:
-            self._depth -= token in b"}]"
+        elif depth:
+            if token != b",":
+                self._depth = max(0, depth - len(token))
+                return min(found.start() + depth, found.end())
         elif token != b"," or not self._is_rest:
             self._skips = False
             return found.start()
