@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("instrumentation", "keyservice", "dashboards", "demo")
 BIN = Path(sys.executable).parent
 NOON = "1800000000"
-pytestmark = [pytest.mark.xdist_group("dist"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.xdist_group("dist"), pytest.mark.timeout(900), pytest.mark.long]
 
 
 def build(folder, target, *options):
@@ -46,7 +46,6 @@ def dist(tmp_path_factory):
     return target / "dist"
 
 
-@pytest.mark.long
 def test_each_has_an_sdist_and_a_wheel_with_valid_metadata(dist):
     assert len(list(dist.glob("*.whl"))) == len(list(dist.glob("*.tar.gz"))) == len(FOLDERS)
     done = subprocess.run(
@@ -144,7 +143,6 @@ def lowest():
     return versions
 
 
-@pytest.mark.skipif(not os.environ.get("CI"), reason="takes a minute or two: .ci/run runs it")
 def test_the_demo_balances_with_the_lowest_allowed_versions(dist, tmp_path):
     constraints = tmp_path / "lowest.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in lowest().items()))

@@ -71,6 +71,7 @@ def stranded(stack, key):
     return row[0] - len(stack.ledger(key.id))
 
 
+@pytest.mark.long
 def test_litellm_proxy_with_its_own_client_and_the_openai_sdk(key_service, serve, servers):
     bin_dir = environments.programs("litellm")
     key, token = key_service.create_key(*LIMITS)

@@ -272,6 +272,7 @@ def test_limits_hold_through_kills_pauses_restarts_and_disconnects(cluster):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_a_budget_holds_through_kills_disconnects_restarts_and_a_rotation(cluster):
     budget = 200_000 * (20 if LONG else 1)
     terms = {"name": "budget", "unit": "nanousd", "amount": budget, "period": "month", "when_unpriced": "refuse"}
@@ -330,6 +331,7 @@ def test_the_last_unit_can_be_spent(cluster):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_one_request_per_window_holds_over_eight_processes(cluster):
     _, token = cluster.token({"name": "free", "unit": "request", "amount": 1, "window_s": 2})
     for _ in range(8):
@@ -340,6 +342,7 @@ def test_one_request_per_window_holds_over_eight_processes(cluster):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_a_lone_client_that_waits_a_window_between_calls_is_never_refused(cluster):
     _, token = cluster.token({"name": "free", "unit": "request", "amount": 1, "window_s": 1})
     made = [make_authorizer(**cluster.options()) for _ in range(8)]
@@ -357,6 +360,7 @@ def test_a_lone_client_that_waits_a_window_between_calls_is_never_refused(cluste
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_a_lone_client_that_calls_slightly_early_is_served(cluster):
     """It is 100 ms early from the second call on, so that each call waits; see also test_schedule_simulation.py.
 
@@ -405,6 +409,7 @@ def test_revocation_takes_about_a_heartbeat(cluster):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_revocation_while_disconnected_is_bounded(cluster):
     key, token = cluster.token()  # without limits there are no leases that could be used up earlier
     for _ in range(PROCESSES):

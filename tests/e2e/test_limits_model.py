@@ -165,6 +165,7 @@ def fullest(spends):
     return max((sum(until - WINDOW <= moment <= until for moment in spends) for until in spends), default=0)
 
 
+@pytest.mark.long
 def test_no_order_of_events_exceeds_the_limit():
     most, states = worst()
     assert most == LIMIT

@@ -25,6 +25,7 @@ WSGI = {
 }
 FRAMEWORKS = {name: name not in OF_WSGI for name in HOSTS}
 MATRIX = [(name, server) for name, is_asgi in FRAMEWORKS.items() for server in (ASGI if is_asgi else WSGI)]
+FIRST = {"uvicorn", "gunicorn sync"}  # of the servers, tried in the short form
 MADE_WHOLE = 100  # chunks of a stream that the server reads to its end even without a client
 LIMIT = plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60)
 
@@ -57,7 +58,13 @@ def expected(host, sent):
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("framework", "server"), MATRIX, ids=[f"{name}-{server}" for name, server in MATRIX])
+@pytest.mark.parametrize(
+    ("framework", "server"),
+    [
+        pytest.param(name, server, marks=[pytest.mark.long] if server not in FIRST else [], id=f"{name}-{server}")
+        for name, server in MATRIX
+    ],
+)
 def test_ledger_and_metrics_match_the_requests(key_service, serve, collector, servers, eventually, framework, server):
     host = HOSTS[framework]()
     assert host.is_asgi == FRAMEWORKS[framework]

@@ -49,6 +49,7 @@ def test_customers_are_created_once_and_make_calls(shared_stack, environ, eventu
     assert count(shared_stack, environ, disabled) == 1
 
 
+@pytest.mark.long
 def test_with_the_database_it_has_history_and_members(shared_stack, environ):
     result = run({**environ, "KEYGAUGE_DATABASE_URL": shared_stack.database_url, "DEMO_SECONDS": "0.1"})
     assert result.returncode == 0, result.stdout + result.stderr

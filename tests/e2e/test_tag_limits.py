@@ -12,6 +12,7 @@ WINDOW_S = 2
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_every_end_user_gets_the_whole_limit_and_no_more(cluster):
     rate, quota = 10, 40
     _, token = cluster.token(

@@ -100,6 +100,7 @@ def fullest(directory, ended_ns, *, since_ns=0):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.long
 def test_no_tag_has_more_calls_than_slots_when_servers_are_killed(key_service, serve, servers, slots):
     limit = Limit(name="at_once", unit="concurrent", amount=slots, per_tag=True)
     _, token = key_service.create_key(limit)

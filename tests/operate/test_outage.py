@@ -76,6 +76,7 @@ class Knocks:
             visitor.close()
 
 
+@pytest.mark.long
 def test_each_request_tries_to_reconnect_while_postgresql_is_down(cluster, get):
     until(lambda: set(busy(get)) == {200})
     for _ in range(2):

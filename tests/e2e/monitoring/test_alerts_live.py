@@ -94,6 +94,7 @@ def test_rate_limited_key_becomes_a_ticket(shared_stack, inbox, eventually):
     eventually(lambda: inbox.last(alert), ("tickets", "resolved"), timeout_s=RESOLVES_S)
 
 
+@pytest.mark.long
 def test_errors_that_burn_the_budget_cause_a_page(shared_stack, inbox, eventually):
     _, token = shared_stack.create_key()
     alert = {**TICKET, "severity": "page", "alertname": "ErrorBudgetBurn", "window": "1h"}
@@ -113,6 +114,7 @@ def test_key_service_down_causes_a_page(shared_stack, inbox, eventually):
     eventually(lambda: inbox.last(alert), ("pager", "resolved"), timeout_s=RESOLVES_S)
 
 
+@pytest.mark.long
 def test_lost_metrics_of_a_replica_are_drift_from_the_metrics(shared_stack, inbox, eventually, tmp_path):
     hidden = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     hidden.start_api(KEYGAUGE_PROMETHEUS="0")
@@ -126,6 +128,7 @@ def test_lost_metrics_of_a_replica_are_drift_from_the_metrics(shared_stack, inbo
         hidden.stop()
 
 
+@pytest.mark.long
 def test_lost_events_of_a_replica_are_drift_from_the_replicas(shared_stack, inbox, eventually, tmp_path):
     narrow = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     narrow.start_api(KEYGAUGE_PROMETHEUS="1", KEYGAUGE_SPOOL_BYTES=str(SPOOL_BYTES_MIN))

@@ -215,7 +215,7 @@ SCREENS = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("language", ["en", pytest.param("de", marks=pytest.mark.long)])
 @SCREENS
 def test_account_pages_fit_the_screen_and_are_accessible(chromium, address, app, connection, used, screen, language):
     streams = [OpenStreams(used.key.id, open=3, oldest_ms=7_500_000, messages=1_234_567)]
