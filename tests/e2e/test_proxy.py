@@ -97,6 +97,7 @@ def proxied(key_service, servers, tmp_path):
         "{port}",
         "--route",
         "/v1/files/{{id}}",
+        "--cors",
     ]
     process = servers.start(
         command, {}, key_service, port=port, KEYGAUGE_UPSTREAM_AUTHORIZATION="Bearer of-the-upstream"
@@ -155,6 +156,19 @@ def test_websockets_are_authorized_and_metered(proxied, key_service, eventually)
     assert [event[0] for event in told] == ["accepted", "message", "closed"]
     columns = "route, status, model, input_tokens, output_tokens"
     eventually(lambda: key_service.ledger(key.id, columns), [("/v1/realtime", 101, "llama3", 11, 7)])
+
+
+def test_preflights_reach_the_upstream_without_a_key_and_are_not_metered(proxied, key_service, eventually):
+    key, client, _, _ = proxied
+    client.headers.pop("authorization")
+    preflight = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    told = client.options("/v1/models", headers=preflight)
+    assert (told.status_code, told.json()["method"]) == (200, "OPTIONS")
+    assert client.options("/v1/models", headers={"origin": "https://app.example"}).status_code == 401
+    assert client.request("OPTIONS", "/v1/models", headers=preflight, content=b"x").status_code == 401
+    refused = client.post("/v1/models", headers={"origin": "https://app.example"})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "*")
+    assert key_service.ledger(key.id) == []
 
 
 def test_client_disconnects_end_the_upstream_call(proxied, eventually):

@@ -130,6 +130,23 @@ def test_redirects_to_the_upstream_lead_to_the_proxy(ask, upstream, location, ex
     assert (answer.status_code, answer.headers["location"]) == (307, expected.format(address=address))
 
 
+@pytest.mark.parametrize(("answers_cors", "status"), [(False, 401), (True, 418)])
+def test_preflights_pass_only_if_the_upstream_answers_them(monkeypatch, tmp_path, upstream, answers_cors, status):
+    monkeypatch.setenv("KEYGAUGE_SERVICE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", "token-of-the-service-0123456789")
+    monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path))
+    headers = {"origin": "https://app.example", "access-control-request-method": "POST"}
+
+    async def visit():
+        app = make_app(upstream[0], answers_cors=answers_cors)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.example.com") as client:
+            answer = await client.options("/v1/models", headers=headers)
+        await asyncio.to_thread(app._process.stop)
+        return answer.status_code
+
+    assert asyncio.run(visit()) == status
+
+
 def test_upstream_gets_its_own_authorization_not_the_callers(ask, upstream, monkeypatch):
     address, came = upstream
     monkeypatch.setenv("KEYGAUGE_UPSTREAM_AUTHORIZATION", "Bearer of-the-upstream")

@@ -75,7 +75,10 @@ class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Clic
     metavar="TEMPLATE",
     help="A route to report separately, besides those of common model servers, e.g. /v1/files/{id}.",
 )
-def command(upstream: str, host: str, port: int, routes: Iterable[str]) -> None:
+@click.option(
+    "--cors", is_flag=True, help="Pass browsers' preflights, which carry no key, on to UPSTREAM, which answers."
+)
+def command(upstream: str, host: str, port: int, routes: Iterable[str], *, cors: bool) -> None:
     """Meter a server that is not Python through a reverse proxy.
 
     Passes requests with valid keys on to UPSTREAM, such as Ollama, llama.cpp or TGI. The settings are the middleware's,
@@ -83,7 +86,7 @@ def command(upstream: str, host: str, port: int, routes: Iterable[str]) -> None:
     """
     try:
         uvicorn = importlib.import_module("uvicorn")
-        app = make_app(upstream, routes=routes)
+        app = make_app(upstream, routes=routes, answers_cors=cors)
     except ImportError as error:
         raise CommandError(_EXTRA) from error
     except SettingsError as error:
@@ -91,8 +94,8 @@ def command(upstream: str, host: str, port: int, routes: Iterable[str]) -> None:
     uvicorn.run(app, host=host, port=port, proxy_headers=False, server_header=False, date_header=False)
 
 
-def make_app(upstream: str, *, routes: Iterable[str] = ()) -> App:
-    """Return the proxy behind the middleware.
+def make_app(upstream: str, *, routes: Iterable[str] = (), answers_cors: bool = False) -> App:
+    """Return the proxy behind the middleware; with `answers_cors`, preflights pass without a key.
 
     Raises:
         ImportError: `keygauge[proxy]` is not installed.
@@ -104,10 +107,23 @@ def make_app(upstream: str, *, routes: Iterable[str] = ()) -> App:
     proxy = Proxy(upstream, Settings.from_environment())
     templates = dict.fromkeys((*routes, *ROUTES, _OTHERS))
     kinds = (routing.Route, routing.WebSocketRoute)
-    app: App = starlette.Starlette(
+    app: Any = starlette.Starlette(
         routes=[kind(template, proxy) for template in templates for kind in kinds], lifespan=proxy.live
     )
+    if answers_cors:
+        app.add_middleware(UpstreamCors)
     return KeyGaugeMiddleware(app)
+
+
+class UpstreamCors:
+    """The place of the upstream's CORS layer: as one is there, `keygauge.http.preflight` admits preflights."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on."""
+        await self.app(scope, receive, send)
 
 
 class Proxy:
