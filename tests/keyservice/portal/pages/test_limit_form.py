@@ -26,6 +26,19 @@ def kept(connection, customer):
     return [(limit.name, limit.amount, limit.unit, limit.window_s or limit.period) for limit in limits]
 
 
+def test_amounts_are_in_the_format_of_the_person(connection, customer, signed_in):
+    address = f"/keys/{customer.key.id}"
+    german = {"Accept-Language": "de"}
+    form = signed_in.hidden(address) | {"amount-0": "1.500", "unit-0": "nanousd", "per-0": "month"}
+    form |= {"amount-1": "2,50 $", "unit-1": "nanousd", "per-1": "day", "amount-2": "1.000", "unit-2": "request"}
+    form |= {"per-2": "day"}
+    assert signed_in.client.post(f"{address}/limits", data=form, headers=german).status_code == 303
+    assert [amount for _, amount, *_ in kept(connection, customer)] == [1500 * 10**9, 25 * 10**8, 1000]
+    assert 'value="2,5"' in signed_in.get(address, headers=german).text
+    form |= signed_in.hidden(address) | {"amount-0": "viel"}
+    assert "z. B. 25,50" in signed_in.client.post(f"{address}/limits", data=form, headers=german).text
+
+
 def test_limits_are_saved_and_shown(connection, customer, signed_in, post):
     assert post(("10,000", "token", "60"), ("500", "request", "day"), ("", "request", "60")).status_code == 303
     assert kept(connection, customer) == [

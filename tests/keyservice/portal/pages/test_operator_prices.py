@@ -15,6 +15,12 @@ def test_operator_sets_prices(connection, operating):
     assert operating.get("/operator/prices.json").json["prices"][0]["model"] == "house-model"
 
 
+def test_prices_are_in_the_format_of_the_person(connection, operating):
+    form = operating.hidden("/operator/prices") | {"model": "m", "input": "0,075", "output": "1.000"}
+    assert operating.client.post("/operator/prices", data=form, headers={"Accept-Language": "de"}).status_code == 303
+    assert own_prices.list_prices(connection)[0].tiers[0].output == 1000 * 10**9
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"model": ""}, {"input": "free"}, {"input": "-1"}, {"output": "1e999999"}, {"output": "NaN"}, {"model": "a\nb"}],

@@ -14,8 +14,8 @@ from msgspec import to_builtins
 from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, WEIGHTED, WITH_OUTPUT
-from keygauge_keyservice.portal import limit_text
-from keygauge_keyservice.texts import each, gettext, mark
+from keygauge_keyservice.portal import limit_text, typed_number
+from keygauge_keyservice.texts import each, mark
 from keygauge_keyservice.values.money import parse_integer, parse_usd
 
 _UNITS = {
@@ -80,7 +80,7 @@ def messages(errors: Sequence[FieldError], rows: Sequence[Row]) -> dict[str, str
         number = int(item[1])
         field = "per" if item[2] in {"window_s", "period"} else item[2]
         is_money = (field, error.code, rows[number].unit) == ("amount", "wrong_number", "nanousd")
-        detail = gettext("must be an amount in US dollars, such as 25.50") if is_money else error.detail
+        detail = typed_number.wrong_usd() if is_money else error.detail
         found[f"{field if field in Row.__dataclass_fields__ else 'amount'}-{number}"] = detail
     return found
 
@@ -159,11 +159,13 @@ def _new_name(row: Row, taken: set[str]) -> str:
 
 
 def _amount(row: Row) -> int | str:
-    return parse_usd(row.amount) if row.unit == "nanousd" else parse_integer(row.amount)
+    amount = typed_number.plain(row.amount)
+    return parse_usd(amount) if row.unit == "nanousd" else parse_integer(amount)
 
 
 def _row(limit: Limit) -> Row:
-    amount = f"{Decimal(limit.amount).scaleb(-9).normalize():f}" if limit.unit == "nanousd" else str(limit.amount)
+    is_money = limit.unit == "nanousd"
+    amount = typed_number.write(Decimal(limit.amount).scaleb(-9).normalize()) if is_money else str(limit.amount)
     per = str(limit.window_s or limit.period or "")
     anchor = limit.anchor.isoformat() if limit.anchor else ""
     return Row(

@@ -14,14 +14,13 @@ from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.keys import directory
-from keygauge_keyservice.portal import auth, price_text
+from keygauge_keyservice.portal import auth, price_text, typed_number
 from keygauge_keyservice.portal.pages.operator import blueprint, query_text
 from keygauge_keyservice.portal.tables import account_table
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.price_terms import NewPrice
 from keygauge_keyservice.reading import attempt
-from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.values.money import parse_usd
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.exact_json import exact_json
@@ -76,7 +75,7 @@ def export_json(table: str) -> Response:
 def _messages(errors: Sequence[FieldError]) -> dict[str, str]:
     """Return error messages by form field."""
     return {
-        error.field.removeprefix("tiers[0]."): gettext("must be an amount in US dollars, such as 25.50")
+        error.field.removeprefix("tiers[0]."): typed_number.wrong_usd()
         if error.field.startswith("tiers[0].") and error.code == "wrong_number"
         else error.detail
         for error in errors
@@ -103,7 +102,7 @@ def _document(form: Mapping[str, str]) -> dict[str, Any]:
         "model": form.get("model", "").strip(),
         "provider": form.get("provider", "").strip() or None,
         "account": form.get("account", "").strip() or None,
-        "tiers": [{kind: parse_usd(text) for kind, text in rates.items() if text}],
+        "tiers": [{kind: parse_usd(typed_number.plain(text)) for kind, text in rates.items() if text}],
     }
 
 
