@@ -51,3 +51,22 @@ def test_the_statement_shows_the_next_invoice(connection, noon):
     found = billing.find_statement(connection, "acme", now=noon)
     assert (found.start, found.next_invoice_at) == (datetime(2026, 5, 1, tzinfo=UTC), JUNE_2)
     assert (found.usage_nanousd, found.next_invoice_nanousd) == (4_500, 20_000_004_500)
+
+
+@pytest.mark.usefixtures("used_months")
+def test_ended_month_is_shown_until_it_has_its_invoice(connection):
+    first = datetime(2026, 6, 1, 0, 30, tzinfo=UTC)
+    assert billing.find_ended(connection, "acme", now=first - timedelta(hours=1)) is None
+    ended = billing.find_ended(connection, "acme", now=first)
+    assert (ended.start.month, ended.usage_nanousd, ended.next_invoice_at) == (
+        5,
+        4_500,
+        datetime(2026, 6, 2, tzinfo=UTC),
+    )
+    late = first + timedelta(hours=24)  # due, and the job has not run yet
+    assert billing.find_ended(connection, "acme", now=late) == ended
+    billing.close_periods(connection, now=late)
+    assert billing.list_invoices(connection, "acme")[0].total_nanousd == ended.next_invoice_nanousd
+    assert billing.find_ended(connection, "acme", now=late) is None
+    connection.execute("UPDATE account SET created_at = %s", (first,))
+    assert billing.find_ended(connection, "beta", now=first) is None

@@ -132,6 +132,18 @@ def find_statement(connection: Connection, account_id: str, *, now: datetime | N
     )
 
 
+def find_ended(connection: Connection, account_id: str, *, now: datetime | None = None) -> Statement | None:
+    """Return the month that has ended but does not have its invoice yet, or None; invoices are issued a day later."""
+    now = (now or datetime.now(UTC)).astimezone(UTC)
+    inside = now - 2 * GRACE  # twice, as a job closes months some time after they are due
+    if inside.month == now.month:
+        return None
+    ended = find_statement(connection, account_id, now=inside)
+    is_new = accounts.require(connection, account_id).created_at >= ended.end
+    is_closed = any(invoice.period == ended.start.date() for invoice in list_invoices(connection, account_id, limit=1))
+    return None if is_new or is_closed else ended
+
+
 def close_periods(connection: Connection, *, now: datetime | None = None) -> list[Invoice]:
     """Close each account's past months that are not closed yet, and return the new invoices."""
     now = now or datetime.now(UTC)

@@ -2,7 +2,7 @@ import csv
 import io
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -43,6 +43,15 @@ def test_each_invoice_is_available_as_json_and_csv(connection, billed, signed_in
     assert (row["kind"], row["plan_id"], row["amount_usd"]) == ("plan", "pro", "49.000000000")
 
 
+def test_month_that_awaits_its_invoice_is_shown(connection, billed, signed_in, monkeypatch):
+    monkeypatch.setattr(billing, "GRACE", timedelta(days=40))
+    ended = billing.find_ended(connection, billed.account.id)
+    assert ended.end < datetime.now(UTC) < ended.next_invoice_at + timedelta(days=40)
+    page = signed_in.get("/billing").text
+    assert f"{ended.start:%B %Y}</a>" in page
+    assert f">Invoice on {ended.next_invoice_at:%-d %b %Y}</span>" in page
+
+
 @pytest.mark.parametrize("month", ["2026-03", "2026-13", "2026", "x", "2026-04-01", "99999-01", "2026-4"])
 def test_month_without_an_invoice_is_not_found(billed, signed_in, month):
     assert signed_in.get(f"/billing/invoices/{month}.json").status_code == 404
@@ -52,6 +61,7 @@ def test_month_without_an_invoice_is_not_found(billed, signed_in, month):
 def test_invoices_of_others_are_not_found(connection, billed, stranger, app, visitor):
     visitor.sign_in(stranger)
     connection.execute("DELETE FROM invoice WHERE account_id = %s", (stranger.account.id,))
+    connection.execute("UPDATE account SET created_at = now() WHERE id = %s", (stranger.account.id,))
     assert visitor.get("/billing/invoices/2026-04.json").status_code == 404
     assert visitor.get("/billing/invoices.json").json["invoices"] == []
     assert "No invoices yet" in visitor.get("/billing").text

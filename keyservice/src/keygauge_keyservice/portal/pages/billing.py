@@ -45,8 +45,10 @@ def show() -> str:
             describe=limit_text.describe,
             statement=statement,
             invoices=billing.list_invoices(connection, account_id),
+            ended=billing.find_ended(connection, account_id),
             changes=audit.find_entries(connection, account_id, action="plan.change", limit=_CHANGES),
             today=datetime.now(UTC).date(),
+            day=timedelta(days=1),
         )
 
 
