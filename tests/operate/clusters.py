@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -29,6 +30,7 @@ class Cluster:
         self.data = self.directory / "data"
         self.port = free_port()
         self._settings = settings
+        self._frozen = []
         if os.geteuid() == 0:
             shutil.chown(self.directory, _USER)
 
@@ -57,6 +59,20 @@ class Cluster:
 
     def stop(self, mode="fast"):
         self.run("pg_ctl", "-D", self.data, "-w", "-s", "-m", mode, "stop", check=False)
+
+    def freeze(self):
+        """Stop all its processes while the kernel keeps its connections, as if its disk hung."""
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        self._frozen = [postmaster, *map(int, children)]
+        for pid in self._frozen:
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        """Let its processes continue."""
+        while self._frozen:
+            with suppress(ProcessLookupError):
+                os.kill(self._frozen.pop(), signal.SIGCONT)
 
     def kill(self):
         """Kill it, like a power failure."""
@@ -106,6 +122,7 @@ class Cluster:
             return cursor.fetchall() if cursor.description else None
 
     def delete(self):
+        self.thaw()
         self.stop("immediate")
         shutil.rmtree(self.directory)
 

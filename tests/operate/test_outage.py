@@ -181,3 +181,21 @@ def test_synchronous_standby_takes_over_and_nothing_is_lost(cluster, installatio
     finally:
         installation.end()
         standby.delete()
+
+
+def test_a_server_that_hangs_is_left_for_its_standby(cluster, install):
+    standby = cluster.standby()
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in (cluster, standby))
+    installation = install(f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write")
+
+    def get():
+        return installation.app.test_client().get("/v1/accounts", headers=ADMIN)
+
+    try:
+        until(lambda: set(busy(get)) == {200})
+        cluster.freeze()
+        standby.promote()
+        until(lambda: set(busy(get)) == {200})
+    finally:
+        installation.end()
+        standby.delete()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from importlib import resources
+from time import monotonic
 from typing import Any, TypeAlias
 
 import psycopg
@@ -29,6 +30,7 @@ PAGE_STATEMENT_TIMEOUT_MS = 8_000
 # After which PostgreSQL ends a transaction whose client is silent: a host that was cut off or froze must not hold its
 # locks until TCP gives up, two hours later. Less than the 10 s for which replicas can do without a heartbeat.
 _SILENT_MS = 5_000
+_PATIENCE_S = 5.0  # beyond a statement's timeout, after which PostgreSQL would have answered
 _COMMAND_SILENT_MS = 300_000  # for commands and jobs, which compute for long or ask a person
 _LOCK = 0x6B67_0001  # the migrations' advisory lock; the change feed uses another
 
@@ -124,7 +126,37 @@ class _Pool(ConnectionPool[Connection]):
 
 
 class _Connection(psycopg.Connection[DictRow]):
-    """A connection whose password may come from a command."""
+    """A connection whose password may come from a command, and that does not wait for a silent server for ever."""
+
+    patience_s: float | None = None  # None: for ever
+
+    def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+        """Wait for the server's answer, and close the connection if there is none.
+
+        A server that hangs, for example because its disk does, keeps its connections, so no other timeout ends them.
+
+        Raises:
+            ConnectionTimeout: the server was silent for too long.
+        """
+        if self.patience_s is not None:
+            gen = self._impatient(gen, self.patience_s)
+        return super().wait(gen, *arguments, **options)
+
+    def _impatient(self, gen: Any, patience_s: float) -> Generator[Any, Any, Any]:
+        """Run a generator of psycopg, which is sent a false value every 0.1 s while nothing arrives."""
+        until = monotonic() + patience_s
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                wanted = gen.send(ready)
+                if ready:
+                    until = monotonic() + patience_s
+                elif monotonic() > until:
+                    self.close()
+                    raise psycopg.errors.ConnectionTimeout("the server is silent")
+        except StopIteration as ended:
+            return ended.value
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> Connection:  # type: ignore[override]  # all options by name
@@ -171,6 +203,8 @@ def pool(
     """
 
     def configure(connection: Connection) -> None:
+        if isinstance(connection, _Connection):
+            connection.patience_s = statement_timeout_ms / 1000 + _PATIENCE_S
         _configure(connection, statement_timeout_ms, _SILENT_MS)
         connection.read_only = read_only or None
 
@@ -179,13 +213,21 @@ def pool(
         connection_class=_Connection,
         kwargs=_options(),
         configure=configure,
-        check=ConnectionPool.check_connection,
+        check=_check,
         min_size=1,
         max_size=connections_max,
         timeout=_WAIT_S,
         reconnect_timeout=_RECONNECT_S,
         open=False,
     )
+
+
+def _check(connection: Connection) -> None:
+    """Check that the server still answers, and soon enough for the request that waits."""
+    if isinstance(connection, _Connection):
+        patience_s, connection.patience_s = connection.patience_s, _WAIT_S
+        ConnectionPool.check_connection(connection)
+        connection.patience_s = patience_s
 
 
 def is_read_only(connection: Connection) -> bool:
