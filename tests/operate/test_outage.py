@@ -140,9 +140,9 @@ def test_a_column_added_by_a_newer_version_costs_one_answer_per_connection_at_mo
     for _ in range(8):  # statements that are used often are prepared
         assert get(path).status_code == 200, get(path).text
     cluster.execute("ALTER TABLE notice_channel ADD COLUMN added_later integer")
-    answers = [get(path) for _ in range(8)]
-    assert {answer.status_code for answer in answers[1:]} == {200}
-    assert answers[0].status_code in {200, 503}
+    answers = [get(path).status_code for _ in range(12)]
+    assert set(answers) <= {200, 503}
+    assert set(answers[6:]) == {200}  # the pool has fewer than 6 connections
 
 
 def test_reports_are_served_from_a_standby(cluster, installation, install_read_only):
