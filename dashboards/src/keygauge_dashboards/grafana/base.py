@@ -55,8 +55,14 @@ def _chosen(key: str) -> str:
     )
 
 
+# For "All", too, accounts are listed: the ledger has no index by time alone.
+_EVERY_ACCOUNT = "ARRAY(SELECT id FROM grafana.account)"
+_ACCOUNTS = f"ANY (CASE WHEN '' = ANY ({ACCOUNTS}) THEN {_EVERY_ACCOUNT} ELSE {ACCOUNTS} END)"
 # If keys share series, "All" has the placeholder "other" instead of these keys, and may lack their accounts.
-_SELECTED = f"({_chosen('key_id')}\n    OR 'other' = ANY ({KEYS}) AND cardinality({KEYS}) > 1)"
+_SELECTED = (
+    f"(account_id = {_ACCOUNTS} AND ('' = ANY ({KEYS}) OR key_id = ANY ({KEYS}))\n"
+    f"    OR 'other' = ANY ({KEYS}) AND cardinality({KEYS}) > 1)"
+)
 STATUS_CLASS = (
     "CASE WHEN status = 429 THEN '429' WHEN status >= 500 THEN '5xx' WHEN status >= 400 THEN '4xx' ELSE '2xx' END"
 )
