@@ -1,4 +1,8 @@
 import pytest
+from psycopg import errors
+
+from keygauge.command_line.command import CommandError
+from keygauge_keyservice.commands.connection.session import command_errors
 
 
 @pytest.mark.parametrize(
@@ -32,3 +36,17 @@ def test_error_for_an_unreachable_database_has_no_password(run, monkeypatch):
     complaint = run("plans", "list", code=1)
     assert "KEYGAUGE_DATABASE_URL" in complaint
     assert "hush" not in complaint
+
+
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [
+        (errors.DuplicatePreparedStatement, "KEYGAUGE_DATABASE_PREPARE=0"),
+        (errors.InvalidSqlStatementName, "KEYGAUGE_DATABASE_PREPARE=0"),
+        (errors.InsufficientPrivilege, "keygauge migrate --show-roles"),
+        (errors.TooManyConnections, "KEYGAUGE_DATABASE_URL"),
+    ],
+)
+def test_errors_of_the_database_say_what_to_do(kind, way_out):
+    with pytest.raises(CommandError, match=way_out), command_errors():
+        raise kind("not now")

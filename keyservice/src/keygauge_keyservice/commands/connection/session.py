@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from msgspec import Struct
+from psycopg.errors import DuplicatePreparedStatement, InsufficientPrivilege, InvalidSqlStatementName
 
 from keygauge.command_line.command import CommandError
 from keygauge_keyservice import config, database
@@ -39,7 +40,15 @@ def command_errors() -> Iterator[None]:
         raise CommandError(str(error)) from error
     except database.UNAVAILABLE as error:
         cause = str(error).partition("\n")[0]
-        raise CommandError(f"the database failed ({cause}): check KEYGAUGE_DATABASE_URL") from error
+        raise CommandError(f"the database failed ({cause}): {_way_out(error)}") from error
+
+
+def _way_out(error: Exception) -> str:
+    if isinstance(error, DuplicatePreparedStatement | InvalidSqlStatementName):
+        return "behind a pooler without prepared statements, set KEYGAUGE_DATABASE_PREPARE=0"
+    if isinstance(error, InsufficientPrivilege):
+        return "use another role; 'keygauge migrate --show-roles' prints the ones that KeyGauge needs"
+    return "check KEYGAUGE_DATABASE_URL"
 
 
 @contextmanager
