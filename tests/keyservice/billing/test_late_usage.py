@@ -2,7 +2,16 @@ from datetime import UTC, date, datetime, timedelta
 
 from keygauge_keyservice.billing import billing
 
+BORN = datetime(2026, 3, 10, 15, tzinfo=UTC)  # the account
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def test_calls_before_the_month_of_the_accounts_creation_are_billed_once(books):
+    books.call(BORN.replace(day=1) - timedelta(hours=16), 5)
+    statement = billing.find_statement(books.connection, "acme", now=BORN + timedelta(days=5))
+    assert statement.late_nanousd == 5
+    invoices = books.close(BORN + timedelta(days=90))
+    assert [invoice.late_nanousd for _, invoice in sorted(invoices.items())] == [5, 0, 0]
 
 
 def test_calls_arriving_after_closing_are_a_line_of_the_next_invoice(books):

@@ -26,10 +26,14 @@ SELECT account_id, period, sum(nanousd)::bigint AS cost FROM (
     WHERE account_id = ANY(%(account_ids)s) AND late_nanousd <> 0 AND line->>'kind' = 'late_usage'
 ) AS billed WHERE period >= %(first)s::date AND period < %(end)s::date GROUP BY account_id, period"""
 
+# Months before an account's first one have no invoice; calls are in them if their service's clock was slow.
+_FIRST = """/* late_usage.first */
+SELECT id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date AS period FROM account WHERE id = ANY(%s)"""
+
 
 @dataclass(frozen=True)
 class LateUsage:
-    """A month's usage that its invoice does not contain; negative if re-rating lowered the cost of its calls."""
+    """A month's usage that no invoice contains; negative if re-rating lowered the cost of its calls."""
 
     period: date
     nanousd: int
@@ -39,8 +43,12 @@ def find(connection: Connection, account_ids: Sequence[str], *, before: datetime
     """Return the late usage of accounts in the months before a time, oldest first."""
     params = {"account_ids": list(account_ids), "first": (before - _LONGEST).replace(day=1), "end": before}
     used = {(row["account_id"], row["period"]): row["cost"] for row in connection.execute(_USED, params)}
+    billed = {(row["account_id"], row["period"]): row["cost"] for row in connection.execute(_BILLED, params)}
+    first = {row["id"]: row["period"] for row in connection.execute(_FIRST, (list(account_ids),))}
     late: dict[str, list[LateUsage]] = {}
-    for row in connection.execute(_BILLED + " ORDER BY period", params):
-        if difference := used.get((row["account_id"], row["period"]), 0) - row["cost"]:
-            late.setdefault(row["account_id"], []).append(LateUsage(row["period"], difference))
+    for account_id, period in sorted({*used, *billed}):
+        is_billed = (account_id, period) in billed or period < first[account_id]
+        difference = used.get((account_id, period), 0) - billed.get((account_id, period), 0)
+        if is_billed and difference:
+            late.setdefault(account_id, []).append(LateUsage(period, difference))
     return late
