@@ -604,6 +604,22 @@ def test_phone_shows_the_current_page_in_the_navigation_and_no_table_cut_off(chr
             assert page.evaluate(CRAMPED) == [], path
 
 
+def test_all_keys_of_a_page_are_selected_at_once(chromium, address, connection, customer, settings):
+    keys.create(connection, peppers=settings.peppers, account_id=customer.account.id, name="second", actor="test")
+    with browsing(chromium, address) as page:
+        sign_in(page, customer)
+        page.goto("/keys")
+        every = page.get_by_label("Select all on this page")
+        every.press("Space")
+        expect(page.get_by_label("Select second")).to_be_checked()
+        page.get_by_label("Select second").press("Space")
+        expect(every).not_to_be_checked()
+        assert every.evaluate("one => one.indeterminate")
+        every.press("Space")
+        page.get_by_role("button", name="Disable selected").press("Enter")
+        expect(page.get_by_role("cell", name="Disabled")).to_have_count(2)
+
+
 def test_menus_close_with_escape_and_by_a_click_elsewhere(chromium, address, customer):
     with browsing(chromium, address) as page:
         sign_in(page, customer)

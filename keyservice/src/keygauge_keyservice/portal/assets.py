@@ -18,6 +18,7 @@ _FILES = {
     "portal.css": (_STATIC / "portal.css", "text/css"),
     "charts.js": (_STATIC / "charts.js", "text/javascript"),
     "menus.js": (_STATIC / "menus.js", "text/javascript"),
+    "select.js": (_STATIC / "select.js", "text/javascript"),
     "nav.js": (_STATIC / "nav.js", "text/javascript"),
     "live.js": (_STATIC / "live.js", "text/javascript"),
     "toolbar.js": (_STATIC / "toolbar.js", "text/javascript"),
