@@ -188,7 +188,17 @@ def test_unreachable_upstream_is_reported(key_service, servers):
     assert (answer.status_code, answer.json()["code"]) == (502, "upstream_unreachable")
 
 
-@pytest.mark.parametrize("wrong", ["ftp://x", "localhost:11434", "http://", "http://x/?a=b"])
+@pytest.mark.parametrize(
+    "wrong", ["ftp://x", "localhost:11434", "http://", "http://x/?a=b", "http://x:65536", "http://["]
+)
 def test_invalid_upstream_url_is_refused(wrong, capsys):
     assert main(["proxy", wrong]) == 2
     assert "is not a server address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--route", "nope"], ["--route", "/a/{x:odd}"], ["--port", "0"], ["--port", "65536"]]
+)
+def test_invalid_options_are_refused(wrong, capsys):
+    assert main(["proxy", "http://127.0.0.1:1", *wrong]) == 2
+    assert f"Invalid value for '{wrong[0]}'" in capsys.readouterr().err

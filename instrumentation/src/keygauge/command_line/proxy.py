@@ -51,9 +51,28 @@ class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Clic
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the address."""
         text = str(value)
-        parts = urlsplit(text)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(text)
+            is_usable = bool(parts.hostname) and parts.port != 0 and parts.scheme in {"http", "https"}
+        except ValueError:  # a port that is not a number or above 65535, or an unclosed bracket
+            is_usable = False
+        if not is_usable or parts.query or parts.fragment:
             self.fail(f"{text!r} is not a server address: use one such as http://127.0.0.1:11434", param, ctx)
+        return text
+
+
+class _Template(click.ParamType):  # type: ignore[type-arg]  # as above
+    name = "template"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the template, as Starlette reads it."""
+        text = str(value)
+        try:
+            importlib.import_module("starlette.routing").Route(text, _refuse)
+        except ImportError as error:
+            raise CommandError(_EXTRA) from error
+        except (AssertionError, ValueError) as error:
+            self.fail(f"{text!r} is not a route ({error}): use one such as /v1/files/{{id}}", param, ctx)
         return text
 
 
@@ -67,10 +86,11 @@ class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Clic
 )
 @click.argument("upstream", type=_Address())
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=int, default=8000, show_default=True, help="The port to listen on.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8000, show_default=True, help="The port to listen on.")
 @click.option(
     "--route",
     "routes",
+    type=_Template(),
     multiple=True,
     metavar="TEMPLATE",
     help="A route to report separately, besides those of common model servers, e.g. /v1/files/{id}.",
