@@ -1,25 +1,32 @@
 """Every possible order of events with two replicas, a limit of 2 and leases of 2.
 
-The key service's decisions are the production code. Time advances in quarters of the window. Messages may be late,
-duplicated and lost; replicas spend, return and crash. They read one clock.
+The key service's decisions are the production code of strict rates and quotas. Time advances in quarters of the window,
+and a period ends after three of them. Messages may be late, duplicated and lost; replicas spend, return and crash. They
+read one clock.
 """
 
 from typing import NamedTuple
 
 import pytest
 
-from keygauge.protocol import ClockReading, Return
-from keygauge_keyservice.limits import leases
-from keygauge_keyservice.limits.kinds import sliding_window
-from keygauge_keyservice.limits.kinds.kind import Refund
-from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge.protocol import Acquisition, ClockReading, Return
+from keygauge_keyservice.limits import kinds, leases
+from keygauge_keyservice.limits.kinds.kind import Kind, Refund, Wish
 
 LIMIT, WINDOW_S = 2, 1
 TICK_US = 250_000
 WINDOW = 4  # ticks
 HORIZON = 5
 CLOCK_US = 7_000_000_000
-EPOCH_US = 1_800_000_000_000_000
+PERIOD_END = 3
+EPOCH_US = 1_800_000_000_000_000 - PERIOD_END * TICK_US  # an hour ends at `PERIOD_END`
+EMPTY = {"head": 0, "cells": [0], "ends": [], "clock": "", "stamps": []}
+TERMS = {"unit": "request", "amount": LIMIT, "window_s": None, "period": None, "anchor": None, "zone": None}
+ROWS = {
+    "strict": TERMS | {"window_s": WINDOW_S, "smooth": False},
+    "quota": TERMS | {"period": "hour", "smooth": False},
+}
+LEASES = {"strict": 3, "quota": 2}  # granted at most
 
 
 class Held(NamedTuple):
@@ -34,8 +41,8 @@ class Held(NamedTuple):
 
 class State(NamedTuple):
     now: int
-    log: Log
-    leases: tuple[tuple[int, int, int, int], ...]  # number, replica, units, end
+    limit: Kind
+    leases: tuple[tuple[int, int, int, int], ...]  # number, replica, units, bucket
     held: tuple[Held | None, ...]
     under_way: tuple[tuple, ...]  # messages in the network
     spends: tuple[int, ...]  # those that still count
@@ -43,7 +50,7 @@ class State(NamedTuple):
 
 
 def successors(state, rules):
-    yield from pass_time(state)
+    yield from pass_time(state, rules)
     for replica in (0, 1):
         yield from act(state, replica)
         yield from spend(state, replica)
@@ -58,10 +65,11 @@ def successors(state, rules):
                 yield later._replace(under_way=(*later.under_way, message))  # duplicated
 
 
-def pass_time(state):
+def pass_time(state, rules):
     if state.now < HORIZON:
         now = state.now + 1
-        yield state._replace(now=now, spends=tuple(moment for moment in state.spends if moment >= now - WINDOW))
+        counts = (lambda moment: True) if rules["kind"] == "quota" else (lambda moment: moment >= now - WINDOW)
+        yield state._replace(now=now, spends=tuple(filter(counts, state.spends)))
 
 
 def act(state, replica):
@@ -87,18 +95,18 @@ def spend(state, replica):
 
 def take_request(state, message, rules):
     _, replica, sent = message
-    asked = {"want": 2, "replicas": 2, "waiting": 2, "reading": read(replica, sent, rules)}
-    grant = sliding_window.grant(state.log, now_us=us(state.now), amount=LIMIT, window_s=WINDOW_S, **asked)
+    wish = Wish(Acquisition("1:a", 2, waiting=2), us(state.now), 2, read(replica, sent, rules))
+    grant = state.limit.give(wish, ROWS[rules["kind"]])
     if not grant.units:
         yield state
         return
     number = state.last + 1
     start, end = -tick(2 * EPOCH_US - grant.start_us), tick(grant.ends_us)  # never sooner, never later
-    row = (number, replica, grant.units, end)
+    row = (number, replica, grant.units, grant.bucket)
     by_clock = sent - -grant.wait_us // TICK_US if grant.wait_us else 0
     answer = ("grant", replica, number, grant.units, start - state.now, by_clock, end - state.now, sent)
     yield state._replace(
-        log=grant.state, leases=(*state.leases, row), under_way=(*state.under_way, answer), last=number
+        limit=grant.state, leases=(*state.leases, row), under_way=(*state.under_way, answer), last=number
     )
 
 
@@ -115,15 +123,21 @@ def take_return(state, message, rules):
     row = next((row for row in state.leases if row[0] == number), None)
     if row is None and rules["returns_once"]:
         return
-    units, end = (row[2], row[3]) if row else (unspent, state.now + 1)
+    units, bucket = (row[2], row[3]) if row else (unspent, newest(state.limit))
     ago_us = (sent - spent) * TICK_US if spent >= 0 else None
     told = leases.spent_before(Return(str(number), 0, ago_us, exact=True), read(replica, sent, rules))
-    refund = Refund(us(end), min(unspent, units), units - min(unspent, units), ago_us, told)
+    refund = Refund(bucket, min(unspent, units), units - min(unspent, units), ago_us, told)
     if not rules["returns_once"]:
-        refund = Refund(state.log.ends[-1] if state.log.ends else 0, unspent, 0)
-    log = state.log.take_back(refund, {"window_s": WINDOW_S}, now_us=us(state.now))
+        refund = Refund(newest(state.limit), unspent, 0)
+    limit = state.limit.take_back(refund, ROWS[rules["kind"]], now_us=us(state.now))
     kept = tuple(row for row in state.leases if row[0] != number or not rules["returns_once"])
-    yield state._replace(log=log, leases=kept)
+    yield state._replace(limit=limit, leases=kept)
+
+
+def newest(limit):
+    """Return the bucket of the units granted last."""
+    ends = getattr(limit, "ends", None)
+    return limit.head if ends is None else max(ends, default=0)
 
 
 def put(state, replica, held):
@@ -144,9 +158,10 @@ def tick(moment_us):
 
 
 def worst(**rules):
-    """Return the most spends in any window, and the number of states."""
-    rules = {"counts_from_send": True, "returns_once": True, "reads_one_clock": True} | rules
-    first = State(0, Log(), (), (None, None), (), (), 0)
+    """Return the most spends in any window or period, and the number of states."""
+    rules = {"kind": "strict", "counts_from_send": True, "returns_once": True, "reads_one_clock": True} | rules
+    fullest = fullest_period if rules["kind"] == "quota" else fullest_window
+    first = State(0, kinds.load(ROWS[rules["kind"]] | EMPTY), (), (None, None), (), (), 0)
     seen, front, most = {first}, [first], 0
     while front:
         state = front.pop()
@@ -154,24 +169,37 @@ def worst(**rules):
         if most > LIMIT:
             break
         for later in successors(state, rules):
-            if later.last <= 3 and later not in seen:
+            if later.last <= LEASES[rules["kind"]] and later not in seen:
                 seen.add(later)
                 front.append(later)
     return most, len(seen)
 
 
-def fullest(spends):
+def fullest_period(spends):
+    """Return the most spends in the period before its end, or in the one after it."""
+    before = sum(moment < PERIOD_END for moment in spends)
+    return max(before, len(spends) - before)
+
+
+def fullest_window(spends):
     """Return the most spends in any closed interval as long as the window."""
     return max((sum(until - WINDOW <= moment <= until for moment in spends) for until in spends), default=0)
 
 
 @pytest.mark.long
-def test_no_order_of_events_exceeds_the_limit():
-    most, states = worst()
+@pytest.mark.parametrize("kind", ROWS)
+def test_no_order_of_events_exceeds_the_limit(kind):
+    most, states = worst(kind=kind)
     assert most == LIMIT
     assert states > 10_000
 
 
-@pytest.mark.parametrize("broken", ["counts_from_send", "returns_once", "reads_one_clock"])
-def test_known_defects_are_detected(broken):
-    assert worst(**{broken: False})[0] > LIMIT
+@pytest.mark.parametrize(
+    ("kind", "broken"),
+    [
+        *[("strict", "counts_from_send"), ("strict", "returns_once"), ("strict", "reads_one_clock")],
+        *[("quota", "counts_from_send"), ("quota", "returns_once")],
+    ],
+)
+def test_known_defects_are_detected(kind, broken):
+    assert worst(kind=kind, **{broken: False})[0] > LIMIT
