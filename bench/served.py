@@ -2,7 +2,9 @@
 
 Each start has its own server, plan, key and limits: first bursts of concurrent calls to a slow handler, then
 16 connections at full speed. A start has collapsed if it serves less than 0.8 of the median of the same server and
-limits; answers other than 200 are KeyGauge's refusals, since no limit is ever reached. One more start changes the
+limits, and its busiest worker waits more: it is as busy as in other starts if the kernel gave all connections to one
+worker, or while other programs slow the machine down. `slowest` is the least share of the median, whatever the cause.
+Answers other than 200 are KeyGauge's refusals, since no limit is ever reached. One more start changes the
 account's plan three times a second while it is called; its refusals count too. BENCH_LONG=1 tries every server
 with one and two processes and every mix of limits, three times each; the short form takes some minutes. With each mix,
 uvicorn also serves the bare app, and contrib's middleware around it; both middlewares send metrics to
@@ -22,8 +24,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -115,6 +117,7 @@ class Start:
     requests_per_s: float
     refused: int
     heartbeats_per_s: float = 0.0
+    busy: float = 0.0  # share of the time that the busiest worker had a CPU
     app_us: float = 0.0
     key_service_us: float = 0.0
     postgresql_us: float = 0.0
@@ -153,16 +156,19 @@ class Stack:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name) and "/v1/heartbeat" in line)
 
 
-def cpu_s(processes: Sequence[psutil.Process]) -> float:
-    """Add up the CPU time of processes and their children."""
-    total = 0.0
+def cpu_s(processes: Sequence[psutil.Process]) -> dict[int, float]:
+    """Return the CPU time of processes and their children."""
+    times: dict[int, float] = {}
     for process in {child for parent in processes for child in [parent, *parent.children(recursive=True)]}:
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system
-    return total
+        with suppress(psutil.NoSuchProcess):
+            spent = process.cpu_times()
+            times[process.pid] = spent.user + spent.system
+    return times
+
+
+def spent_since(before: Mapping[int, float], processes: Sequence[psutil.Process]) -> list[float]:
+    """Return the CPU time of each process and child since `before`."""
+    return [seconds - before.get(pid, 0.0) for pid, seconds in cpu_s(processes).items()]
 
 
 async def call(port: int, token: str, path: str, *, until: float, statuses: Counter[int]) -> None:
@@ -244,10 +250,11 @@ def start(stack: Stack, server: str, mix: str, processes: int) -> Start:
         beats, before = stack.heartbeats(), [cpu_s(group) for group in groups]
         counted = asyncio.run(load(port, token, "/fast", connections=CONNECTIONS, seconds=FULL_SPEED_S))
         beats = stack.heartbeats() - beats
-        costs = [(cpu_s(group) - spent) * 1e6 / counted[200] for group, spent in zip(groups, before, strict=True)]
+        spent = [spent_since(earlier, group) for group, earlier in zip(groups, before, strict=True)]
+        busy, costs = max(spent[0]) / FULL_SPEED_S, [sum(seconds) * 1e6 / counted[200] for seconds in spent]
         refused = sum(count for status, count in (statuses + counted).items() if status not in {0, 200})
         name = f"{server}, {processes}, {mix}"
-        return Start(name, counted[200] / FULL_SPEED_S, refused, beats / FULL_SPEED_S / processes, *costs)
+        return Start(name, counted[200] / FULL_SPEED_S, refused, beats / FULL_SPEED_S / processes, busy, *costs)
 
 
 async def load_changing_plans(stack: Stack, port: int, token: str, account: str, names: Sequence[str]) -> Counter[int]:
@@ -278,7 +285,7 @@ def start_peer(stack: Stack, app: str) -> Start:
         asyncio.run(load(port, "none", "/fast", connections=CONNECTIONS, seconds=WARM_UP_S))
         before = cpu_s([process])
         answered = asyncio.run(load(port, "none", "/fast", connections=CONNECTIONS, seconds=FULL_SPEED_S))[200]
-        return Start(app, answered / FULL_SPEED_S, 0, app_us=(cpu_s([process]) - before) * 1e6 / answered)
+        return Start(app, answered / FULL_SPEED_S, 0, app_us=sum(spent_since(before, [process])) * 1e6 / answered)
 
 
 def plan_starts() -> Iterator[tuple[str, str, int]]:
@@ -288,6 +295,23 @@ def plan_starts() -> Iterator[tuple[str, str, int]]:
             for processes in (1, 2) if LONG else (1,):
                 for _ in range(3 if LONG or server == "uvicorn" else 1):
                     yield server, mix, processes
+
+
+def median_of(starts: Sequence[Start], server: str, figure: str) -> float:
+    """Return the median of a figure of the starts of a server."""
+    return median(getattr(start, figure) for start in starts if start.server == server)
+
+
+def find_collapsed(starts: Sequence[Start]) -> list[Start]:
+    """Return the starts that serve less than others of the same server and limits because they wait."""
+    return [
+        start
+        for start in starts
+        if all(
+            getattr(start, figure) < COLLAPSED * median_of(starts, start.server, figure)
+            for figure in ("requests_per_s", "busy")
+        )
+    ]
 
 
 def main() -> None:
@@ -311,11 +335,11 @@ def main() -> None:
                         print(theirs[mix], flush=True)
             changing = start_changing_plans(stack)
             print(changing, flush=True)
-    medians = {x.server: median(y.requests_per_s for y in starts if y.server == x.server) for x in starts}
     uvicorn = [x for x in starts if x.server.startswith("uvicorn, 1")]
     result = {
         "starts": len(starts),
-        "collapsed": sum(x.requests_per_s < COLLAPSED * medians[x.server] for x in starts),
+        "collapsed": len(find_collapsed(starts)),
+        "slowest": round(min(x.requests_per_s / median_of(starts, x.server, "requests_per_s") for x in starts), 2),
         "refused": sum(x.refused for x in [*starts, changing]),
         "heartbeats_per_s": round(mean(x.heartbeats_per_s for x in starts), 2),
         "requests_per_s": round(median(x.requests_per_s for x in uvicorn)),
