@@ -136,6 +136,11 @@ def test_the_contact_address_is_a_page_or_an_e_mail_address(url):
     assert Settings.from_environment(URL | SECRETS | {"KEYGAUGE_CONTACT_URL": url}).contact_url == url
 
 
+def test_whether_there_is_a_mail_server_is_known():
+    assert not Settings.from_environment(URL | SECRETS).has_mail_server
+    assert Settings.from_environment(URL | SECRETS | {"KEYGAUGE_SMTP_URL": "smtp://mail.acme.com"}).has_mail_server
+
+
 @pytest.mark.parametrize("url", ["help@acme.com", "javascript:alert(1)", "mailto:a@b.c?cc=x", 'https://a"b'])
 def test_another_contact_address_is_refused(url):
     with pytest.raises(SettingsError, match="KEYGAUGE_CONTACT_URL: must be"):

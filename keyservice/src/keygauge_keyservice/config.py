@@ -56,6 +56,7 @@ class Settings:
     contact_url: str | None = None  # where customers reach the operator: a page, or mailto: and an e-mail address
     public_url: str | None = None  # the portal's public URL, used for links and redirects instead of the Host header
     oidc: Provider | None = None  # identity provider for signing in to the portal, in addition to passwords
+    has_mail_server: bool = False  # else e-mail notifications wait until there is one
     read_only: bool = False  # pages and reports from a standby; all writes are refused
     bounds: Bounds = field(default_factory=Bounds)  # for the usage that services report
     account_keys_max: int = PER_ACCOUNT_MAX  # keys of an account that are not deleted
@@ -79,6 +80,7 @@ class Settings:
             peppers=peppers(environ),
             admin_token_is_new=admin_token_is_new,
             oidc=_provider(environ),
+            has_mail_server=bool(environ.get("KEYGAUGE_SMTP_URL")),
             read_only=environ.get("KEYGAUGE_READ_ONLY") == "1",
             bounds=_bounds(environ),
             account_keys_max=account_keys_max(environ),

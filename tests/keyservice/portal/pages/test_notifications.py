@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 from keygauge_keyservice.notices import channels, outbox
+from keygauge_keyservice.web.context import of_app
 
 HOOK = {"form": "webhook", "target": "https://hooks.example.com/secret-path", "kinds": ["quota", "invoice"]}
 
@@ -35,3 +38,10 @@ def test_channel_of_another_account_is_not_found(connection, signed_in, stranger
     assert signed_in.post(f"/notifications/{channel.id}/test").status_code == 404
     assert signed_in.post(f"/notifications/{channel.id}/rotate").status_code == 404
     assert signed_in.post(f"/notifications/{2**70}/remove").status_code == 404
+
+
+def test_page_says_that_e_mails_wait_without_a_mail_server(app, signed_in):
+    assert "No mail server is configured" in signed_in.get("/notifications").text
+    context = of_app(app)
+    replace(context, settings=replace(context.settings, has_mail_server=True)).attach(app)
+    assert "No mail server is configured" not in signed_in.get("/notifications").text

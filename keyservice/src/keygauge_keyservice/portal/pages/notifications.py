@@ -109,5 +109,6 @@ def _page(*, errors: list[str] | None = None, secret: str | None = None) -> str:
         given=request.form if errors else {},
         chosen=request.form.getlist("kinds") if errors else list(KINDS),
         secret=secret,
+        has_mail_server=services().settings.has_mail_server,
         notice=each(_NOTICES).get(request.args.get("notice", "")),
     )
