@@ -93,11 +93,10 @@ def test_each_request_tries_to_reconnect_while_postgresql_is_down(cluster, get):
         until(lambda: get().status_code == 200)
 
 
-def test_a_key_service_that_is_cut_off_holds_no_locks_for_long(installation, monkeypatch):
-    monkeypatch.setattr(database, "_SILENT_MS", 200)
+def test_a_key_service_that_is_cut_off_holds_no_locks_for_long(installation):
     _, token = installation.key(installation.account())
     assert installation.call(token) == 200
-    silent = database.pool(installation.url)
+    silent = database.pool(installation.url, silent_ms=200)
     silent.open()
     try:
         with silent.connection() as connection:

@@ -80,6 +80,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None,
         settings.database_url,
         connections_max=database.PAGE_CONNECTIONS_MAX,
         statement_timeout_ms=database.PAGE_STATEMENT_TIMEOUT_MS,
+        silent_ms=database.PAGE_SILENT_MS,
         read_only=settings.read_only,
     )
     services = Context(settings, pool, page_pool, registry, LedgerMetrics(registry), _sign_on(settings))

@@ -30,6 +30,7 @@ PAGE_STATEMENT_TIMEOUT_MS = 8_000
 # After which PostgreSQL ends a transaction whose client is silent: a host that was cut off or froze must not hold its
 # locks until TCP gives up, two hours later. Less than the 10 s for which replicas can do without a heartbeat.
 _SILENT_MS = 5_000
+PAGE_SILENT_MS = 15_000  # a page may compute for seconds on a busy machine
 _PATIENCE_S = 5.0  # beyond a statement's timeout, after which PostgreSQL would have answered
 _COMMAND_SILENT_MS = 300_000  # for commands and jobs, which compute for long or ask a person
 _LOCK = 0x6B67_0001  # the migrations' advisory lock; the change feed uses another
@@ -193,6 +194,7 @@ def pool(
     *,
     connections_max: int = REPLICA_CONNECTIONS_MAX,
     statement_timeout_ms: int = _STATEMENT_TIMEOUT_MS,
+    silent_ms: int = _SILENT_MS,
     read_only: bool = False,
 ) -> Pool:
     """Create a pool that is still closed: a fork must not inherit its connections and threads.
@@ -205,7 +207,7 @@ def pool(
     def configure(connection: Connection) -> None:
         if isinstance(connection, _Connection):
             connection.patience_s = statement_timeout_ms / 1000 + _PATIENCE_S
-        _configure(connection, statement_timeout_ms, _SILENT_MS)
+        _configure(connection, statement_timeout_ms, silent_ms)
         connection.read_only = read_only or None
 
     return _Pool(

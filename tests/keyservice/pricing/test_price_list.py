@@ -1,8 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg.pq import TransactionStatus
 
 from keygauge.pricing.rates import Rates
+from keygauge_keyservice import database
 from keygauge_keyservice.pricing import own_prices, price_list
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
@@ -39,3 +41,14 @@ def test_own_prices_come_before_the_public_ones_of_their_model(find):
     assert of_mini == ["own"] * 3 + ["public"] * (len(of_mini) - 3)
     assert {"own", "public"} == set(of_mini)
     assert find("no such model") == []
+
+
+def test_the_public_list_is_read_without_a_transaction(database_url, monkeypatch):
+    """Reading it takes a second the first time, more on a busy machine, and PostgreSQL ends silent transactions."""
+    states = []
+    with database.connect(database_url) as connection:
+        monkeypatch.setattr(
+            PublicPrices, "models_at", lambda *_: states.append(connection.info.transaction_status) or ()
+        )
+        assert price_list.find(connection, PUBLIC, now=NOW) == []
+    assert states == [TransactionStatus.IDLE]

@@ -46,12 +46,11 @@ def find(
     With `account_id`, only prices that apply to this account. `has_past` includes superseded own prices.
     """
     now = now or datetime.now(UTC)
+    theirs = [*_public(public, now)] if source != "own" else []  # first, as it may take a second without a transaction
     mine = own_prices.list_prices(connection) if source != "public" else []
     if account_id is not None:
         mine = [price for price in mine if price.account_id in {None, account_id}]
-    entries = [_own(price) for price in (mine if has_past else _in_force(mine, now))]
-    if source != "own":
-        entries += _public(public, now)
+    entries = [*(_own(price) for price in (mine if has_past else _in_force(mine, now))), *theirs]
     wanted = (model or "").lower()
     return sorted((entry for entry in entries if wanted in entry.model.lower()), key=lambda entry: entry.model.lower())
 
