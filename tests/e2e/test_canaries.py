@@ -30,7 +30,10 @@ def secret_of(token):
 def use_portal(stack, key):
     """Sign in with wrong and right passwords, create and rotate keys, invite someone; return the secrets involved."""
     url = stack.service_url
-    with httpx.Client(base_url=url) as portal, httpx.Client(base_url=url, follow_redirects=True) as invited:
+    with (
+        httpx.Client(base_url=url, timeout=60) as portal,
+        httpx.Client(base_url=url, timeout=60, follow_redirects=True) as invited,
+    ):
         portal.post("/sign-in", data={"email": EMAIL, "password": WRONG})
         assert portal.post("/sign-in", data={"email": EMAIL, "password": PASSWORD}).status_code == 303
 
@@ -57,7 +60,7 @@ def use_portal(stack, key):
 def call(stack, token):
     """Call with a token correctly and in every wrong way; return the answers."""
     answers = []
-    with httpx.Client(base_url=stack.api_url) as client:
+    with httpx.Client(base_url=stack.api_url, timeout=60) as client:
         schemes = [f"{scheme} {token}".strip() for scheme in ("Bearer", "bearer", "Basic", "", "Token")]
         answers += [client.get("/v1/models", headers={"Authorization": scheme}) for scheme in schemes]
         for header in ("X-API-Key", "api-key", "x-goog-api-key"):
@@ -89,13 +92,15 @@ def test_a_stack_writes_no_secrets(cold_stack, receiver, eventually):
         members.create(connection, account_id=key.account_id, email=EMAIL, password=PASSWORD, actor="test")
     tokens, secrets, pages = use_portal(stack, key)
     operator = {"Authorization": f"Bearer {stack.admin_token}", "Idempotency-Key": "once"}
-    made = httpx.post(f"{stack.service_url}/v1/accounts/{key.account_id}/keys", json={"name": "x"}, headers=operator)
+    made = httpx.post(
+        f"{stack.service_url}/v1/accounts/{key.account_id}/keys", json={"name": "x"}, headers=operator, timeout=60
+    )
     tokens += [made.json()["token"], token]
     secrets += [secret_of(one) for one in tokens] + [stack.admin_token, stack.service_token, "22" * 32]
     answers = pages + "".join(call(stack, one) for one in tokens)
-    answers += httpx.get(f"{stack.service_url}/v1/keys/{token}", headers=operator).text
+    answers += httpx.get(f"{stack.service_url}/v1/keys/{token}", headers=operator, timeout=60).text
     eventually(lambda: len(stack.ledger(key.id)) > 10, expected=True)
-    metrics = httpx.get(f"{stack.service_url}/metrics", headers=operator).text
+    metrics = httpx.get(f"{stack.service_url}/metrics", headers=operator, timeout=60).text
     written = {"answers": answers, "database": dump(stack), "metrics": metrics}
     eventually(lambda: any(key.id.encode() in body for body in receiver.bodies), expected=True)
     stack.service.kill()  # from now on, events stay in the spool

@@ -143,7 +143,7 @@ def test_httpbin_under_gunicorn(key_service, serve, collector, worker):
         echo = client.post("/post", content=b"x" * 100_000)
         assert echo.status_code == 200, echo.text
         assert echo.json()["data"] == "x" * 100_000
-        assert httpx.get(f"http://127.0.0.1:{port}/get").status_code == 401
+        assert httpx.get(f"http://127.0.0.1:{port}/get", timeout=60).status_code == 401
     terminate(process)
     events = key_service.ledger(key.id, "route, status, request_bytes, response_bytes")
     assert Counter(event[:2] for event in events) == Counter([*asked.values(), ("/post", 200)])

@@ -28,7 +28,7 @@ class Traffic:
     is_over: bool = False
 
     def run(self):
-        with httpx.Client(headers={"Authorization": f"Bearer {self.token}"}) as client:
+        with httpx.Client(headers={"Authorization": f"Bearer {self.token}"}, timeout=60) as client:
             while not self.is_over:
                 status = client.get(self.url).status_code
                 self.answers.append((time.monotonic(), status))

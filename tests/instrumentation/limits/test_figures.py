@@ -29,19 +29,19 @@ async def hello(request):
 
 
 def told_by_usage(service, key, _):
-    answer = httpx.get(f"{service.url}/v1/usage", params={"account": key.account_id}, headers=ADMIN).json()
+    answer = httpx.get(f"{service.url}/v1/usage", params={"account": key.account_id}, headers=ADMIN, timeout=60).json()
     (quota,) = answer["quotas"]
     return quota["used"], quota["remaining"]
 
 
 def told_by_me(service, _, token):
-    answer = httpx.get(f"{service.url}/v1/me", headers={"authorization": f"Bearer {token}"}).json()
+    answer = httpx.get(f"{service.url}/v1/me", headers={"authorization": f"Bearer {token}"}, timeout=60).json()
     (limit,) = answer["limits"]
     return limit["used"], limit["remaining"]
 
 
 def told_by_metrics(service, *_):
-    text = httpx.get(f"{service.url}/metrics", headers=ADMIN).text
+    text = httpx.get(f"{service.url}/metrics", headers=ADMIN, timeout=60).text
     (used,) = re.findall(r'^keygauge_limit_used\{.*limit="monthly".*\} (\S+)$', text, re.MULTILINE)
     return int(float(used)), AMOUNT - int(float(used))
 
@@ -52,7 +52,7 @@ def told_by_portal(service, key, _):
         members.create(
             service.connection, account_id=key.account_id, email=email, password=PASSWORD, role="owner", actor="test"
         )
-    with httpx.Client(base_url=service.url) as browser:
+    with httpx.Client(base_url=service.url, timeout=60) as browser:
         browser.post("/sign-in", data={"email": email, "password": PASSWORD})
         page = browser.get("/").text
     used, remaining = re.search(r'"number">([\d,]+)</span> / 100,000.*?([\d,]+) remaining', page, re.DOTALL).groups()

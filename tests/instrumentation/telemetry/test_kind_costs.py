@@ -49,19 +49,19 @@ def costs_of(kinds):
 
 
 def told_by_usage(service, key, _):
-    answer = httpx.get(f"{service.url}/v1/usage", params={"account": key.account_id}, headers=ADMIN).json()
+    answer = httpx.get(f"{service.url}/v1/usage", params={"account": key.account_id}, headers=ADMIN, timeout=60).json()
     totals = answer["totals"]
     assert sum(costs_of(totals["kinds"]).values()) == totals["cost_nanousd"]
     return costs_of(totals["kinds"])
 
 
 def told_by_me(service, _, token):
-    answer = httpx.get(f"{service.url}/v1/me", headers={"authorization": f"Bearer {token}"}).json()
+    answer = httpx.get(f"{service.url}/v1/me", headers={"authorization": f"Bearer {token}"}, timeout=60).json()
     return costs_of(answer["usage"]["kinds"])
 
 
 def calls_of(service, key):
-    answer = httpx.get(f"{service.url}/v1/calls", params={"account": key.account_id}, headers=ADMIN)
+    answer = httpx.get(f"{service.url}/v1/calls", params={"account": key.account_id}, headers=ADMIN, timeout=60)
     return answer.json()["calls"]
 
 
@@ -79,7 +79,7 @@ def told_by_portal(service, key, _):
         members.create(
             service.connection, account_id=key.account_id, email=email, password=PASSWORD, role="owner", actor="test"
         )
-    with httpx.Client(base_url=service.url) as browser:
+    with httpx.Client(base_url=service.url, timeout=60) as browser:
         browser.post("/sign-in", data={"email": email, "password": PASSWORD})
         rows = csv.DictReader(io.StringIO(browser.get("/usage.csv?table=kind").text))
     costs = {row["kind"]: int(Decimal(row["cost_usd"]).scaleb(9)) for row in rows}
