@@ -141,6 +141,14 @@ def test_links_select_the_clicked_item(prometheus):
     assert len(followed) > 35
 
 
+def test_pages_and_tickets_are_as_many_as_their_rows(prometheus):
+    """An alert on two windows of the same service is one row."""
+    views = {view.title: view.targets[0] for view in pages(Thresholds())[0].views()}
+    rows = prometheus(_fill(views["Firing alerts"].expression, EVERY), instant=True)
+    (count,) = prometheus(_fill(views["Pages and tickets"].expression, EVERY), instant=True)
+    assert count["values"] == [len([row for row in rows if row["metric"]["severity"] in {"page", "ticket"}])]
+
+
 def test_firing_alerts_link_to_the_dashboard_about_their_subject(prometheus):
     view = next(view for view in pages(Thresholds())[0].views() if view.title == "Firing alerts")
     selected = {}
@@ -214,7 +222,8 @@ def _samples(now):
     source = SOURCE.replace('"', "").split("=")
     for alert in (
         {"alertname": "KeyRateLimited", "severity": "ticket", JOB: "api", "keygauge_key_id": "k1"},
-        {"alertname": "ErrorBudgetBurn", "severity": "page", JOB: "R&D #1", ENV: "live"},
+        {"alertname": "ErrorBudgetBurn", "severity": "page", JOB: "R&D #1", ENV: "live", "window": "1h"},
+        {"alertname": "ErrorBudgetBurn", "severity": "page", JOB: "R&D #1", ENV: "live", "window": "6h"},
         {"alertname": "QuotaHigh", "severity": "ticket", "account": "a1", "key": "k1", "limit": "tpd"},
         {"alertname": "ModelUnpriced", "severity": "ticket", JOB: "api", label(metrics.MODEL): "gpt-4o-mini"},
         {"alertname": "KeyServiceDown", "severity": "page", JOB: "keyservice"},

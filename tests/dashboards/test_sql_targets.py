@@ -310,6 +310,21 @@ def test_processes_that_went_silent_within_the_hour_are_first(connection):
     assert [row["host"] for row in rows] == ["dead", "ended", "live", "old"]
 
 
+def test_times_fit_their_columns(grafana):
+    """Grafana adds milliseconds to times within a minute, unless the column has a unit."""
+    for view in (view for page in pages(Thresholds()) for view in page.views() if view.kind == "table"):
+        given = {}
+        for override in view.overrides:
+            properties = {one["id"]: one["value"] for one in override["properties"]}
+            given.setdefault(override["matcher"]["options"], {}).update(properties)
+        for target in (target for target in view.targets if isinstance(target, Sql)):
+            for column in grafana.execute(_fill(target.query, EVERY)).description:
+                if column.type_display == "timestamptz":
+                    properties = given.get(column.name, {})
+                    is_short = properties.get("unit") in {"dateTimeAsIso", "dateTimeFromNow"}
+                    assert is_short or properties.get("custom.width", 0) >= 195, (view.title, column.name)
+
+
 def test_differences_of_the_last_day_are_listed_in_a_shorter_range(connection):
     """The alert about them covers a day, and links to six hours."""
     _plant(connection, {})

@@ -14,7 +14,7 @@ from keygauge.metrics import KEY, MODEL, ROUTE, STATUS, label
 from keygauge_dashboards.alerts.ledger import ledger_alerts
 from keygauge_dashboards.alerts.prometheus import alerts
 from keygauge_dashboards.dashboards.suite import pages
-from keygauge_dashboards.grafana.panel_types import STATUS_COLOURS
+from keygauge_dashboards.grafana.panel_types import BY_NAME, STATUS_COLOURS
 from keygauge_dashboards.grafana.panels import COLUMNS, HIDDEN, MIXED, SCHEMA_VERSION, TAG, Sql
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import KEY_PAGE
@@ -232,6 +232,13 @@ def test_status_has_one_colour_everywhere(panels):
             for one in override["properties"]:
                 if name in STATUS_COLOURS and one["id"] == "color":
                     assert one["value"]["fixedColor"] == STATUS_COLOURS[name]
+
+
+def test_a_model_has_one_colour_everywhere(panels):
+    for panel in panels:
+        legends = {target.get("legendFormat") for target in panel["targets"]}
+        if panel["type"] == "timeseries" and f"{{{{{label(MODEL)}}}}}" in legends:
+            assert panel["fieldConfig"]["defaults"]["color"] == BY_NAME, panel["title"]
 
 
 def test_axes_start_at_0_and_have_a_soft_maximum(panels):

@@ -29,6 +29,12 @@ def test_counts_are_whole_and_in_full():
     assert "decimals" not in panel_types.ranking("T", "D", UP, unit="short").defaults
 
 
+def test_a_single_bar_has_its_name():
+    """Grafana clears the name of a bar that has no others beside it, unless the panel sets names."""
+    view = panel_types.ranking("T", "D", Prometheus("up", "{{name}}", instant=True), unit="locale")
+    assert view.defaults["displayName"] == "${__field.labels.name}"
+
+
 def test_values_are_green_then_yellow_then_red():
     steps = panel_types.limits(0.5, 0.9)["thresholds"]["steps"]
     assert [(step["color"], step["value"]) for step in steps] == [("green", None), ("yellow", 0.5), ("red", 0.9)]

@@ -15,7 +15,17 @@ from keygauge_dashboards.dashboards.charts import (
     to_key,
 )
 from keygauge_dashboards.grafana.base import SERIES, VALUE, dashboard, drill, link
-from keygauge_dashboards.grafana.panel_types import field, fields_like, heatmap, limits, lines, matrix, ranking, stat
+from keygauge_dashboards.grafana.panel_types import (
+    BY_NAME,
+    field,
+    fields_like,
+    heatmap,
+    limits,
+    lines,
+    matrix,
+    ranking,
+    stat,
+)
 from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
 from keygauge_dashboards.promql.histograms import distribution, quantile
 from keygauge_dashboards.promql.queries import ENV, JOB, RATE, gained, model_named, named, ratio
@@ -53,6 +63,7 @@ def _errors(thresholds: Thresholds) -> list[View]:
                 "Which models fail? A failed call counts for the model that was requested.",
                 [Prometheus(model_named(shares), legend(MODEL))],
                 unit="percentunit",
+                colour=BY_NAME,
                 colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
             ),
             "Failed calls of this model",

@@ -33,6 +33,9 @@ _COLUMNS = {
 # The variables that select an alert's subject, if its own link selects them too, and the labels with the values.
 _SUBJECTS = {"job": JOB, "env": ENV, "account": service.ACCOUNT, "key": _KEY_ID, "model": label(MODEL)}
 
+# The labels that tell rows apart; an alert about several windows, levels or processes of a subject is one row.
+_ROW = ("alertname", "severity", service.ACCOUNT, service.KEY, service.ID, label(KEY), service.LIMIT, JOB, ENV, MODEL)
+
 # On the linked dashboard, only the alert's subject is selected, taken from the row instead of this page's variables.
 _SUBJECT = {
     "title": "Open dashboard",
@@ -59,6 +62,11 @@ def firing(severity: str = ".+") -> str:
     return f'{ALERTS}{{alertstate="firing", severity=~"{severity}", {SOURCE}}}'
 
 
+def rows_to_act_on() -> str:
+    """Count the rows of the table that are pages and tickets."""
+    return f"count(group{by_(*_ROW)} ({firing('page|ticket')}))"
+
+
 def firing_alerts(runbook: str) -> View:
     """List the firing alerts, pages first, then the newest first."""
     rows = table(
@@ -68,7 +76,7 @@ def firing_alerts(runbook: str) -> View:
         Prometheus(_with_names(), instant=True, table=True),
         width=24,
         height=8,
-        widths={"Alert": 215, "Severity": 75, "Since": 130, "Service": 100},
+        widths={"Alert": 215, "Severity": 75, "Since": 145, "Service": 100},
         transformations=[
             {"id": "merge", "options": {}},
             {

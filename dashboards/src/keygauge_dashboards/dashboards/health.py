@@ -22,7 +22,7 @@ from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts.self_monitoring import NOT_IN_LEDGER, drift
 from keygauge_dashboards.grafana.base import VALUE, dashboard, ledger, link
 from keygauge_dashboards.grafana.panel_types import field, hidden, levels, limits, lines, numbers, stat, table
-from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
 from keygauge_dashboards.promql.histograms import quantile
 from keygauge_dashboards.promql.queries import (
     ENV,
@@ -207,10 +207,16 @@ def _processes(thresholds: Thresholds) -> list[View]:
             widths={"replica": 85, "version": 70, "mode": 75, "started": 165, "silent for": 80},
             overrides=[
                 field("service", links=[link("Errors of this service", ERRORS_PAGE, job=VALUE)]),
+                _without_milliseconds("started"),
                 levels("silent for", limits(10, thresholds.beat_age_s), unit="s", decimals=0),
             ],
         ),
     ]
+
+
+def _without_milliseconds(column: str) -> Json:
+    """Show whole seconds: Grafana adds milliseconds to times within a minute, and they do not fit."""
+    return field(column, unit="dateTimeAsIso")
 
 
 def _totals() -> list[View]:
@@ -246,6 +252,7 @@ def _ledger() -> list[View]:
             height=5,
             widths=_DIFFERENCE_WIDTHS,
             overrides=[
+                _without_milliseconds("hour"),
                 *(levels(name, limits(critical=1)) for name in ("missing", "surplus")),
                 *hidden("replica"),
             ],
@@ -282,12 +289,14 @@ def _series() -> list[View]:
                 ),
             ],
             unit="short",
+            width=6,
         ),
         lines(
             "Folded requests/s",
             "How many requests are counted as 'other' because the bound on series was reached?",
             [Prometheus(or_zero(rate(SERIES_FOLDED)), "folded")],
             unit="reqps",
+            width=6,
         ),
         lines(
             "Parts up",
@@ -295,5 +304,6 @@ def _series() -> list[View]:
             [Prometheus(f"min by ({JOB}, {INSTANCE}) ({UP})", _BY_PROCESS)],
             unit="none",
             calcs=("min",),
+            width=12,
         ),
     ]

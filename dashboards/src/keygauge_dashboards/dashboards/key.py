@@ -67,7 +67,7 @@ LIMIT 100"""
 _ADDRESSES = """\
 /* key.addresses */
 SELECT ip AS address, count(*) AS requests, count(*) FILTER (WHERE status IN (400, 401, 403)) AS refused,
-    max(time) AS last
+    count(*) FILTER (WHERE status = 429) AS "429", max(time) AS last
 FROM grafana.event
 WHERE $__timeFilter(time) AND outcome <> 'part' AND {selected_calls}
 GROUP BY ip
@@ -212,7 +212,7 @@ def _addresses() -> View:
         "Client addresses",
         "Where is the key used from? Look into addresses that are new or refused repeatedly.",
         ledger(_ADDRESSES),
-        widths={"requests": 75, "refused": 70, "last": 150},
+        widths={"requests": 75, "refused": 70, "429": 55, "last": 150},
         overrides=[to_calls_from("address"), field("last", unit="dateTimeFromNow")],
     )
 

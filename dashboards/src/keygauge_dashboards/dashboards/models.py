@@ -12,7 +12,7 @@ from keygauge_dashboards.dashboards.charts import (
     totals,
 )
 from keygauge_dashboards.grafana.base import SERIES, VALUE, dashboard, drill, ledger, link
-from keygauge_dashboards.grafana.panel_types import field, limits, lines, stat, table
+from keygauge_dashboards.grafana.panel_types import BY_NAME, field, limits, lines, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.promql.histograms import quantile
 from keygauge_dashboards.promql.queries import gained, or_zero
@@ -166,6 +166,7 @@ def _live() -> list[View]:
             description,
             [Prometheus(quantile(0.95, metric, by=(MODEL,)), legend(MODEL))],
             unit=metric.unit,
+            colour=BY_NAME,
             width=12,
             empty_is_fine="no answer was streamed",
         )

@@ -31,7 +31,7 @@ from keygauge_dashboards.dashboards.charts import (
     tokens_per_minute,
     totals,
 )
-from keygauge_dashboards.dashboards.firing import firing, firing_alerts
+from keygauge_dashboards.dashboards.firing import firing_alerts, rows_to_act_on
 from keygauge_dashboards.grafana.base import PER_SECOND, SERIES, dashboard, drill, ledger
 from keygauge_dashboards.grafana.panel_types import field, hidden, limits, lines, numbers, ranking, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
@@ -198,7 +198,7 @@ def _to_watch(thresholds: Thresholds) -> list[View]:
             stat(
                 "Pages and tickets",
                 "How many firing alerts need someone to act? The table below shows informational ones too.",
-                Prometheus(or_zero(f"count({firing('page|ticket')})"), instant=True),
+                Prometheus(or_zero(rows_to_act_on()), instant=True),
                 unit="none",
                 colours=limits(1, 3),
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -171,6 +172,8 @@ def ranking(
     }
     colour: Json = {"mode": "thresholds"} if colours else {"mode": "fixed", "fixedColor": "blue"}
     defaults = {"color": colour, "min": 0, **({"max": full} if full else {}), **(colours or limits())}
+    if isinstance(target, Prometheus):  # Grafana shows no name of a single bar, unless the panel sets it
+        defaults["displayName"] = re.sub(r"\{\{(\w+)\}\}", r"${__field.labels.\1}", target.legend)
     if unit == "locale":
         defaults["decimals"] = 0  # extrapolation makes an increase of 6 look like 6.02
     return View("bargauge", title, description, [target], unit, width, height, options, defaults, **view)
