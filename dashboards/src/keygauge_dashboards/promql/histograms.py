@@ -23,11 +23,11 @@ def quantile(share: float, metric: Metric, *, by: tuple[str, ...] = (), scope: M
     return f"histogram_quantile({share}, {classic}) or histogram_quantile({share}, {native})"
 
 
-def distribution(metric: Metric) -> str:
-    """Return the increase of all buckets, for a heatmap; Grafana draws both kinds."""
-    classic = total(metric, f"increase({select(metric, part='_bucket')}[{RATE}])", (_BOUND,))
-    native = total(metric, f"increase({select(metric, part=NATIVE)}[{RATE}])", ())
-    return f"{classic} or {native}"
+def distribution(metric: Metric, *, scope: Mapping[str, str] = SCOPE) -> str:
+    """Return the increase of all buckets, for a heatmap."""
+    classic = total(metric, f"increase({select(metric, scope=scope, part='_bucket')}[{RATE}])", (_BOUND,))
+    native = total(metric, f"increase({select(metric, scope=scope, part=NATIVE)}[{RATE}])", ())
+    return f"{classic} or on () {native}"
 
 
 def observations(
