@@ -289,14 +289,14 @@ def _series() -> list[View]:
                 ),
             ],
             unit="short",
-            width=6,
+            width=7,
         ),
         lines(
             "Folded requests/s",
             "How many requests are counted as 'other' because the bound on series was reached?",
             [Prometheus(or_zero(rate(SERIES_FOLDED)), "folded")],
             unit="reqps",
-            width=6,
+            width=5,
         ),
         lines(
             "Parts up",
