@@ -122,6 +122,9 @@ def test_upstream_is_offered_only_encodings_that_can_be_read(ask, upstream, monk
         ("next", "next"),
         ("//elsewhere.example/base/x", "//elsewhere.example/base/x"),
         ("https://elsewhere.example/base/x", "https://elsewhere.example/base/x"),
+        ("{address}/base//evil.example/x", "/evil.example/x"),  # never to another host
+        ("{address}/base//", "/"),
+        ("/base//evil.example/x?a=//b", "/evil.example/x?a=//b"),
     ],
 )
 def test_redirects_to_the_upstream_lead_to_the_proxy(ask, upstream, location, expected):

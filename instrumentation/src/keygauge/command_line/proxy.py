@@ -61,7 +61,7 @@ class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Clic
         return text
 
 
-class _Template(click.ParamType):  # type: ignore[type-arg]  # as above
+class _Template(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
     name = "template"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -263,7 +263,7 @@ class Proxy:
         for prefix in filter(None, (self._base.encode() + self._path, self._path)):
             below = location.removeprefix(prefix)
             if below != location and below[:1] in {b"", b"/", b"?", b"#"}:
-                return below if below.startswith(b"/") else b"/" + below
+                return b"/" + below.lstrip(b"/\\")  # `//` would begin another host's name
         return location
 
 
