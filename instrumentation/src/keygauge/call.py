@@ -32,6 +32,8 @@ Outcome = Literal[
     "part",  # usage of another answer or model within a call: it is not a request, and has no duration
 ]
 PART: Outcome = "part"
+ADMITTED: tuple[Outcome, ...] = ("admitted", "would_limit", "degraded")
+LIMITED: tuple[Outcome, ...] = ("limited", "quota")
 UsageStatus = Literal["reported", "partial", "estimated", "none"]
 StreamKind = Literal["sse", "ndjson", "eventstream", "websocket"]
 

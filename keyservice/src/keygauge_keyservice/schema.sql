@@ -274,7 +274,8 @@ CREATE TABLE limit_state (
     clock       text NOT NULL DEFAULT '',     -- the clock of the stamps: one that a host's processes share
     stamps      bigint[] NOT NULL DEFAULT '{}', -- when a unit was spent; one per element of `ends`, 0 if unknown
     tags        integer NOT NULL DEFAULT 0,   -- number of tags with their own rows; this row is for calls without a tag
-    base        text                          -- for a tag's row: the id of the row for calls without a tag
+    base        text,                         -- for a tag's row: the id of the row for calls without a tag
+    is_complete boolean NOT NULL DEFAULT false -- of a quota: it includes the period's use before the row was created
 ) WITH (fillfactor = 50);
 CREATE INDEX limit_state_account ON limit_state (account_id);
 CREATE INDEX limit_state_tag ON limit_state (base, id) WHERE base IS NOT NULL;
@@ -606,7 +607,7 @@ CREATE TABLE usage_kind (
     route         text NOT NULL,
     model         text NOT NULL,        -- '' if there is none
     status_class  smallint NOT NULL,
-    kind          text NOT NULL,
+    kind          text NOT NULL,        -- '(refused)': calls refused for another reason than a limit
     count         bigint NOT NULL,
     PRIMARY KEY (account_id, length_s, bucket, key_id, route, model, status_class, kind)
 ) WITH (fillfactor = 70);
@@ -837,7 +838,7 @@ FROM usage_aggregate;
 
 -- Kinds of use other than the usual tokens: audio, images, searches, seconds.
 CREATE VIEW grafana.usage_kind AS
-SELECT account_id, length_s, bucket, key_id, route, model, status_class, kind, count FROM usage_kind;
+SELECT account_id, length_s, bucket, key_id, route, model, status_class, kind, count FROM usage_kind WHERE kind <> '(refused)';
 
 -- Dashboards compare with lists of names, not with regular expressions, as any name can be quoted.
 -- A route or model as Grafana formats selected values: double quotes are escaped by a backslash.

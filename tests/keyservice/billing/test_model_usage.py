@@ -17,6 +17,7 @@ def test_a_months_usage_is_grouped_by_account_and_model_highest_cost_first(conne
         make_event(model="small", details=searches),
         make_event(60, model="small", details=searches | {"images": 1}),
         make_event(model="large", key="acme-test"),
+        make_event(model="small", outcome="forbidden"),
         make_event(30 * 86_400, model="large"),  # in June
         make_event(model=None, account="beta", key="beta-live"),
     ]
@@ -24,7 +25,7 @@ def test_a_months_usage_is_grouped_by_account_and_model_highest_cost_first(conne
     used = model_usage.find(connection, ["acme", "beta", "nobody"], MAY, JUNE)
     assert {account: list(models) for account, models in used.items()} == {"acme": ["small", "large"], "beta": [""]}
     small, large = used["acme"].values()
-    assert (small.requests, small.input_tokens, small.cost_nanousd) == (2, 200, 10)
+    assert (small.requests, small.input_tokens, small.cost_nanousd) == (3, 300, 15)
     assert small.details == {"web_searches": 4, "images": 1}
     assert (large.requests, large.cost_nanousd, large.details) == (1, 9, {})
     assert list(model_usage.find(connection, ["beta"], MAY, JUNE)) == ["beta"]

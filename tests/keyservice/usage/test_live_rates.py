@@ -37,6 +37,15 @@ def test_an_accounts_calls_are_counted_in_each_rates_window(connection, now):
     assert {rate.name: rate.used for rate in live.rates} == {"rpm": 3, "tph": 7 * 300}
 
 
+def test_calls_refused_for_another_reason_are_not_counted(connection, metered, make_line, noon):
+    plans.replace_limits(connection, "ledger", RATES, actor="test")
+    outcomes = ["admitted", "forbidden", "expired", "revoked", "unavailable", "would_limit", "degraded", "part"]
+    calls = [make_line(-30 + second, outcome=outcome) for second, outcome in enumerate(outcomes)]
+    ingest.take_batch(connection, "a1", 0, calls, PublicPrices(), now=noon + timedelta(seconds=1))
+    live = find_live_rates(connection, "acme", now=noon)
+    assert {rate.name: rate.used for rate in live.rates} == {"rpm": 3, "tph": 4 * 300}
+
+
 def test_a_rate_with_a_prefix_pattern_counts_matching_calls(connection, now):
     rates = [
         plans.Limit(name="four", unit="request", amount=60, window_s=3600, model="gpt-4o*"),

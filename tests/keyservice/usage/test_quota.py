@@ -49,6 +49,22 @@ def test_a_quota_has_used_and_reserved_units_and_a_reset_time(connection, limit,
     assert found.resets_at == datetime(2026, 6, 1, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "is_counted"),
+    [("admitted", True), ("would_limit", True), ("degraded", True)]
+    + [(one, False) for one in ("limited", "quota", "revoked", "expired", "unknown", "forbidden", "unavailable")],
+)
+@pytest.mark.parametrize("model", [None, "gpt-4o-mini", "gpt-4*"])
+@pytest.mark.parametrize("subject", ["account", "key"])
+def test_only_admitted_calls_are_counted(connection, limit, make_event, noon, outcome, is_counted, model, subject):
+    limit("monthly", "request", 1000, "month", subject=subject)
+    connection.execute("UPDATE plan_limit SET model = %s", (model,))
+    events = [make_event(offset_s, outcome=outcome, status=403) for offset_s in (0, -86_400, -86_400)]
+    backfill.write_history(connection, [make_event(), *events], PublicPrices(), spool="test")
+    found = quota.find_quotas(connection, "acme", now=noon + timedelta(minutes=1))
+    assert found[0].counted == (4 if is_counted else 1)
+
+
 def test_a_quota_of_a_past_period_is_unused(connection, limit, noon):
     limit("daily", "token", 50, "day", used=40, at=noon - timedelta(days=1))
     [found] = quota.find_quotas(connection, "acme", now=noon)

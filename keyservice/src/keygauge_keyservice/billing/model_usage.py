@@ -11,6 +11,7 @@ from psycopg import sql
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.aggregate import NUMBERS, SUMS
+from keygauge_keyservice.ledger.kinds import REFUSED
 from keygauge_keyservice.usage.sums import DetailedSums
 
 ByModel: TypeAlias = Mapping[str, DetailedSums]
@@ -29,12 +30,13 @@ GROUP BY account_id, part ORDER BY sum(cost_nanousd) DESC, part""").format(
 _KINDS = """/* billing.used_kinds */
 SELECT account_id, model, kind, sum(count)::bigint AS count FROM usage_kind
 WHERE account_id = ANY(%(account_ids)s) AND length_s = 86400 AND bucket >= %(first)s AND bucket < %(last)s
+AND kind <> %(refused)s
 GROUP BY account_id, model, kind"""
 
 
 def find(connection: Connection, account_ids: Sequence[str], first: datetime, last: datetime) -> dict[str, ByModel]:
     """Return the usage in a range of whole UTC days per account; accounts without usage are left out."""
-    params = {"account_ids": list(account_ids), "first": first, "last": last}
+    params = {"account_ids": list(account_ids), "first": first, "last": last, "refused": REFUSED}
     details: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for row in connection.execute(_KINDS, params):
         details[row["account_id"], row["model"]][row["kind"]] = row["count"]

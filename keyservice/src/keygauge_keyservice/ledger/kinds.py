@@ -1,4 +1,7 @@
-"""Sums of kinds of use beyond the usual token counts, updated with every batch; few calls have any."""
+"""Sums of kinds of use beyond the usual token counts, updated with every batch; few calls have any.
+
+Calls refused for another reason than a limit are counted in the same way, since they are few: limits do not count them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from keygauge.call import ADMITTED, LIMITED, PART
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.aggregate import DAY_S
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.ledger.rollup import BUCKET_S, Group, array
 
 LENGTHS_S = (DAY_S, BUCKET_S)
+REFUSED = "(refused)"  # no event can name such a kind
+_NOT_REFUSED = frozenset((*ADMITTED, *LIMITED, PART))
+_REFUSED_ONCE = {REFUSED: 1}
 
 Row: TypeAlias = tuple[int, Group, str]
 """Length, group and kind."""
@@ -41,9 +48,10 @@ def write(connection: Connection, events: Iterable[Event], group_of: Callable[[E
 def _add_up(events: Iterable[Event], group_of: Callable[[Event], Group]) -> Counter[Row]:
     sums: Counter[Row] = Counter()
     for event in events:
-        if event.details:
+        counts = event.details if event.outcome in _NOT_REFUSED else {**(event.details or {}), **_REFUSED_ONCE}
+        if counts:
             group = group_of(event)
             for length_s in LENGTHS_S:
                 longer = (group[0] - group[0] % length_s, *group[1:])
-                sums.update({(length_s, longer, kind): count for kind, count in event.details.items() if count})
+                sums.update({(length_s, longer, kind): count for kind, count in counts.items() if count})
     return sums

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from keygauge import metrics
-from keygauge.call import PART
+from keygauge.call import LIMITED, PART
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.pricing.cost import Cost
@@ -22,7 +22,6 @@ Group: TypeAlias = tuple[int, str, str, str, str, int]
 _HOUR_S = 3_600
 _BUCKET_US = BUCKET_S * 1_000_000
 _DURATION_BOUNDS_US = [round(bound * 1_000_000) for bound in metrics.DURATION_BUCKETS_S]
-_LIMITED = frozenset(("limited", "quota"))
 _SUMS = 11
 _COST, _KIND_COSTS = 9, 12  # their indexes in a row
 _EMPTY = [0] * (_SUMS + 2)
@@ -95,7 +94,7 @@ class Sums:
             row[0] += 1
             row[10] += event.duration_us
             row[_SUMS] += _CALL_IN[bisect_left(_DURATION_BOUNDS_US, event.duration_us)]
-            if event.outcome in _LIMITED:
+            if event.outcome in LIMITED:
                 row[1] += 1
         row[2] += event.input_tokens or 0
         row[3] += event.output_tokens or 0

@@ -19,6 +19,7 @@ _COPY = f"""/* carried_use.copy */
 WITH chosen AS MATERIALIZED (
     SELECT DISTINCT ON (id) pair.later || substr(state.id, strpos(state.id, ':')) AS id, state.id AS earlier,
         account_id, {AT_NEW_RATE.format(time="head")} AS head, cells, ends, clock, stamps,
+        is_last AND is_complete AS is_complete,
         pair.later || substr(base, strpos(base, ':')) AS base, is_last, old_us, new_us, now_us
     FROM (SELECT %(now_us)s::bigint AS now_us) AS moment
     CROSS JOIN unnest(%(earlier)s::bigint[], %(later)s::bigint[], %(is_last)s::boolean[], %(old_us)s::bigint[],
@@ -27,10 +28,10 @@ WITH chosen AS MATERIALIZED (
     WHERE account_id = %(account_id)s
     ORDER BY id, is_last DESC, head DESC, (SELECT sum(cell) FROM unnest(cells) AS cell) DESC NULLS LAST
 ), copied AS (
-    INSERT INTO limit_state (id, account_id, head, cells, ends, clock, stamps, base)
-    SELECT id, account_id, head, cells, ends, clock, stamps, base FROM chosen
+    INSERT INTO limit_state (id, account_id, head, cells, ends, clock, stamps, base, is_complete)
+    SELECT id, account_id, head, cells, ends, clock, stamps, base, is_complete FROM chosen
     ON CONFLICT (id) DO UPDATE SET head = EXCLUDED.head, cells = EXCLUDED.cells, ends = EXCLUDED.ends,
-        clock = EXCLUDED.clock, stamps = EXCLUDED.stamps
+        clock = EXCLUDED.clock, stamps = EXCLUDED.stamps, is_complete = EXCLUDED.is_complete
     RETURNING id, base
 ), held AS (
     SELECT lease.id, first.id AS state_id, {AT_NEW_RATE.format(time="bucket")} AS bucket
@@ -46,7 +47,8 @@ def carry(connection: Connection, account_id: str, *, before: str, after: str) -
     """Copy usage to a plan's limits from those with the same measure, of the last plan or else of an earlier one.
 
     If there are several, the highest usage counts. Leases move along: their unspent units return to the new limits,
-    and calls in progress keep their slots.
+    and calls in progress keep their slots. Quotas that the last plan did not have lack the use of that time, which the
+    next request adds from the ledger.
     """
     plans = {row["plan_id"] for row in connection.execute(_PLANS, (account_id,))}
     limits = definitions.of_plans(connection, {*plans, before, after})

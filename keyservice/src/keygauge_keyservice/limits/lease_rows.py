@@ -125,7 +125,8 @@ def lock(connection: Connection, state_ids: Sequence[str]) -> list[Row]:
         return []
     return connection.execute(
         "/* leases.lock */ "
-        "SELECT limit_state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, anchor, zone, smooth "
+        "SELECT limit_state.id, account_id, head, cells, ends, clock, stamps, is_complete, subject, unit, amount, "
+        "window_s, period, anchor, zone, smooth, per_tag, route, model, tool, weights "
         "FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint "
         "WHERE limit_state.id = ANY(%s) ORDER BY limit_state.id FOR UPDATE OF limit_state",
         (list(state_ids),),
@@ -140,18 +141,19 @@ def now_us(connection: Connection) -> int:
     return int(row["now_us"]) if row else 0
 
 
-def write(connection: Connection, states: Mapping[str, Columns]) -> None:
-    """Write the states of limits whose rows are locked."""
+def write(connection: Connection, states: Mapping[str, Columns], *, incomplete: Collection[str] = ()) -> None:
+    """Write the states of limits whose rows are locked. Quotas that are `incomplete` still lack earlier use."""
     if not states:
         return
     connection.execute(
         "/* leases.write */ UPDATE limit_state "
         "SET head = written.head, cells = written.cells::bigint[], ends = written.ends::bigint[], "
-        "clock = written.clock, stamps = written.stamps::bigint[] "
+        "clock = written.clock, stamps = written.stamps::bigint[], is_complete = written.id <> ALL(%s) "
         "FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[]) "
         "AS written (id, head, cells, ends, clock, stamps) "
         "WHERE limit_state.id = written.id",
         (
+            list(incomplete),
             list(states),
             [state.head for state in states.values()],
             [_array(state.cells) for state in states.values()],

@@ -6,7 +6,7 @@ Many replicas are answered at once, in turn, as if each had its own transaction.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +14,7 @@ from keygauge.protocol import ENTRIES_MAX, Acquisition, ClockReading, Hold, Lost
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits import kinds, lease_rows, replicas, tag_counters
 from keygauge_keyservice.limits.grant import Grant
-from keygauge_keyservice.limits.kinds import concurrency
+from keygauge_keyservice.limits.kinds import concurrency, quota
 from keygauge_keyservice.limits.kinds.concurrency import Kept
 from keygauge_keyservice.limits.kinds.kind import Columns, Refund, Wish
 
@@ -72,11 +72,28 @@ class Exchanged:
     wanted: Sequence[str] = ()  # limits whose units others need back from this replica
 
 
+EarlierUse: TypeAlias = Callable[[Connection, Sequence[lease_rows.Row], int], Mapping[str, int]]
+"""Returns the use of quotas in their current period before their rows were created, by id, given the rows and the time.
+
+Rows may be left out: their requests get no answer, so calls ask again.
+"""
+
 Wanted: TypeAlias = Mapping[str, Sequence[tuple[LeaseRequest, Acquisition]]]
 """The requests for units, per limit id."""
 
 
-def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive: int) -> list[Exchanged]:
+def no_earlier_use(_connection: Connection, rows: Sequence[lease_rows.Row], _now_us: int) -> Mapping[str, int]:
+    """Return no use, without a ledger."""
+    return {row["id"]: 0 for row in rows}
+
+
+def exchange(
+    connection: Connection,
+    requests: Sequence[LeaseRequest],
+    *,
+    alive: int,
+    earlier_use: EarlierUse = no_earlier_use,
+) -> list[Exchanged]:
     """Take leases back and grant leases in the caller's transaction; each replica has one request.
 
     `alive` is the number of live replicas; those of them that use a limit share it.
@@ -90,6 +107,9 @@ def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive:
     if not rows and not wanted and not surplus:
         return [Exchanged(wanted=called_back.get(one.replica, ())[:ENTRIES_MAX]) for one in requests]
     now_us = lease_rows.now_us(connection)  # after the locks
+    incomplete = [row for row in rows if row["period"] and not row["is_complete"]]
+    earlier = earlier_use(connection, incomplete, now_us) if incomplete else {}
+    left_out = {row["id"] for row in incomplete} - earlier.keys()
     tag_counters.count(connection, made)
     kept = concurrency.keep(connection, held)
     users = _users(connection, wanted, alive)
@@ -104,10 +124,12 @@ def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive:
     for row in rows:
         name, number = row["id"], users.get(row["id"], alive)
         with_slots = {**row, "out": out.get(name, 0)}
-        decided.decide(with_slots, refunds.get(name, ()), wanted.get(name, ()), now_us=now_us, users=number)
+        asking = () if name in left_out else wanted.get(name, ())
+        terms = {"now_us": now_us, "users": number, "earlier_use": earlier.get(name, 0)}
+        decided.decide(with_slots, refunds.get(name, ()), asking, **terms)
     decided.deny(surplus, now_us=now_us, reset_us=_SURPLUS_US)
     # Limits or tag counters deleted in the meantime get no answer: their replicas learn what changed.
-    lease_rows.write(connection, decided.changed)
+    lease_rows.write(connection, decided.changed, incomplete=left_out)
     granted = decided.hand_out(connection)
     return [
         Exchanged(
@@ -141,9 +163,12 @@ class _Decided:
         *,
         now_us: int,
         users: int,
+        earlier_use: int,
     ) -> None:
         """Take back and grant units of one limit."""
         state = before = kinds.load(row)
+        if earlier_use:
+            state = quota.with_earlier_use(row, earlier_use, now_us=now_us)
         for refund in refunds:
             state = state.take_back(refund, row, now_us=now_us)
         for one, item in asking:

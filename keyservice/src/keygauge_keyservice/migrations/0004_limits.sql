@@ -54,7 +54,8 @@ CREATE TABLE limit_state (
     clock       text NOT NULL DEFAULT '',     -- the clock of the stamps: one that a host's processes share
     stamps      bigint[] NOT NULL DEFAULT '{}', -- when a unit was spent; one per element of `ends`, 0 if unknown
     tags        integer NOT NULL DEFAULT 0,   -- number of tags with their own rows; this row is for calls without a tag
-    base        text                          -- for a tag's row: the id of the row for calls without a tag
+    base        text,                         -- for a tag's row: the id of the row for calls without a tag
+    is_complete boolean NOT NULL DEFAULT false -- of a quota: it includes the period's use before the row was created
 ) WITH (fillfactor = 50);
 CREATE INDEX limit_state_account ON limit_state (account_id);
 CREATE INDEX limit_state_tag ON limit_state (base, id) WHERE base IS NOT NULL;

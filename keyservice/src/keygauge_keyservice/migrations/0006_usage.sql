@@ -77,7 +77,7 @@ CREATE TABLE usage_kind (
     route         text NOT NULL,
     model         text NOT NULL,        -- '' if there is none
     status_class  smallint NOT NULL,
-    kind          text NOT NULL,
+    kind          text NOT NULL,        -- '(refused)': calls refused for another reason than a limit
     count         bigint NOT NULL,
     PRIMARY KEY (account_id, length_s, bucket, key_id, route, model, status_class, kind)
 ) WITH (fillfactor = 70);

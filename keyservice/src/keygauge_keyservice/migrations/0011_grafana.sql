@@ -69,7 +69,7 @@ FROM usage_aggregate;
 
 -- Kinds of use other than the usual tokens: audio, images, searches, seconds.
 CREATE VIEW grafana.usage_kind AS
-SELECT account_id, length_s, bucket, key_id, route, model, status_class, kind, count FROM usage_kind;
+SELECT account_id, length_s, bucket, key_id, route, model, status_class, kind, count FROM usage_kind WHERE kind <> '(refused)';
 
 -- Dashboards compare with lists of names, not with regular expressions, as any name can be quoted.
 -- A route or model as Grafana formats selected values: double quotes are escaped by a backslash.

@@ -24,6 +24,7 @@ from keygauge_keyservice.pricing import price_steps
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import key_entries, service_keys
+from keygauge_keyservice.usage import earlier_use
 
 _MS_US = 1_000
 _SOON_MS = 1_000
@@ -63,7 +64,7 @@ def answer(
     # Read before rows of limits are locked.
     rates = _prices(connection, received, prices)
     requests = [_lease_request(one, again=one.message.replica in repeated) for one in received]
-    leased = leases.exchange(connection, requests, alive=alive)
+    leased = leases.exchange(connection, requests, alive=alive, earlier_use=earlier_use.find)
     unused = followed.find_unused(connection, [(one.message.replica, one.message.follow) for one in received])
     return [
         HeartbeatAnswer(

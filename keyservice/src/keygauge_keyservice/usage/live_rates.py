@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from psycopg.rows import class_row
 
+from keygauge.call import ADMITTED, PART
 from keygauge.weights import TOKEN_COUNTS, Weights
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.definitions import CountedUnit
@@ -20,6 +21,7 @@ from keygauge_keyservice.limits.smooth_use import Use, find_smooth_use
 
 _MINUTE_S = 60
 _EVENTS_MAX = 200_000  # scanned per rate
+_COUNTED = [*ADMITTED, PART]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class LiveRates:
-    """The last minute's calls that no limit refused, their tokens, the rate limits, and open streams."""
+    """The last minute's admitted calls, their tokens, the rate limits, and open streams."""
 
     requests_per_minute: int
     tokens_per_minute: int
@@ -86,7 +88,7 @@ SELECT count(*) FILTER (WHERE outcome <> 'part') AS request, coalesce(sum(given 
 FROM (
     SELECT coalesce(input_tokens, 0) AS given, coalesce(output_tokens, 0) AS made, cost_nanousd,
         cache_read_tokens, cache_write_tokens, reasoning_tokens, outcome FROM event
-    WHERE account_id = %(account_id)s AND time > %(since)s AND time <= %(now)s AND outcome NOT IN ('limited', 'quota')
+    WHERE account_id = %(account_id)s AND time > %(since)s AND time <= %(now)s AND outcome = ANY(%(admitted)s)
     AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
     AND (%(route)s::text IS NULL OR route = %(route)s OR starts_with(route, %(route_start)s))
     AND (%(model)s::text IS NULL OR model = %(model)s OR starts_with(model, %(model_start)s))
@@ -154,8 +156,8 @@ def _count(
 ) -> dict[str, int]:
     since = scope["now"] - timedelta(seconds=window_s)
     starts = {"route_start": _start(route), "model_start": _start(model)}
-    params = {**scope, **starts, "since": since, "route": route, "model": model, "most": _EVENTS_MAX}
-    row = connection.execute(_COUNT, params, prepare=False).fetchone()
+    terms = {"since": since, "route": route, "model": model, "most": _EVENTS_MAX, "admitted": _COUNTED}
+    row = connection.execute(_COUNT, {**scope, **starts, **terms}, prepare=False).fetchone()
     return row or dict.fromkeys((*get_args(CountedUnit), *TOKEN_COUNTS), 0)
 
 

@@ -15,7 +15,7 @@ from keygauge_keyservice.limits.periods import Period, Periods
 from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.query import Grouping
-from keygauge_keyservice.usage.sums import UsageSums
+from keygauge_keyservice.usage.sums import DetailedSums, UsageSums
 from keygauge_keyservice.values import time_zone
 
 _CURRENT: dict[Period, str] = {
@@ -47,7 +47,7 @@ class Quota:
     amount: int
     used: int  # settled, reserved by calls in progress, or lost in a crash
     reserved: int  # leased to replicas for future calls; not part of `used`
-    counted: int  # according to the ledger: calls in the period that no limit refused, or their tokens or cost;
+    counted: int  # according to the ledger: admitted calls in the period, or their tokens or cost;
     # the same as `used` for a tool's quota, since the ledger does not record tools
     starts_at: datetime
     resets_at: datetime | None  # None: never
@@ -84,7 +84,7 @@ class Quota:
 
 
 _COLUMNS = """plan_limit.name, unit, period, anchor, zone, amount, credit_nanousd, weights, unit_name,
-    route, model, tool, dry_run, head, cells[1] AS used,
+    route, model, tool, dry_run, head, cells[1] AS used, coalesce(is_complete, false) AS is_complete,
     ends[1] > extract(epoch FROM %(now)s::timestamptz) * 1000000 AS is_current,
     (SELECT coalesce(sum(units - spent), 0)::bigint FROM lease
      WHERE state_id = state.id AND bucket = head AND NOT closed AND ends_at > %(now)s) AS reserved"""
@@ -115,7 +115,7 @@ JOIN key ON key.id = split_part(state.id, ':', 2) AND key.account_id = state.acc
     AND (plan_limit.key_id = key.id OR plan_limit.plan_id = account.plan_id)
 WHERE state.account_id = %(account_id)s
 ORDER BY cells[1] / amount::float8 DESC, key.id LIMIT %(most)s"""  # noqa: S608 - as above
-_NOTHING = UsageSums()
+_NOTHING = DetailedSums()
 KEYS_MAX = 500  # keys whose quotas are listed
 _KEYS_APART = 50  # keys per query if it also groups by route or model
 
@@ -173,11 +173,11 @@ def find_near(
 
 def _quotas(connection: Connection, account_id: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> list[Quota]:
     key_ids = [row["key_id"] for row in rows if row["key_id"] is not None]
-    counts = _Counts(connection, account_id, now, key_ids)
+    counts = Counts(connection, account_id, now, key_ids)
     return [_quota(row, counts, now) for row in rows]
 
 
-class _Counts:
+class Counts:
     """The ledger's sums for the current periods, with one query for all keys."""
 
     def __init__(self, connection: Connection, account_id: str, now: datetime, key_ids: Sequence[str]) -> None:
@@ -185,19 +185,23 @@ class _Counts:
         self._account_id = account_id
         self._now = now
         self._key_ids = key_ids
-        self._found: dict[tuple[Any, ...], dict[str | None, UsageSums]] = {}
+        self._found: dict[tuple[Any, ...], dict[str | None, DetailedSums]] = {}
 
-    def of(self, row: Mapping[str, Any]) -> UsageSums:
+    def used(self, row: Mapping[str, Any]) -> int:
+        """Return the units of a limit that calls have used."""
+        return _units(self._of(row), row["unit"], row["weights"])
+
+    def _of(self, row: Mapping[str, Any]) -> DetailedSums:
         """Return the sums that a limit counts."""
         is_of_keys = row["key_id"] is not None
-        measure = (_periods(row), row["route"], row["model"])
+        measure = (periods_of(row), row["route"], row["model"])
         if (*measure, is_of_keys) not in self._found:
             self._found[*measure, is_of_keys] = self._find(*measure, is_of_keys=is_of_keys)
         return self._found[*measure, is_of_keys].get(row["key_id"], _NOTHING)
 
     def _find(
         self, periods: Periods, route: str | None, model: str | None, *, is_of_keys: bool
-    ) -> dict[str | None, UsageSums]:
+    ) -> dict[str | None, DetailedSums]:
         """Return the sums by key; those of the account under None."""
         start, end = _around(periods, self._now)
         end = end or self._now
@@ -212,7 +216,7 @@ class _Counts:
         )
         if not is_of_keys and not patterns:
             return {None: usage.totals(self._connection, **selection)}
-        found: dict[str | None, list[UsageSums]] = {}
+        found: dict[str | None, list[DetailedSums]] = {}
         by: tuple[Grouping, ...] = ("key", *patterns) if is_of_keys else tuple(patterns)
         for only in self._groups_of_keys(len(by)) if is_of_keys else [None]:
             for part in usage.breakdown(self._connection, by=by, only=only, **selection):
@@ -235,21 +239,25 @@ _AS_THEY_ARE = (
 )
 
 
-def _quota(row: Mapping[str, Any], counts: _Counts, now: datetime) -> Quota:
-    start, end = _around(_periods(row), now)
+def _quota(row: Mapping[str, Any], counts: Counts, now: datetime) -> Quota:
+    start, end = _around(periods_of(row), now)
     reserved = row["reserved"] if row["is_current"] else 0
     used = max(0, row["used"] - reserved) if row["is_current"] else 0
+    counted = used if row["tool"] else counts.used(row)
+    if not row["is_complete"]:
+        used = max(used, counted)  # as at the next request
     return Quota(
         **{name: row[name] for name in _AS_THEY_ARE},
         used=used,
         reserved=reserved,
-        counted=used if row["tool"] else _counted(counts.of(row), row["unit"], row["weights"]),
+        counted=counted,
         starts_at=start,
         resets_at=end,
     )
 
 
-def _periods(row: Mapping[str, Any]) -> Periods:
+def periods_of(row: Mapping[str, Any]) -> Periods:
+    """Return the periods of a quota's row."""
     return Periods(row["period"], row["anchor"], row["zone"])
 
 
@@ -259,13 +267,13 @@ def _around(periods: Periods, now: datetime) -> tuple[datetime, datetime | None]
     return start, None if periods.period == "lifetime" else end
 
 
-def _added(parts: Sequence[UsageSums]) -> UsageSums:
-    names = [field.name for field in fields(UsageSums) if field.name != "duration_counts"]
-    return UsageSums(**{name: sum(getattr(part, name) for part in parts) for name in names})
+def _added(parts: Sequence[DetailedSums]) -> DetailedSums:
+    names = ["refused", *(field.name for field in fields(UsageSums) if field.name != "duration_counts")]
+    return DetailedSums(**{name: sum(getattr(part, name) for part in parts) for name in names})
 
 
-def _counted(sums: UsageSums, unit: CountedUnit, weights: dict[str, int] | None) -> int:
-    requests = sums.requests - sums.limited
+def _units(sums: DetailedSums, unit: CountedUnit, weights: dict[str, int] | None) -> int:
+    requests = sums.requests - sums.limited - sums.refused
     if weights is not None:
         tokens = {name: getattr(sums, name) for name in TOKEN_COUNTS}
         return Weights.from_json(weights).units(requests=requests, **tokens)

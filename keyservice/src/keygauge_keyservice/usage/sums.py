@@ -107,8 +107,9 @@ class KindUse:
 
 @dataclass(frozen=True, kw_only=True)
 class DetailedSums(UsageSums):
-    """Sums with the counts of other kinds of use, by kind."""
+    """Sums with the counts of other kinds of use, by kind, and of calls refused for another reason than a limit."""
 
+    refused: int = 0  # not of sums by tag
     details: Mapping[str, int] = field(default_factory=dict)
 
     @property

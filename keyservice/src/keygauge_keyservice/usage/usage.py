@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import NotRequired, TypeAlias, TypedDict, Unpack
+from typing import Any, NotRequired, TypeAlias, TypedDict, Unpack
 
 import psycopg
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, format_field_error
+from keygauge_keyservice.ledger.kinds import REFUSED
 from keygauge_keyservice.ledger.rollup import BUCKET_S
 from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import buckets
@@ -119,7 +120,7 @@ def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     sums = found.get((0, ()))
     if sums is None:
         return Totals(start=start, end=end)
-    return Totals.from_row(sums, start=start, end=end, details=_details(sums))
+    return Totals.from_row(sums, start=start, end=end, **_details(sums))
 
 
 def breakdown(
@@ -147,7 +148,7 @@ def breakdown(
                 most=POINTS_MAX,
             ),
         )
-    parts = [Part.from_row(sums, names=names, details=_details(sums)) for (_, names), sums in found.items()]
+    parts = [Part.from_row(sums, names=names, **_details(sums)) for (_, names), sums in found.items()]
     return sorted(parts, key=lambda part: (-part.requests, part.names))
 
 
@@ -205,7 +206,7 @@ def series(
     groups: Sequence[Names] = sorted({names for _, names in found}) if group_by else [()]
     _bound_points(start, end, bucket, groups=len(groups))
     return [
-        Point.from_row(sums, start=first, names=names, details=_details(sums))
+        Point.from_row(sums, start=first, names=names, **_details(sums))
         if (sums := found.get((number, names)))
         else Point(start=first, names=names)
         for number, first in enumerate(starts)
@@ -237,8 +238,9 @@ def quarters(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     return datetime.fromtimestamp(first * BUCKET_S, UTC), datetime.fromtimestamp(last * BUCKET_S, UTC)
 
 
-def _details(sums: Sums) -> dict[str, int]:
-    return sums.get("details") or {}
+def _details(sums: Sums) -> dict[str, Any]:
+    details = dict(sums.get("details", {}))
+    return {"refused": details.pop(REFUSED, 0), "details": details}
 
 
 def _dimensions(group_by: GroupBy) -> tuple[Grouping, ...]:

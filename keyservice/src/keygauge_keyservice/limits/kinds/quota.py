@@ -58,6 +58,12 @@ class Counter:
         return self.take(-min(units, self.used)) if head == self.head else self
 
 
+def with_earlier_use(row: Row, units: int, *, now_us: int) -> Counter:
+    """Return the counter of a row in the current period, with at least the units used before it was opened."""
+    counter = advance(Counter.load(row), now_us=now_us, periods=_periods(row))
+    return replace(counter, used=max(counter.used, min(units, _USED_MAX)))
+
+
 def advance(counter: Counter, *, now_us: int, periods: Periods) -> Counter:
     """Advance to the current period; a clock that was set back never moves a counter back."""
     if now_us < counter.end_us:
