@@ -2,6 +2,7 @@
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Thread
 
 import psycopg
@@ -9,6 +10,7 @@ import pytest
 from polling import until
 
 from keygauge_keyservice import database
+from keygauge_keyservice.jobs import Job, JobRunner
 
 ADMIN = {"Authorization": "Bearer test-admin-token-012345"}
 
@@ -197,4 +199,27 @@ def test_a_server_that_hangs_is_left_for_its_standby(cluster, install):
         until(lambda: set(busy(get)) == {200})
     finally:
         installation.end()
+        standby.delete()
+
+
+def test_jobs_leave_a_server_that_hangs_too(cluster, monkeypatch):
+    monkeypatch.setattr(database, "_ASK_S", 0.3)
+    standby = cluster.standby()
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in (cluster, standby))
+    url = f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write"
+    with database.connect(url) as connection:
+        database.migrate(connection)
+        assert connection.execute("SELECT pg_sleep(1)")  # a long statement does not mean that it hangs
+    ports = []
+    job = Job("test", timedelta(0), lambda connection: ports.append(connection.info.port))
+    runner = JobRunner(url, [job], interval_s=0.05)
+    runner.start()
+    try:
+        until(lambda: cluster.port in ports)
+        until(lambda: standby.execute("SELECT 1 FROM job"))
+        cluster.freeze()
+        standby.promote()
+        until(lambda: standby.port in ports)
+    finally:
+        runner.stop()
         standby.delete()

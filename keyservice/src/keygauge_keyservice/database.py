@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -33,6 +34,7 @@ _SILENT_MS = 5_000
 PAGE_SILENT_MS = 15_000  # a page may compute for seconds on a busy machine
 _PATIENCE_S = 5.0  # beyond a statement's timeout, after which PostgreSQL would have answered
 _COMMAND_SILENT_MS = 300_000  # for commands and jobs, which compute for long or ask a person
+_ASK_S = 20.0  # of silence, after which a command or job, whose statements may take hours, asks whether the server hangs
 _LOCK = 0x6B67_0001  # the migrations' advisory lock; the change feed uses another
 
 # An unreachable server is given up within seconds.
@@ -130,6 +132,7 @@ class _Connection(psycopg.Connection[DictRow]):
     """A connection whose password may come from a command, and that does not wait for a silent server for ever."""
 
     patience_s: float | None = None  # None: for ever
+    is_timed = False  # whether a timeout of the server's ends every statement before
 
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         """Wait for the server's answer, and close the connection if there is none.
@@ -154,10 +157,24 @@ class _Connection(psycopg.Connection[DictRow]):
                 if ready:
                     until = monotonic() + patience_s
                 elif monotonic() > until:
-                    self.close()
-                    raise psycopg.errors.ConnectionTimeout("the server is silent")
+                    if self.is_timed or self._hangs():
+                        self.close()
+                        raise psycopg.errors.ConnectionTimeout("the server is silent")
+                    until = monotonic() + patience_s
         except StopIteration as ended:
             return ended.value
+
+    def _hangs(self) -> bool:
+        """Return whether the server does not answer another connection either."""
+        info = self.info
+        place = {"host": info.host, "hostaddr": info.hostaddr or None, "port": info.port}
+        try:
+            psycopg.connect(make_conninfo(info.dsn, password=info.password or None, **place)).close()
+        except psycopg.errors.ConnectionTimeout:
+            return True
+        except psycopg.OperationalError:  # an answer too
+            return False
+        return False
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> Connection:  # type: ignore[override]  # all options by name
@@ -181,6 +198,8 @@ def connect(url: str) -> Connection:
         EncodingError: the database's encoding is not UTF-8.
     """
     connection: Connection = _Connection.connect(url, **_options())
+    if isinstance(connection, _Connection):
+        connection.patience_s = _ASK_S
     try:
         _configure(connection, _STATEMENT_TIMEOUT_MS, _COMMAND_SILENT_MS)
     except BaseException:
@@ -207,6 +226,7 @@ def pool(
     def configure(connection: Connection) -> None:
         if isinstance(connection, _Connection):
             connection.patience_s = statement_timeout_ms / 1000 + _PATIENCE_S
+            connection.is_timed = True
         _configure(connection, statement_timeout_ms, silent_ms)
         connection.read_only = read_only or None
 
