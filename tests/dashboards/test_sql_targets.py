@@ -174,6 +174,47 @@ def test_query_has_a_name_and_only_reads_views(query):
     assert all(table.startswith("grafana.") or table in named_here for table in tables)
 
 
+_DISTRIBUTED = {"event", "rollup", "usage_aggregate", "usage_kind"}  # views of tables that Citus distributes
+
+
+def _parts(query):
+    """Yield each SELECT of a query: its own text, without those inside it, and that of the one around it."""
+    inner = re.compile(r"\((?=\s*SELECT\b)")
+    depths, around = [], [""]
+    for place, letter in enumerate(query):
+        if letter == "(":
+            depths.append(bool(inner.match(query, place)))
+            if depths[-1]:
+                around.append("")
+                continue
+        if letter == ")" and depths.pop():
+            yield around.pop(), around[-1]
+            continue
+        around[-1] += letter
+    yield around[0], ""
+
+
+def _tables(part):
+    return re.findall(r"\b(?:FROM|JOIN)\s+grafana\.(\w+)(?:\s+AS (\w+))?", part)
+
+
+def test_the_parts_of_a_query_are_found():
+    assert list(_parts("SELECT (1), (SELECT 2 FROM b WHERE x = a.x) FROM a")) == [
+        ("SELECT 2 FROM b WHERE x = a.x", "SELECT (1), "),
+        ("SELECT (1),  FROM a", ""),
+    ]
+
+
+@pytest.mark.parametrize("query", [parameter.values[0] for parameter in _queries()])
+def test_no_part_of_a_query_joins_row_by_row_what_citus_distributes_with_what_it_does_not(query):
+    parts = [part for part, _ in _parts(query)]
+    outer = {alias or name for part in parts for name, alias in _tables(part) if name in _DISTRIBUTED}
+    for part in parts:
+        if any(name not in _DISTRIBUTED for name, _ in _tables(part)):
+            own = {alias or name for name, alias in _tables(part)}
+            assert not {name for name in outer - own if re.search(rf"\b{name}\.", part)}, part
+
+
 def _view(uid, title):
     (page,) = (page for page in pages(Thresholds()) if page.uid == uid)
     (view,) = (view for view in page.views() if view.title == title)

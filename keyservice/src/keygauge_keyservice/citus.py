@@ -15,7 +15,12 @@ SHARDS = 32
 FUNCTIONS = (
     "usage_aggregate_of_rollups(timestamptz, timestamptz, integer[])",
     "grafana.usage(text, timestamptz, timestamptz, interval, text[])",
+    "grafana.latency(timestamptz, timestamptz, interval, text[], text[], text[], text[])",
 )
+# Functions that dashboards use in conditions on distributed tables, so that each worker needs them.
+_ON_WORKERS = """/* citus.on_workers */
+SELECT create_distributed_function(oid::regprocedure) FROM pg_proc
+WHERE pronamespace = 'grafana'::regnamespace AND provolatile = 'i'"""
 
 
 class CitusError(RuntimeError):
@@ -24,6 +29,8 @@ class CitusError(RuntimeError):
 
 def distribute(connection: Connection, *, shards: int = SHARDS) -> list[str]:
     """Distribute the tables that are not distributed yet, in one transaction, and return their names; idempotent.
+
+    The functions follow in another transaction, as Citus changes tables on several connections and functions on one.
 
     Raises:
         CitusError: the extension is not installed.
@@ -38,6 +45,8 @@ def distribute(connection: Connection, *, shards: int = SHARDS) -> list[str]:
         missing = [name for name in TABLES if name not in {row["name"] for row in rows}]
         for name in missing:
             _distribute(connection, name, shards)
+    with connection.transaction():
+        connection.execute(_ON_WORKERS)
         for signature in FUNCTIONS:
             plan_by_itself(connection, signature)
     return missing

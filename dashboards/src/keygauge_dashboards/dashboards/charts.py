@@ -93,14 +93,17 @@ _CALLS = """\
 SELECT time,{key}
     route AS endpoint, status, coalesce(limit_name, error) AS error, model, duration_us / 1e6 AS latency,
     input_tokens + output_tokens AS tokens, cost_nanousd / 1e9 AS cost, ip, trace_id AS trace
-FROM grafana.event
-WHERE $__timeFilter(time) AND {selected_calls}{more}
-ORDER BY time DESC, id DESC
-LIMIT {most}"""
+FROM (
+    SELECT * FROM grafana.event
+    WHERE $__timeFilter(time) AND {selected_calls}{more}
+    ORDER BY time DESC, id DESC
+    LIMIT {most}
+) AS call
+ORDER BY time DESC, id DESC"""
 
 
 _KEY_COLUMNS = """
-    key_id, coalesce((SELECT name FROM grafana.key WHERE key.id = event.key_id), key_id) AS key,"""
+    key_id, coalesce((SELECT name FROM grafana.key WHERE key.id = call.key_id), key_id) AS key,"""
 
 
 def requests_per_second() -> View:
