@@ -124,7 +124,8 @@ def test_tables_have_no_constraint_that_would_span_machines(connection, table):
     rows = connection.execute(
         "SELECT conname FROM pg_constraint WHERE contype = 'f' AND %(table)s::regclass IN (conrelid, confrelid) "
         "UNION ALL SELECT tgname FROM pg_trigger WHERE tgrelid = %(table)s::regclass AND NOT tgisinternal "
-        "UNION ALL SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = %(table)s::regclass AND indisunique "
+        "UNION ALL SELECT indexrelid::regclass::text FROM pg_index "
+        "WHERE indrelid = %(table)s::regclass AND indisunique "
         "AND NOT indkey::smallint[] @> (SELECT array_agg(attnum) FROM pg_attribute "
         "WHERE attrelid = indrelid AND attname = 'account_id' AND attnotnull)",
         {"table": table},

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
 import click
@@ -22,6 +23,7 @@ from keygauge.spool import own_files
 from keygauge.spool.spool import foreign_spools, kept_since
 from keygauge.telemetry import setup
 
+CHECKS = "keygauge.checks"  # other distributions' checks: functions that yield (is it good, text)
 _TIMEOUT_S = 3.0
 _OK = 200
 _UNAUTHORIZED = 401
@@ -40,7 +42,10 @@ class Finding:
 @click.command("doctor", cls=Verb, examples=("keygauge doctor", "keygauge doctor --after-restore"))
 @click.option("--after-restore", is_flag=True, help="Also show which events this host keeps for a restored ledger.")
 def command(*, after_restore: bool) -> int:
-    """Check the settings, the key service, the token and the spool."""
+    """Check the settings, the key service, the token and the spool.
+
+    With KEYGAUGE_DATABASE_URL, as on hosts of the key service, also check the database.
+    """
     findings = []
     for finding in examine(after_restore=after_restore):
         findings.append(finding)
@@ -52,6 +57,10 @@ def examine(*, after_restore: bool = False) -> Iterator[Finding]:
     """Check everything a metered service needs, in the order it is needed."""
     for name, meant in find_misspelled(os.environ):
         yield Finding(is_good=True, text=f"{name} is not a setting and has no effect: is it {meant}?", mark="note")
+    others = [Finding(*found) for point in entry_points(group=CHECKS) for found in point.load()()]
+    yield from others
+    if others and not os.environ.get("KEYGAUGE_SERVICE_URL"):  # a host of the key service, not of a metered one
+        return
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
