@@ -86,7 +86,7 @@ class ChangingStore(Store):
         for name, terms in self.terms.items():
             if terms["unit"] == "concurrent":
                 live = (x for x in self.leases.values() if x["state"] == name and x["ends_us"] > now_us)
-                self.states[name] = concurrency.Slots(sum(x["units"] for x in live))
+                self.states[name] = concurrency.Concurrency(sum(x["units"] for x in live))
         return refunds
 
 

@@ -48,7 +48,7 @@ class SlotStore:
         granted = []
         for item in message["acquire"]:
             wanted = Acquisition(item["limit"], item["units"], item["waiting"])
-            grant = concurrency.Slots(out).give(Wish(wanted, now_us, replicas), {"amount": self.amount})
+            grant = concurrency.Concurrency(out).give(Wish(wanted, now_us, replicas), {"amount": self.amount})
             assert 0 <= grant.units <= wanted.units
             assert grant.units == 0 or out + grant.units <= self.amount
             number = None

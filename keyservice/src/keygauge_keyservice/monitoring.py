@@ -35,6 +35,7 @@ from keygauge_keyservice.database import UNAVAILABLE, Connection
 from keygauge_keyservice.ledger.replicas import replica_check
 from keygauge_keyservice.limits import kinds
 from keygauge_keyservice.limits.kinds import gcra
+from keygauge_keyservice.limits.kinds.kind import STATE, TERMS
 from keygauge_keyservice.web.bearer_auth import require_reader
 from keygauge_keyservice.web.context import services
 
@@ -196,23 +197,23 @@ def _keys(connection: Connection) -> list[dict[str, Any]]:
 def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return at most `ROWS_MAX` limits of these keys, their accounts and others; quotas nearly used up come first."""
     return connection.execute(
-        "/* monitoring.limits */ SELECT limits.*, head, cells, ends, clock, stamps, "
+        f"/* monitoring.limits */ SELECT limits.*, {STATE}, "  # noqa: S608 - constants
         "(SELECT coalesce(sum(units - spent), 0)::bigint FROM lease WHERE state_id = limits.id AND NOT closed "
         "AND ends_at > statement_timestamp() AND (bucket = head OR period IS NULL)) AS held, "
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("
         "SELECT plan_limit.id || ':' || account.id AS id, account.id AS account, NULL AS key, "
-        "plan_limit.name, unit, unit_name, amount, window_s, period, anchor, zone, smooth "
+        f"plan_limit.name, unit_name, {TERMS} "
         "FROM (SELECT id, plan_id FROM account "
         "WHERE plan_id IN (SELECT plan_id FROM plan_limit "
         "WHERE subject = 'account' AND unit <> 'concurrent' AND NOT per_tag) "
         "ORDER BY id = ANY(%(accounts)s) DESC LIMIT %(most)s) AS account "
         "JOIN plan_limit USING (plan_id) WHERE subject = 'account' AND unit <> 'concurrent' AND NOT per_tag "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, account.id, key.id, "
-        "plan_limit.name, unit, unit_name, amount, window_s, period, anchor, zone, smooth "
+        f"plan_limit.name, unit_name, {TERMS} "
         "FROM account JOIN plan_limit USING (plan_id) JOIN key ON key.account_id = account.id "
         "WHERE subject = 'key' AND unit <> 'concurrent' AND NOT per_tag AND key.id = ANY(%(keys)s) "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, key.account_id, key.id, "
-        "plan_limit.name, unit, unit_name, amount, window_s, period, anchor, zone, smooth "
+        f"plan_limit.name, unit_name, {TERMS} "
         "FROM key JOIN plan_limit ON plan_limit.key_id = key.id "
         "WHERE unit <> 'concurrent' AND NOT per_tag AND key.id = ANY(%(keys)s)) AS limits "
         "LEFT JOIN limit_state USING (id) ORDER BY coalesce(period IS NOT NULL AND cells[1] >= %(share)s * amount "

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from keygauge.protocol import Unused
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits import kinds, lease_rows
+from keygauge_keyservice.limits.kinds.kind import STATE, TERMS
 
 # The leases of smooth rates are too short to follow.
-_READ = """/* followed.read */
-SELECT follow.replica, state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, anchor, zone, smooth
+_READ = f"""/* followed.read */
+SELECT follow.replica, state.id, {STATE}, {TERMS}
 FROM unnest(%s::text[], %s::text[]) AS follow (replica, id)
 JOIN limit_replica AS known ON known.state_id = follow.id AND known.replica = follow.replica
 JOIN limit_state AS state ON state.id = follow.id
 JOIN plan_limit ON plan_limit.id = split_part(state.id, ':', 1)::bigint
-WHERE unit <> 'concurrent' AND NOT smooth"""
+WHERE unit <> 'concurrent' AND NOT smooth"""  # noqa: S608 - constants
 
 
 def find_unused(connection: Connection, followed: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[Unused]]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from keygauge.protocol import PROGRESS_S
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.limits.kinds.kind import Columns
+from keygauge_keyservice.limits.kinds.kind import STATE, TERMS, Columns
 
 Row: TypeAlias = dict[str, Any]
 ReplicaLimit: TypeAlias = tuple[str, str]
@@ -124,9 +124,8 @@ def lock(connection: Connection, state_ids: Sequence[str]) -> list[Row]:
     if not state_ids:
         return []
     return connection.execute(
-        "/* leases.lock */ "
-        "SELECT limit_state.id, account_id, head, cells, ends, clock, stamps, is_complete, subject, unit, amount, "
-        "window_s, period, anchor, zone, smooth, per_tag, route, model, tool, weights "
+        f"/* leases.lock */ SELECT limit_state.id, account_id, {STATE}, is_complete, {TERMS}, "  # noqa: S608 - constants
+        "subject, per_tag, route, model, tool, weights "
         "FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint "
         "WHERE limit_state.id = ANY(%s) ORDER BY limit_state.id FOR UPDATE OF limit_state",
         (list(state_ids),),

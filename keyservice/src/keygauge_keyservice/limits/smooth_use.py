@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits import kinds, lease_rows
 from keygauge_keyservice.limits.kinds import gcra
+from keygauge_keyservice.limits.kinds.kind import STATE, TERMS
 
-_FIND = """/* smooth_use.find */
-SELECT plan_limit.id, unit, amount, window_s, period, anchor, zone, smooth, head, cells, ends, clock, stamps,
+_FIND = f"""/* smooth_use.find */
+SELECT plan_limit.id, {TERMS}, {STATE},
     (SELECT coalesce(sum(units - spent), 0)::bigint FROM lease
      WHERE state_id = plan_limit.id || ':' || %(owner)s AND NOT closed AND ends_at > statement_timestamp()) AS held
 FROM plan_limit
 LEFT JOIN limit_state ON limit_state.id = plan_limit.id || ':' || %(owner)s AND account_id = %(account_id)s
-WHERE plan_limit.id = ANY(%(limits)s)"""
+WHERE plan_limit.id = ANY(%(limits)s)"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.kinds import gcra
-from keygauge_keyservice.limits.kinds.gcra import Flow
+from keygauge_keyservice.limits.kinds.gcra import Gcra
 from keygauge_keyservice.limits.limit_terms import parse_limit
 
 START_US = 1_800_000_000_000_000
@@ -33,22 +35,22 @@ asks = st.lists(
 
 @given(asks=asks, amount=st.integers(0, 400), window_s=windows)
 def test_no_window_contains_more_than_the_limit(asks, amount, window_s):
-    flow, now_us, spends, returns = Flow(), START_US, [], []
+    state, now_us, spends, returns = Gcra(), START_US, [], []
     for ask in asks:
         now_us += ask["step"] * window_s * 100
         for due in sorted(item for item in returns if item[0] <= now_us):
             returns.remove(due)
-            flow = flow.refund(due[1], due[2], now_us=due[0], amount=amount, window_s=window_s)
+            state = state.refund(due[1], due[2], now_us=due[0], amount=amount, window_s=window_s)
         given = gcra.grant(
-            flow, now_us=now_us, amount=amount, window_s=window_s, want=ask["want"], replicas=ask["replicas"]
+            state, now_us=now_us, amount=amount, window_s=window_s, want=ask["want"], replicas=ask["replicas"]
         )
-        flow = given.state
+        state = given.state
         assert 0 <= given.units <= min(ask["want"], gcra.burst(amount))
         if given.units:
             unspent = min(ask["unspent"], given.units)
             life_us = given.ends_us - 1 - given.start_us
             spends.append((given.start_us + life_us * ask["spent_at"] // 100, given.units - unspent))
-            returns.append((given.start_us + life_us * ask["returned_at"] // 100, unspent, flow.head))
+            returns.append((given.start_us + life_us * ask["returned_at"] // 100, unspent, state.head))
     for start_us, _ in spends:
         end_us = start_us + window_s * SECOND_US
         assert sum(units for moment, units in spends if start_us <= moment <= end_us) <= amount
@@ -56,19 +58,19 @@ def test_no_window_contains_more_than_the_limit(asks, amount, window_s):
 
 @pytest.mark.parametrize(("amount", "window_s"), [(600, 60), (10, 60), (3000, 10), (1, 1)])
 def test_units_flow_at_a_steady_pace(amount, window_s):
-    flow, now_us, units = Flow(), START_US, 0
-    first = gcra.grant(flow, now_us=now_us, amount=amount, window_s=window_s, want=amount)
+    state, now_us, units = Gcra(), START_US, 0
+    first = gcra.grant(state, now_us=now_us, amount=amount, window_s=window_s, want=amount)
     assert first.units == max(1, amount // 40)
     while now_us < START_US + 20 * window_s * SECOND_US:
-        given = gcra.grant(flow, now_us=now_us, amount=amount, window_s=window_s, want=amount)
-        flow, units = given.state, units + given.units
+        given = gcra.grant(state, now_us=now_us, amount=amount, window_s=window_s, want=amount)
+        state, units = given.state, units + given.units
         now_us += max(1000, 200 * window_s)
     assert units / (20 * amount) >= (0.94 if window_s >= 10 else 0.79)
 
 
 @given(step_us=st.integers(0, 10**8), amount=st.integers(1, 500), window_s=windows)
 def test_a_denial_states_when_a_unit_comes_free(step_us, amount, window_s):
-    first = gcra.grant(Flow(), now_us=START_US, amount=amount, window_s=window_s, want=amount)
+    first = gcra.grant(Gcra(), now_us=START_US, amount=amount, window_s=window_s, want=amount)
     options = {"amount": amount, "window_s": window_s, "want": 1}
     second = gcra.grant(first.state, now_us=START_US + step_us, **options)
     if second.units == 0:
@@ -89,13 +91,14 @@ def test_a_smooth_limit_is_stored_in_the_database(connection):
             (traded,) = leases.exchange(connection, [asked], alive=1)
         return [(item.lease_id, item.grant.units) for item in traded.granted]
 
+    started = time.monotonic()
     ((lease, units),) = exchange(Acquisition(state_id, 1000, 1))
     assert units == 100
     ((_, ahead),) = exchange(Acquisition(state_id, 1000, 1))
-    assert ahead < 20
+    assert ahead <= 1 + (time.monotonic() - started) * 4000 / 60
     exchange(returns=[Return(str(lease), 60)])
     ((_, more),) = exchange(Acquisition(state_id, 1000, 1))
-    assert 60 <= ahead + more < 90  # a unit granted ahead of time is one of those that came back
+    assert 60 <= ahead + more <= 61 + (time.monotonic() - started) * 4000 / 60  # a unit granted ahead of time is one of those that came back
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 
 from keygauge.protocol import Acquisition
 from keygauge_keyservice.limits import kinds
-from keygauge_keyservice.limits.kinds.concurrency import Slots
-from keygauge_keyservice.limits.kinds.gcra import Flow
+from keygauge_keyservice.limits.kinds.concurrency import Concurrency
+from keygauge_keyservice.limits.kinds.gcra import Gcra
 from keygauge_keyservice.limits.kinds.kind import Columns, Refund, Wish
-from keygauge_keyservice.limits.kinds.quota import Counter
-from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.limits.kinds.quota import Quota
+from keygauge_keyservice.limits.kinds.sliding_window import SlidingWindow
 
 NOW_US = 1_800_000_000_000_000
 TERMS = {
@@ -22,10 +22,10 @@ TERMS = {
     "zone": None,
 }
 ROWS = [
-    (Slots, TERMS | {"unit": "concurrent"}),
-    (Flow, TERMS | {"window_s": 60, "smooth": True}),
-    (Log, TERMS | {"window_s": 60}),
-    (Counter, TERMS | {"period": "day"}),
+    (Concurrency, TERMS | {"unit": "concurrent"}),
+    (Gcra, TERMS | {"window_s": 60, "smooth": True}),
+    (SlidingWindow, TERMS | {"window_s": 60}),
+    (Quota, TERMS | {"period": "day"}),
 ]
 
 
@@ -39,7 +39,7 @@ def test_a_state_survives_dumping_and_loading(kind, row, wants, unspent):
         grant = state.give(Wish(Acquisition("1:a", want), NOW_US, 1), row)
         state, bucket, given_units = grant.state, grant.bucket, given_units + grant.units
         columns = state.dump()
-        assert columns is None if kind is Slots else kinds.load(row | columns._asdict()) == state
+        assert columns is None if kind is Concurrency else kinds.load(row | columns._asdict()) == state
     assert given_units <= row["amount"]
     used = state.now(row, now_us=NOW_US)[0].used
     assert used == given_units

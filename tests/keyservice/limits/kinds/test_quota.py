@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge_keyservice.limits.kinds import quota
-from keygauge_keyservice.limits.kinds.quota import Counter
+from keygauge_keyservice.limits.kinds.quota import Quota
 from keygauge_keyservice.limits.periods import Period, Periods
 
-NEW = Counter(0, 0)
+NEW = Quota(0, 0)
 
 MONTH = Periods("month")
 
@@ -65,7 +65,7 @@ def test_a_clock_set_back_does_not_reopen_the_last_period():
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=12))
 def test_usage_is_never_negative(steps):
-    counter, used = Counter(7, 0), 0
+    counter, used = Quota(7, 0), 0
     for is_refund, units in steps:
         counter = counter.refund(units, head=7) if is_refund else counter.take(units)
         used = max(0, used - units) if is_refund else used + units
@@ -74,7 +74,7 @@ def test_usage_is_never_negative(steps):
 
 
 def test_returned_units_of_a_past_period_are_lost():
-    counter = Counter(7, 5)
+    counter = Quota(7, 5)
     assert counter.refund(3, head=6) is counter
     assert counter.refund(3, head=7).used == 2
 
@@ -88,6 +88,6 @@ def test_a_lifetime_quota_grants_its_amount_once():
 def test_a_period_keeps_its_end_if_time_zone_rules_change():
     now_us = micros(datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
     end_us = now_us + 3_600_000_000  # by the rules at that time
-    counter = Counter(1, 3, end_us)
+    counter = Quota(1, 3, end_us)
     assert quota.advance(counter, now_us=end_us - 1, periods=MONTH) == counter
     assert quota.advance(counter, now_us=end_us, periods=MONTH).used == 0

@@ -3,9 +3,9 @@ from hypothesis import strategies as st
 
 from keygauge.protocol import ClockReading
 from keygauge_keyservice.limits.kinds import sliding_window
-from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.limits.kinds.sliding_window import SlidingWindow
 
-NEW = Log()
+NEW = SlidingWindow()
 START_US = 1_800_000_000_000_000
 SECOND_US = 1_000_000
 
@@ -196,4 +196,4 @@ def test_only_readings_of_one_clock_are_kept():
     )
     assert (later.clock, later.stamps) == ("another", (0, 77))
     assert later.since(START_US + 60_000) == NEW
-    assert later.refund(1, START_US + 60_000, window_s=1) == Log((START_US + 40_002,), (1,))
+    assert later.refund(1, START_US + 60_000, window_s=1) == SlidingWindow((START_US + 40_002,), (1,))

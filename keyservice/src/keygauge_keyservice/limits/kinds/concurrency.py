@@ -31,33 +31,33 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Slots:
+class Concurrency:
     """The number of slots that replicas hold by their leases."""
 
     used: int
 
     @classmethod
-    def load(cls, row: Row) -> Slots:
+    def load(cls, row: Row) -> Concurrency:
         """Load the number from `out`, which the caller added to the row."""
         return cls(row["out"])
 
     def dump(self) -> None:
         """Return None, as only leases are stored."""
 
-    def now(self, row: Row, *, now_us: int) -> tuple[Slots, int]:  # noqa: ARG002 - as any kind
+    def now(self, row: Row, *, now_us: int) -> tuple[Concurrency, int]:  # noqa: ARG002 - as any kind
         """Return the same state; nobody knows when slots come free."""
         return self, now_us
 
-    def give(self, wish: Wish, row: Row) -> Grant[Slots]:
+    def give(self, wish: Wish, row: Row) -> Grant[Concurrency]:
         """Grant free slots."""
         return grant(self.used, amount=row["amount"], **wish.counts)
 
-    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Slots:  # noqa: ARG002 - as any kind
+    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Concurrency:  # noqa: ARG002 - as any kind
         """Return the same state, as a returned lease is not counted."""
         return self
 
 
-def grant(out: int, *, now_us: int, amount: int, want: int, replicas: int = 1, waiting: int = 1) -> Grant[Slots]:
+def grant(out: int, *, now_us: int, amount: int, want: int, replicas: int = 1, waiting: int = 1) -> Grant[Concurrency]:
     """Grant free slots, up to the number wanted; `out` is the number held by replicas."""
     room = max(0, amount - out)
     small = is_small(amount, replicas)
@@ -66,7 +66,7 @@ def grant(out: int, *, now_us: int, amount: int, want: int, replicas: int = 1, w
     else:
         units = clamp(want, remaining=room, replicas=replicas, waiting=waiting)
     return Grant(
-        state=Slots(out + units),
+        state=Concurrency(out + units),
         units=units,
         remaining=room - units,
         ends_us=now_us + LIFE_US,

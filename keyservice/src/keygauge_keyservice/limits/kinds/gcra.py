@@ -21,37 +21,37 @@ _SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True)
-class Flow:
+class Gcra:
     """The time when the bucket is empty, in `head`; `used` is the number of units in it, set by `now`."""
 
     head: int = 0
     used: int = 0
 
     @classmethod
-    def load(cls, row: Row) -> Flow:
-        """Load the flow from its row."""
+    def load(cls, row: Row) -> Gcra:
+        """Load the state from its row."""
         return cls(row["head"] or 0)
 
     def dump(self) -> Columns:
         """Return the columns to store."""
         return Columns(self.head)
 
-    def now(self, row: Row, *, now_us: int) -> tuple[Flow, int]:
-        """Return the flow with the units in the bucket, and when it is empty."""
+    def now(self, row: Row, *, now_us: int) -> tuple[Gcra, int]:
+        """Return the state with the units in the bucket, and when it is empty."""
         interval = interval_us(row["amount"], row["window_s"]) if row["amount"] else 1
         end_us = max(now_us, self.head) if row["amount"] else now_us
-        return Flow(self.head, -((now_us - end_us) // interval)), end_us
+        return Gcra(self.head, -((now_us - end_us) // interval)), end_us
 
-    def give(self, wish: Wish, row: Row) -> Grant[Flow]:
+    def give(self, wish: Wish, row: Row) -> Grant[Gcra]:
         """Grant what the limit allows."""
         return grant(self, amount=row["amount"], window_s=row["window_s"], **wish.counts)
 
-    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Flow:
+    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Gcra:
         """Apply a refund."""
         terms = {"amount": row["amount"], "window_s": row["window_s"]}
         return self.refund(refund.unspent, refund.bucket, now_us=now_us, **terms)
 
-    def refund(self, units: int, bucket: int, *, now_us: int, amount: int, window_s: int) -> Flow:
+    def refund(self, units: int, bucket: int, *, now_us: int, amount: int, window_s: int) -> Gcra:
         """Take back units that will not be spent; `bucket` is the head after they were granted.
 
         Only units that still fill the bucket count: those that have flowed out since cannot be granted again.
@@ -59,7 +59,7 @@ class Flow:
         if amount == 0:
             return self
         interval = interval_us(amount, window_s)
-        return Flow(self.head - min(units, max(0, bucket - now_us) // interval) * interval)
+        return Gcra(self.head - min(units, max(0, bucket - now_us) // interval) * interval)
 
 
 def burst(amount: int) -> int:
@@ -79,23 +79,23 @@ def interval_us(amount: int, window_s: int) -> int:
 
 
 def grant(
-    flow: Flow, *, now_us: int, amount: int, window_s: int, want: int, replicas: int = 1, waiting: int = 1
-) -> Grant[Flow]:
+    state: Gcra, *, now_us: int, amount: int, window_s: int, want: int, replicas: int = 1, waiting: int = 1
+) -> Grant[Gcra]:
     """Grant up to the units wanted if the bucket has room, and return when there is room for more."""
     if amount == 0:
-        return Grant(flow, 0, 0, now_us, window_s * _SECOND_US, is_small=True)
+        return Grant(state, 0, 0, now_us, window_s * _SECOND_US, is_small=True)
     interval, most = interval_us(amount, window_s), burst(amount)
     small = most < 4 * replicas
-    head, start_us = max(flow.head, now_us), now_us
+    head, start_us = max(state.head, now_us), now_us
     room = (now_us + most * interval - head) // interval
     if room < 1:
         start_us, room = head - (most - 1) * interval, 1
     if start_us > now_us + PATIENCE_US:
-        return Grant(flow, 0, 0, now_us, start_us - now_us, is_small=small)
+        return Grant(state, 0, 0, now_us, start_us - now_us, is_small=small)
     units = clamp(want, remaining=room, replicas=replicas, waiting=waiting)
     head += units * interval
     return Grant(
-        Flow(head),
+        Gcra(head),
         units,
         room - units,
         start_us + life_us(window_s),

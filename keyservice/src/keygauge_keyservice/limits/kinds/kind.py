@@ -9,12 +9,16 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from keygauge.protocol import Acquisition, ClockReading
 from keygauge_keyservice.limits.grant import Grant
 
+TERMS = "unit, amount, window_s, period, anchor, zone, smooth"
+"""The columns of a limit that select its kind and that kinds read."""
+STATE = "head, cells, ends, clock, stamps"
+"""The columns of a limit's state; each kind uses them differently."""
 Row: TypeAlias = Mapping[str, Any]
-"""A limit's state with its terms: unit, amount, window_s, period, anchor, zone, smooth."""
+"""A limit's `TERMS` and `STATE`."""
 
 
 class Columns(NamedTuple):
-    """The database columns of a state; each kind uses them differently."""
+    """The values of `STATE`."""
 
     head: int = 0
     cells: tuple[int, ...] = (0,)

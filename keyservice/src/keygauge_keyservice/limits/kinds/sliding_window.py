@@ -32,7 +32,7 @@ _SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True)
-class Log:
+class SlidingWindow:
     """Granted units that still count, by end, soonest first.
 
     `stamps` are the ends by `clock`, 0 if unknown, and empty if none is known.
@@ -44,7 +44,7 @@ class Log:
     stamps: tuple[int, ...] = ()
 
     @classmethod
-    def load(cls, row: Row) -> Log:
+    def load(cls, row: Row) -> SlidingWindow:
         """Load the log from its row; the row of an empty log also has a cell."""
         if not row["ends"]:
             return cls()
@@ -54,11 +54,11 @@ class Log:
         """Return the columns to store."""
         return Columns(0, self.cells, self.ends, self.clock, self.stamps)
 
-    def now(self, row: Row, *, now_us: int) -> tuple[Log, int]:
+    def now(self, row: Row, *, now_us: int) -> tuple[SlidingWindow, int]:
         """Return the log of what counts now, and when none of it will count any more."""
         return advance(self, now_us=now_us, window_s=row["window_s"]), now_us + row["window_s"] * _SECOND_US
 
-    def give(self, wish: Wish, row: Row) -> Grant[Log]:
+    def give(self, wish: Wish, row: Row) -> Grant[SlidingWindow]:
         """Grant what the limit allows."""
         return grant(
             self,
@@ -72,7 +72,7 @@ class Log:
             life_us=wish.wanted.life_ms * 1_000,
         )
 
-    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Log:
+    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> SlidingWindow:
         """Apply a refund: the unspent units, and when the others were spent."""
         window_s = row["window_s"]
         log = self.refund(refund.unspent, refund.bucket, window_s=window_s) if refund.unspent else self
@@ -86,11 +86,11 @@ class Log:
         """Return the units that count now."""
         return sum(self.cells)
 
-    def since(self, us: int) -> Log:
+    def since(self, us: int) -> SlidingWindow:
         """Return the log without what ended at or before `us`."""
         return _log({end: (units, stamp) for end, units, stamp in self._entries() if end > us}, self.clock)
 
-    def add(self, units: int, end: int, *, stamp: int = 0) -> Log:
+    def add(self, units: int, end: int, *, stamp: int = 0) -> SlidingWindow:
         """Add units with an end."""
         entries = self._by_end()
         if end in entries:
@@ -98,17 +98,17 @@ class Log:
             units, stamp = held + units, max(known, stamp) if known and stamp else 0
         return _log(entries | {end: (units, stamp)}, self.clock)
 
-    def take(self, units: int, end: int) -> Log:
+    def take(self, units: int, end: int) -> SlidingWindow:
         """Remove units counted with an end, as far as they exist."""
         entries = self._by_end()
         held, stamp = entries[end]
         return _log(entries | {end: (held - min(units, held), stamp)}, self.clock)
 
-    def coarse(self, width_us: int) -> Log:
+    def coarse(self, width_us: int) -> SlidingWindow:
         """Round every end up to the grid: units count a little longer, never shorter."""
         return _sum((_up(end, width_us), units) for end, units, _ in self._entries())
 
-    def read_by(self, reading: ClockReading | None, now_us: int) -> Log:
+    def read_by(self, reading: ClockReading | None, now_us: int) -> SlidingWindow:
         """Convert the ends known by a clock to the latest possible times, given an earlier reading of that clock."""
         return _sum((self._end(end, stamp, reading, now_us), units) for end, units, stamp in self._entries())
 
@@ -129,14 +129,14 @@ class Log:
         """Return the end with which units granted with an end are counted now."""
         return next((here for here in (end, _up(end, width_us)) if here in self.ends), None)
 
-    def refund(self, units: int, end: int, *, window_s: int) -> Log:
+    def refund(self, units: int, end: int, *, window_s: int) -> SlidingWindow:
         """Take back units granted with an end that will not be spent."""
         here = self.find(end, width_us(window_s))
         return self if here is None else self.take(units, here)
 
     def tighten(
         self, units: int, end: int, *, spent_us: int, window_s: int, reading: ClockReading | None = None
-    ) -> Log:
+    ) -> SlidingWindow:
         """Record that units granted with an end were spent before a time: they count until a window after it.
 
         `reading` is that time by the replica's clock. The ends by any other clock are forgotten.
@@ -149,7 +149,7 @@ class Log:
         if reading is None:
             return log.add(units, spent_us)
         if log.clock != reading.name:
-            log = Log(log.ends, log.cells, clock=reading.name)
+            log = SlidingWindow(log.ends, log.cells, clock=reading.name)
         return log.add(units, spent_us, stamp=reading.us)
 
     def opens_us(self, amount: int, window_us: int) -> int:
@@ -187,13 +187,13 @@ def is_small(amount: int, replicas: int) -> bool:
     return amount < max(BUCKETS, 4 * replicas)
 
 
-def advance(log: Log, *, now_us: int, window_s: int) -> Log:
+def advance(log: SlidingWindow, *, now_us: int, window_s: int) -> SlidingWindow:
     """Drop entries that no window that ends now or later can contain."""
     return log.since(now_us - window_s * _SECOND_US)
 
 
 def grant(
-    log: Log,
+    log: SlidingWindow,
     *,
     now_us: int,
     amount: int,
@@ -203,7 +203,7 @@ def grant(
     waiting: int = 1,
     reading: ClockReading | None = None,
     life_us: int = 0,
-) -> Grant[Log]:
+) -> Grant[SlidingWindow]:
     """Grant up to the units wanted if the limit allows, and return when more comes free.
 
     `reading` is the replica's clock at its request. Units live for at least `life_us`; if that is set, the replica
@@ -247,7 +247,7 @@ def grant(
     )
 
 
-def _sum(entries: Iterable[tuple[int, int]]) -> Log:
+def _sum(entries: Iterable[tuple[int, int]]) -> SlidingWindow:
     """Return a log of units by end, without a clock."""
     summed: dict[int, tuple[int, int]] = {}
     for end, units in entries:
@@ -255,10 +255,10 @@ def _sum(entries: Iterable[tuple[int, int]]) -> Log:
     return _log(summed)
 
 
-def _log(entries: Mapping[int, tuple[int, int]], clock: str = "") -> Log:
+def _log(entries: Mapping[int, tuple[int, int]], clock: str = "") -> SlidingWindow:
     kept = [(end, *entries[end]) for end in sorted(entries) if entries[end][0]]
     ends, cells, stamps = (tuple(column) for column in zip(*kept, strict=True)) if kept else ((), (), ())
-    return Log(ends, cells, clock=clock, stamps=stamps) if any(stamps) else Log(ends, cells)
+    return SlidingWindow(ends, cells, clock=clock, stamps=stamps) if any(stamps) else SlidingWindow(ends, cells)
 
 
 def _up(us: int, width: int) -> int:
