@@ -1,4 +1,9 @@
-"""The documents of each provider, distinguished by the shape of their usage."""
+"""The documents of each provider, distinguished by the shape of their usage.
+
+A provider of a known shape is a file here and a word in `names`. The reader of a new shape is chosen by a member of the
+document in `BY_MEMBER`; `outline` lists the members that are parsed, and `document` the words that a document with
+usage contains, without which it is not parsed at all.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +43,7 @@ _SILENT_TYPES = (  # events before the first one with content of the answer
 )
 _MARKS = {one.MARK: one.PROVIDER for one in (groq, cerebras, azure)}
 _HOLDERS = ("message", "response", "interaction", "session")  # objects that may name the model
-_BY_MEMBER: dict[str, Callable[[dict[str, Any]], Found | None]] = {
+BY_MEMBER: dict[str, Callable[[dict[str, Any]], Found | None]] = {
     "usageMetadata": gemini.read,
     "usage_metadata": gemini.read_snake_case,
     "usage_info": mistral.read_pages,
@@ -162,7 +167,7 @@ def _find_outside(document: dict[str, Any]) -> Found | None:
     )
     if isinstance(usage, dict) and (found := _find_usage(document, usage)):
         return found
-    for member, read in _BY_MEMBER.items():
+    for member, read in BY_MEMBER.items():
         if member in document:
             return read(document)
     for read in _OTHERS:

@@ -22,6 +22,7 @@ from keygauge.usage.model_name import name_of
 
 PROVIDER = "anthropic"
 MODELS = ("claude",)
+PREFIXES = ("anthropic",)
 _HOUR = "cache_write_1h"
 _WRITES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 _SESSIONS = ("session", "session_thread")

@@ -8,4 +8,5 @@ from __future__ import annotations
 from typing import Final
 
 PROVIDER: Final = "azure.ai.openai"
+PREFIXES: Final = ("azure",)
 MARK: Final = "prompt_filter_results"

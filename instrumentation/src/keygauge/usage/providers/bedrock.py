@@ -16,6 +16,7 @@ from keygauge.usage.counts import whole
 from keygauge.usage.found import Found, RawUsage, first, total
 
 PROVIDER = "aws.bedrock"
+PREFIXES = ("bedrock",)
 _METRICS = "amazon-bedrock-invocationMetrics"
 _MODEL = re.compile(
     r"^(?:[a-z-]+\.)?(?:ai21|amazon|anthropic|cohere|deepseek|luma|meta|mistral|openai|qwen|stability|twelvelabs|writer)\."

@@ -8,4 +8,5 @@ from __future__ import annotations
 from typing import Final
 
 PROVIDER: Final = "cerebras"
+PREFIXES: Final = ("cerebras",)
 MARK: Final = "time_info"

@@ -16,6 +16,7 @@ from keygauge.usage.found import inside
 
 PROVIDER: Final = "cloudflare"
 MODELS: Final = ("@cf/", "@hf/")
+PREFIXES: Final = ("cloudflare", "workers-ai")
 
 
 class _Result(TypedDict, total=False):

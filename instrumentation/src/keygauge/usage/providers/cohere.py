@@ -15,6 +15,7 @@ from keygauge.usage.found import Found, RawUsage, total
 
 PROVIDER = "cohere"
 MODELS = ("command", "embed-english", "embed-multilingual", "embed-v4", "rerank-", "c4ai-aya")
+PREFIXES = ("cohere",)
 _DETAILS = ("images", "search_units", "classifications")
 _IMAGE = "image_tokens"  # of an embedding, not included in its `input_tokens`
 _UNITS = frozenset({"input_tokens", "output_tokens", _IMAGE, *_DETAILS})

@@ -9,4 +9,5 @@ from typing import Final
 
 PROVIDER: Final = "deepseek"
 MODELS: Final = ("deepseek-",)
+PREFIXES: Final = ("deepseek",)
 CACHE_READ: Final = "prompt_cache_hit_tokens"

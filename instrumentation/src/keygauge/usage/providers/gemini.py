@@ -18,6 +18,7 @@ from keygauge.usage.model_name import name_of
 
 PROVIDER = "gcp.gemini"
 MODELS = ("gemini-", "models/gemini", "imagen-", "veo-")
+PREFIXES = ("google", "gemini")
 _BY_PROMPT = re.compile(r"gemini-[12]\b").search
 _AFTER_A_LINE = re.compile("_([a-z])")
 

@@ -14,6 +14,7 @@ from keygauge.usage.found import inside
 from keygauge.usage.model_name import name_of
 
 PROVIDER: Final = "groq"
+PREFIXES: Final = ("groq",)
 MARK: Final = "x_groq"
 _BREAKDOWN: Final = "usage_breakdown"
 

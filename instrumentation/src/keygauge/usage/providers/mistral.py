@@ -16,6 +16,7 @@ from keygauge.usage.found import Found, RawUsage, by_kind, inside
 from keygauge.usage.model_name import name_of
 
 PROVIDER: Final = "mistral_ai"
+PREFIXES: Final = ("mistral", "mistralai")
 _AUDIO_SECONDS: Final = "prompt_audio_seconds"
 CACHE_READ: Final = "num_cached_tokens"
 CONNECTORS: Final = "connector_tokens"

@@ -9,4 +9,5 @@ from typing import Final
 
 PROVIDER: Final = "moonshot_ai"
 MODELS: Final = ("kimi-", "moonshot-")
+PREFIXES: Final = ("moonshotai",)
 CACHE_READ: Final = "cached_tokens"

@@ -28,35 +28,17 @@ from keygauge.usage.providers import (
     zai,
 )
 
-_FAMILIES: Final = {
-    one.MODELS: one.PROVIDER
-    for one in (openai, anthropic, gemini, deepseek, xai, mistral, cohere, moonshot, perplexity, zai, cloudflare)
+# Each provider is a file and a word here. If a model's name fits several, the first one counts.
+_PROVIDERS: Final = (
+    *(openai, anthropic, gemini, deepseek, xai, mistral, cohere, moonshot, perplexity, zai, cloudflare, azure, bedrock),
+    *(cerebras, groq, openrouter, replicate, watsonx),
+)
+_FAMILIES: Final[dict[tuple[str, ...], str]] = {
+    one.MODELS: one.PROVIDER for one in _PROVIDERS if hasattr(one, "MODELS")
 }
-_PREFIXES: Final = {  # prefixes that gateways add to a model's name
-    "openai": openai.PROVIDER,
-    "azure": azure.PROVIDER,
-    "anthropic": anthropic.PROVIDER,
-    "bedrock": bedrock.PROVIDER,
-    "google": gemini.PROVIDER,
-    "gemini": gemini.PROVIDER,
+_PREFIXES: Final[dict[str, str]] = {  # prefixes that gateways add to a model's name
+    **{prefix: one.PROVIDER for one in _PROVIDERS for prefix in one.PREFIXES},
     "vertex_ai": "gcp.vertex_ai",
-    "deepseek": deepseek.PROVIDER,
-    "x-ai": xai.PROVIDER,
-    "xai": xai.PROVIDER,
-    "mistral": mistral.PROVIDER,
-    "mistralai": mistral.PROVIDER,
-    "cohere": cohere.PROVIDER,
-    "groq": groq.PROVIDER,
-    "perplexity": perplexity.PROVIDER,
-    "moonshotai": moonshot.PROVIDER,
-    "z-ai": zai.PROVIDER,
-    "zai": zai.PROVIDER,
-    "cerebras": cerebras.PROVIDER,
-    "cloudflare": cloudflare.PROVIDER,
-    "workers-ai": cloudflare.PROVIDER,
-    "replicate": replicate.PROVIDER,
-    "watsonx": watsonx.PROVIDER,
-    "openrouter": openrouter.PROVIDER,
     "together": "together",
     "together_ai": "together",
     "fireworks": "fireworks",

@@ -23,6 +23,7 @@ from keygauge.usage.providers import deepseek, mistral, moonshot, perplexity, wa
 from keygauge.usage.providers.self_hosted import llama_cpp
 
 PROVIDER = "openai"
+PREFIXES = ("openai",)
 MODELS = (
     *("gpt-", "chatgpt-", "o1", "o3", "o4-", "text-embedding-", "text-davinci-", "davinci-", "babbage-", "codex-"),
     *("dall-e-", "whisper-1", "tts-1", "omni-moderation", "computer-use-preview", "sora-", "ft:gpt-"),

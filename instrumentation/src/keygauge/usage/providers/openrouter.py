@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 PROVIDER: Final = "openrouter"
+PREFIXES: Final = ("openrouter",)
 
 
 def bills(usage: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 
 PROVIDER: Final = "perplexity"
 MODELS: Final = ("sonar",)
+PREFIXES: Final = ("perplexity",)
 REASONING: Final = "reasoning_tokens"  # SGLang reports them there too, but as part of the completion
 CITATIONS: Final = "citation_tokens"
 COMPLETED: Final = "COMPLETED"  # a job's status

@@ -14,6 +14,7 @@ from keygauge.usage.found import Found, RawUsage, first, inside, rounded_up
 from keygauge.usage.model_name import name_of
 
 PROVIDER: Final = "replicate"
+PREFIXES: Final = ("replicate",)
 _TIME: Final = "predict_time"
 _GIVEN: Final = ("input_token_count", "token_input_count")
 _MADE: Final = ("output_token_count", "token_output_count")

@@ -13,6 +13,7 @@ from keygauge.usage.found import Found, RawUsage, total
 from keygauge.usage.model_name import name_of
 
 PROVIDER: Final = "ibm.watsonx.ai"
+PREFIXES: Final = ("watsonx",)
 MODEL: Final = "model_id"
 _GIVEN: Final = "input_token_count"
 _MADE: Final = "generated_token_count"

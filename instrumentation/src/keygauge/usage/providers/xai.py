@@ -13,6 +13,7 @@ from keygauge.usage.found import by_kind
 
 PROVIDER: Final = "x_ai"
 MODELS: Final = ("grok-",)
+PREFIXES: Final = ("x-ai", "xai")
 SOURCES: Final = "num_sources_used"
 _TOOLS: Final = {
     "web_search_calls": "web_searches",

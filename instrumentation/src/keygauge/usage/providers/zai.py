@@ -9,3 +9,4 @@ from typing import Final
 
 PROVIDER: Final = "zai"
 MODELS: Final = ("glm-", "cogview-", "cogvideox-")
+PREFIXES: Final = ("z-ai", "zai")
