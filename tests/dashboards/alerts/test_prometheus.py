@@ -484,14 +484,14 @@ CASES = [
         "a tenth is missing",
         requests("200", "0+10x120") | one(service.LEDGER_EVENTS, "0+9x120", job="keyservice"),
         "100m",
-        ticket(books="metrics"),
+        ticket(compared_with="metrics"),
     ),
     Case(
         "LedgerDrift",
         "a replica's metrics are missing",
         requests("200", "0+10x120") | one(service.LEDGER_EVENTS, "0+20x120", job="keyservice"),
         "100m",
-        ticket(books="metrics"),
+        ticket(compared_with="metrics"),
     ),
     Case(
         "LedgerDrift",
@@ -500,7 +500,7 @@ CASES = [
         | one(service.LEDGER_DRIFT_REQUESTS, "0x10 3x60", job="keyservice", instance="b", reason="missing")
         | one(service.LEDGER_DRIFT_REQUESTS, "0x70", job="keyservice", instance="a", reason="surplus"),
         "20m",
-        ticket(books="replicas", reason="missing"),
+        ticket(compared_with="replicas", reason="missing"),
     ),
     Case(
         "LedgerDrift",

@@ -36,7 +36,7 @@ def test_account_on_the_key_page_is_the_owner():
 
 
 def test_ledger_panels_say_so_if_a_service_can_be_selected():
-    assert make(OVERVIEW).description.endswith("knows no service and no environment.")
+    assert make(OVERVIEW).description.endswith("not filtered by service or environment.")
     assert make(LOG_PAGE).description == VIEW.description
 
 

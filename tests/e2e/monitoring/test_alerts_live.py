@@ -118,7 +118,7 @@ def test_key_service_down_causes_a_page(shared_stack, inbox, eventually):
 def test_lost_metrics_of_a_replica_are_drift_from_the_metrics(shared_stack, inbox, eventually, tmp_path):
     hidden = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     hidden.start_api(KEYGAUGE_PROMETHEUS="0")
-    alert = {**EVERY, "alertname": "LedgerDrift", "severity": "ticket", "books": "metrics"}
+    alert = {**EVERY, "alertname": "LedgerDrift", "severity": "ticket", "compared_with": "metrics"}
     _, token = shared_stack.create_key()
     assert inbox.last(alert) is None  # despite the other tests
     try:
@@ -132,7 +132,7 @@ def test_lost_metrics_of_a_replica_are_drift_from_the_metrics(shared_stack, inbo
 def test_lost_events_of_a_replica_are_drift_from_the_replicas(shared_stack, inbox, eventually, tmp_path):
     narrow = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     narrow.start_api(KEYGAUGE_PROMETHEUS="1", KEYGAUGE_SPOOL_BYTES=str(SPOOL_BYTES_MIN))
-    alert = {**EVERY, "alertname": "LedgerDrift", "severity": "ticket", "books": "replicas"}
+    alert = {**EVERY, "alertname": "LedgerDrift", "severity": "ticket", "compared_with": "replicas"}
     _, token = shared_stack.create_key()
     try:
         with calling(narrow.openai(token), "Hello"):

@@ -80,7 +80,7 @@ def _events_dropped() -> Alert:
         expression=occurred(EVENTS_DROPPED, by=(JOB, REASON), window="10m"),
         hold="1m",
         summary="{{ $labels.job }} is losing usage",
-        description=f"{COUNT} calls in 10 minutes are in no quota or bill ({{{{ $labels.{label(REASON)} }}}}).",
+        description=f"{COUNT} calls in 10 minutes are in no quota and no bill ({{{{ $labels.{label(REASON)} }}}}).",
         impact="These calls are not billed and count against no quota.",
         page=subject(HEALTH_PAGE, job=JOB),
     )
@@ -91,7 +91,7 @@ def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
     apart = f"{drift('1h')} > {thresholds.drift_share} and {counted} > {thresholds.drift_requests}"
     # Without data for the whole hour, Prometheus does not know the initial counts of its series.
     known = (
-        f"and on () group({select(book, scope=EVERYTHING)} offset 1h)" for book in (REQUESTS, service.LEDGER_EVENTS)
+        f"and on () group({select(metric, scope=EVERYTHING)} offset 1h)" for metric in (REQUESTS, service.LEDGER_EVENTS)
     )
     yield Alert(
         name="LedgerDrift",
@@ -103,7 +103,7 @@ def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
         "processes' own counts.",
         impact="Bills and quotas may be wrong by that many requests.",
         page=subject(HEALTH_PAGE),
-        labels={"books": "replicas"},
+        labels={"compared_with": "replicas"},
     )
     yield Alert(
         name="LedgerDrift",
@@ -114,7 +114,7 @@ def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
         description=f"{SHARE} of the last hour's requests are in one and not in the other.",
         impact="Either the bills or the dashboards are wrong.",
         page=subject(HEALTH_PAGE),
-        labels={"books": "metrics"},
+        labels={"compared_with": "metrics"},
     )
 
 
@@ -150,7 +150,7 @@ def _collector_dropping() -> Alert:
         hold="5m",
         summary="The collector drops metrics",
         description=f"{COUNT} points in the last 10 minutes at {{{{ $labels.receiver }}}}{{{{ $labels.exporter }}}}: "
-        "its memory limit, its queue or its backend is the cause.",
+        "check its memory limit, its queue and its backend.",
         impact="Dropped points are missing from dashboards and alerts, not from the ledger.",
         page=subject(HEALTH_PAGE),
     )

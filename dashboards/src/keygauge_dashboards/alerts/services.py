@@ -53,7 +53,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             severity=burn.severity,
             expression=_burns(slow_share, burn, min(round(burn.factor * budget, 9), 0.9), thresholds),
             hold=burn.hold,
-            summary=f"{_NAMED} is too slow too often",
+            summary=f"{_NAMED} is missing its latency objective",
             description=f"{SHARE} of the last {burn.long}'s requests to {_NAMED} took longer than "
             f"{thresholds.slow_s:g} s; the objective allows {budget:.0%}.",
             impact="Customers are waiting; the objective for this period will be missed.",

@@ -180,8 +180,8 @@ def totals() -> View:
     short = ("Requests/min", "Tokens/min", "Tokens/request", "Input/output")
     return numbers(
         "Totals of the time range",
-        "How much was used in the selected time range, in all and per minute, and what did it cost? The quarter of an "
-        "hour that it begins in counts in full.",
+        "How much was used in the selected time range, in total and per minute, and what did it cost? Includes the "
+        "whole quarter hour in which the range begins.",
         [ledger(_TOTALS)],
         unit="short",
         width=24,

@@ -151,7 +151,7 @@ def _losses() -> list[View]:
             alerts=("EventsDropped",),
         ),
         _loss(
-            "Faults",
+            "Internal errors",
             "How many internal errors did the middleware keep from affecting the service? Should be zero.",
             or_zero(gained(FAULTS)),
         ),
@@ -162,7 +162,7 @@ def _losses() -> list[View]:
             alerts=("CollectorDropping",),
         ),
         _loss(
-            "Parts down",
+            "Targets down",
             "How many targets can Prometheus not reach?",
             or_zero(f"count({UP} == 0)"),
             unit="none",
@@ -221,7 +221,7 @@ def _without_milliseconds(column: str) -> Json:
 
 def _totals() -> list[View]:
     keyed = unlike(KEY, NOT_IN_LEDGER)
-    books = (
+    compared = (
         ("Requests", "short", gained(REQUESTS, keyed, scope=EVERYTHING), "requests"),
         ("Input tokens", "short", gained(TOKENS, keyed, is_(TOKEN_TYPE, "input"), scope=EVERYTHING), "input_tokens"),
         ("Output tokens", "short", gained(TOKENS, keyed, is_(TOKEN_TYPE, "output"), scope=EVERYTHING), "output_tokens"),
@@ -236,7 +236,7 @@ def _totals() -> list[View]:
             width=6,
             last="1h",
         )
-        for title, unit, counted, taken in books
+        for title, unit, counted, taken in compared
     ]
 
 
@@ -292,15 +292,15 @@ def _series() -> list[View]:
             width=7,
         ),
         lines(
-            "Folded requests/s",
-            "How many requests are counted as 'other' because the bound on series was reached?",
-            [Prometheus(or_zero(rate(SERIES_FOLDED)), "folded")],
+            "Over series limit/s",
+            "How many requests are counted as 'other' because the limit on series was reached?",
+            [Prometheus(or_zero(rate(SERIES_FOLDED)), "other")],
             unit="reqps",
             width=5,
         ),
         lines(
-            "Parts up",
-            "Which parts can Prometheus reach? 1 is up.",
+            "Targets up",
+            "Which targets can Prometheus reach? 1 is up.",
             [Prometheus(f"min by ({JOB}, {INSTANCE}) ({UP})", _BY_PROCESS)],
             unit="none",
             calcs=("min",),

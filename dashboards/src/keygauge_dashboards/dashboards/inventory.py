@@ -176,8 +176,8 @@ def _every() -> View:
 def _open() -> View:
     return _of_keys(
         "Overly permissive keys",
-        "Which active keys are not restricted to endpoints, models, addresses or an expiry date, the least restricted "
-        "first, and how many endpoints and models did they use in the selected time range (whole days)?",
+        "Which active keys have no restriction on endpoints, models, addresses or expiry, the least restricted first? "
+        "Used endpoints and models are those of the selected time range (whole days).",
         ledger(_OPEN),
         overrides=[
             *(states(name, all="orange") for name in _BOUNDS),

@@ -89,7 +89,7 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
     aside = {service.ACCOUNT: "account_id", service.KEY: "key_id"}
     every = table(
         "Limits",
-        "How full is each limit, and will a quota run out before it resets at the last hour's pace?",
+        "How much of each limit is used? At the last hour's rate, will a quota run out before it resets?",
         Prometheus("", table=True),
         width=width,
         height=10 if is_whole else 8,

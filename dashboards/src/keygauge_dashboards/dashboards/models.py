@@ -79,7 +79,7 @@ def models() -> Page:
             Section("Cost", _cost()),
             Section("Time range", [totals(), *_over_time()]),
             Section("Models", _models()),
-            Section("Flow", _live()),
+            Section("Streaming", _streaming()),
         ],
         since="now-30d",
     )
@@ -159,7 +159,7 @@ def _models() -> list[View]:
     return [board, kinds]
 
 
-def _live() -> list[View]:
+def _streaming() -> list[View]:
     flows = [
         lines(
             title,

@@ -68,7 +68,7 @@ STATUS_CLASS = (
 )
 # The ledger sums quarter hours; the one in which the time range begins is included, or part of it would be missing.
 _FIRST = "date_bin('15 minutes', $__timeFrom()::timestamptz, 'epoch')"
-_LEDGER_ONLY = "From the ledger, which knows no service and no environment."
+_LEDGER_ONLY = "From the ledger, so not filtered by service or environment."
 
 
 def dashboard(
