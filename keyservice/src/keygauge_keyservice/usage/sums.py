@@ -53,11 +53,6 @@ class UsageSums:
         return self.tokens / self.requests if self.requests else None
 
     @property
-    def cost_usd(self) -> float:
-        """Cost in US dollars, for display only."""
-        return self.cost_nanousd / 1e9
-
-    @property
     def error_rate(self) -> float | None:
         """Share of calls with a server error; None without calls."""
         return self.server_errors / self.requests if self.requests else None
