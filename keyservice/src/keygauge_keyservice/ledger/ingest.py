@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -73,6 +72,15 @@ class SpoolClaimedError(LedgerError):
     """Another process is sending this spool; if both numbered their own events, some would be lost as duplicates."""
 
 
+class _Sender(NamedTuple):
+    """A spool with what is known of its sender; without a source the events are internal, and any key is allowed."""
+
+    spool: str
+    owner: str | None = None
+    oldest: int | None = None
+    source: Source | None = None
+
+
 def take_batch(
     connection: Connection,
     spool: str,
@@ -100,49 +108,42 @@ def take_batch(
     window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
     read = read_lines(lines, window=window)
     source = None if service is None else Source(service, first, lines, bounds)
-    receipt = take_events(connection, spool, first, read, price, owner=owner, oldest=oldest, source=source)
+    receipt = _take_parts(connection, _Sender(spool, owner, oldest, source), first, read, price)
     if receipt.refused:
         _log.warning("spool %s: %d events refused, first %s", spool, len(receipt.refused), _first_refusals(receipt))
     return receipt
 
 
 def take_events(
-    connection: Connection,
-    spool: str,
-    first: int,
-    read: Sequence[Event | Refusal],
-    price: Price,
-    *,
-    owner: str | None = None,
-    oldest: int | None = None,
-    source: Source | None = None,
+    connection: Connection, spool: str, first: int, read: Sequence[Event | Refusal], price: Price
 ) -> Receipt:
-    """Ingest events that are validated except for their keys; `read[i]` has the number `first + i` in its spool.
+    """Ingest internal events; `read[i]` has the number `first + i` in its spool."""
+    return _take_parts(connection, _Sender(spool), first, read, price)
 
-    Without a source they are internal, and any key is allowed. If PostgreSQL cannot store an event, only that event is
-    refused.
+
+def _take_parts(
+    connection: Connection, sender: _Sender, first: int, read: Sequence[Event | Refusal], price: Price
+) -> Receipt:
+    """Ingest events in halves where PostgreSQL cannot store one, so that only that event is refused.
 
     Raises:
         LedgerError: the connection is in a transaction, so nothing would be durable on return.
-        SpoolClaimedError: as for `take_batch`.
     """
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise LedgerError("the connection is in a transaction: a batch is acknowledged only when it is committed")
     try:
-        return _take(connection, spool, first, read, price, owner=owner, oldest=oldest, source=source)
+        return _take(connection, sender, first, read, price)
     except _UNSTORABLE as error:
         if not read:
             raise
         if len(read) == 1:
-            _log.warning("spool %s: event %d cannot be stored: %s", spool, first, type(error).__name__)
-            unstorable = [Refusal.UNSTORABLE]
-            return _take(connection, spool, first, unstorable, price, owner=owner, oldest=oldest, source=source)
+            _log.warning("spool %s: event %d cannot be stored: %s", sender.spool, first, type(error).__name__)
+            return _take(connection, sender, first, [Refusal.UNSTORABLE], price)
     middle = len(read) // 2
-    take = partial(take_events, owner=owner, oldest=oldest, source=source)
-    before = take(connection, spool, first, read[:middle], price)
+    before = _take_parts(connection, sender, first, read[:middle], price)
     if before.next < first:
         return before
-    return before.plus(take(connection, spool, first + middle, read[middle:], price))
+    return before.plus(_take_parts(connection, sender, first + middle, read[middle:], price))
 
 
 def retake(
@@ -186,17 +187,10 @@ def _retake(connection: Connection, ids: Sequence[int], price: Price, *, now: da
 
 
 def _take(
-    connection: Connection,
-    spool: str,
-    first: int,
-    read: Sequence[Event | Refusal],
-    price: Price,
-    *,
-    owner: str | None,
-    oldest: int | None,
-    source: Source | None,
+    connection: Connection, sender: _Sender, first: int, read: Sequence[Event | Refusal], price: Price
 ) -> Receipt:
     """Ingest events in one transaction."""
+    spool, owner, oldest, source = sender
     prepared = _prepare(connection, read, source.service if source else None)
     checked = [_check_key(entry, prepared.accounts) for entry in read]
     if source is not None:
