@@ -209,5 +209,5 @@ def assert_sums_follow(url):
         ).fetchall()
         assert rows == []
         assert replica_check.find_differences(connection, datetime(2020, 1, 1, tzinfo=UTC), grace=timedelta(0)) == []
-        compared = connection.execute("SELECT count(*) AS hours FROM spool_balance WHERE reported_requests > 0")
+        compared = connection.execute("SELECT count(*) AS hours FROM replica_check WHERE reported_requests > 0")
         assert compared.fetchone()["hours"] > 0

@@ -138,7 +138,7 @@ def assert_agrees(stack, eventually, whole):
                 "SELECT sum(reported_requests)::int AS requests, sum(reported_input_tokens)::int AS input, "
                 "sum(reported_output_tokens)::int AS output, "
                 "sum(missing_requests + missing_tokens + surplus_requests + surplus_tokens)::int AS drift "
-                "FROM spool_balance"
+                "FROM replica_check"
             ).fetchone()
             return tuple(row.values())
 

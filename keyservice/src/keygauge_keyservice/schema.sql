@@ -483,7 +483,7 @@ CREATE INDEX spool_hour_hour ON spool_hour (hour);
 
 -- Both sides per process and hour. Reported usage that is still in the spool is waiting, for at most a day. What the ledger
 -- ingested after the process's last report is not a surplus: a killed process does not report its final counts.
-CREATE VIEW spool_balance AS
+CREATE VIEW replica_check AS
 SELECT spool_id, service, host, replica, hour, reported_requests, requests, reported_input_tokens, input_tokens,
        reported_output_tokens, output_tokens, greatest(taken_at, compared.reported_at) AS changed_at,
        CASE WHEN NOT has_arrived THEN less_requests ELSE 0 END AS waiting_requests,
@@ -827,7 +827,7 @@ SELECT id, service, host, version, mode, started_at, seen_at FROM replica;
 CREATE VIEW grafana.spool AS
 SELECT id, next, updated_at FROM spool;
 
-CREATE VIEW grafana.spool_balance AS SELECT * FROM spool_balance;
+CREATE VIEW grafana.replica_check AS SELECT * FROM replica_check;
 
 -- Usage over long ranges, read from a few rows per day, and from the roll-ups only at the ends of the range.
 CREATE VIEW grafana.usage_aggregate AS

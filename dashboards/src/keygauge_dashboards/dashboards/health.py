@@ -58,7 +58,7 @@ _DIFFERENCES = """\
 SELECT hour, service, host, replica, reported_requests AS counted, requests AS ledger,
     waiting_requests AS waiting, missing_requests AS missing, surplus_requests AS surplus,
     missing_tokens AS "missing tokens", surplus_tokens AS "surplus tokens"
-FROM grafana.spool_balance
+FROM grafana.replica_check
 WHERE hour BETWEEN least($__timeFrom()::timestamptz, now() - interval '25 hours') AND $__timeTo()
     AND (waiting_requests > 0 OR missing_requests + surplus_requests > 0
     OR missing_tokens + surplus_tokens > 0)

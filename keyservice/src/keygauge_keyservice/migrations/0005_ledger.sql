@@ -164,7 +164,7 @@ CREATE INDEX spool_hour_hour ON spool_hour (hour);
 
 -- Both sides per process and hour. Reported usage that is still in the spool is waiting, for at most a day. What the ledger
 -- ingested after the process's last report is not a surplus: a killed process does not report its final counts.
-CREATE VIEW spool_balance AS
+CREATE VIEW replica_check AS
 SELECT spool_id, service, host, replica, hour, reported_requests, requests, reported_input_tokens, input_tokens,
        reported_output_tokens, output_tokens, greatest(taken_at, compared.reported_at) AS changed_at,
        CASE WHEN NOT has_arrived THEN less_requests ELSE 0 END AS waiting_requests,

@@ -58,7 +58,7 @@ SELECT id, service, host, version, mode, started_at, seen_at FROM replica;
 CREATE VIEW grafana.spool AS
 SELECT id, next, updated_at FROM spool;
 
-CREATE VIEW grafana.spool_balance AS SELECT * FROM spool_balance;
+CREATE VIEW grafana.replica_check AS SELECT * FROM replica_check;
 
 -- Usage over long ranges, read from a few rows per day, and from the roll-ups only at the ends of the range.
 CREATE VIEW grafana.usage_aggregate AS

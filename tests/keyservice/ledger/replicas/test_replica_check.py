@@ -75,7 +75,7 @@ def test_events_on_their_way_are_waiting_for_a_day(connection, take, report):
     take("a", 0, 5)
     report("a", 9)
     assert found(connection) == []
-    row = connection.execute("SELECT waiting_requests FROM spool_balance").fetchone()
+    row = connection.execute("SELECT waiting_requests FROM replica_check").fetchone()
     assert row["waiting_requests"] == 4
     connection.execute("UPDATE spool_hour SET reported_at = reported_at - interval '25 hours'")
     assert found(connection) == [("a", 9, 5)]

@@ -19,7 +19,7 @@ def _sum(column: str) -> str:
 
 # An hour is settled when neither side has changed for the grace.
 _SETTLED = """
-FROM spool_balance
+FROM replica_check
 WHERE hour >= date_trunc('hour', %(since)s::timestamptz, 'UTC') AND changed_at < clock_timestamp() - %(grace)s"""
 _FIND = f"""/* balance.find */
 SELECT spool_id, service, host, hour, reported_requests, requests, reported_input_tokens, input_tokens,
