@@ -69,7 +69,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
 def not_found(noun: str, name: str) -> Problem:
     """Return a 404; if a whole API key was given as the id, it is not repeated."""
     if name.startswith("kg_"):
-        detail = gettext("Use the %(length)s characters after kg_live_ as the ID of a key.", length=_ID_LENGTH)
+        detail = gettext("The ID of a key is the %(length)s characters after kg_live_.", length=_ID_LENGTH)
     else:
         detail = gettext(_NOT_FOUND[noun], name=repr(name))
     return Problem(404, f"{noun}_not_found", detail)

@@ -39,7 +39,7 @@ def normalise_network(text: str) -> str:
 Scope: TypeAlias = Annotated[
     str,
     Meta(
-        extra=checked(matching(_is_scope), "wrong_text", mark("must be a word of the characters a-z, 0-9 and _ . : -"))
+        extra=checked(matching(_is_scope), "wrong_text", mark("must contain only a-z, 0-9 and _ . : -"))
     ),
 ]
 Route: TypeAlias = Annotated[

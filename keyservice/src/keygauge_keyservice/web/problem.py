@@ -16,7 +16,7 @@ from keygauge_keyservice.texts import mark
 
 _log = logging.getLogger(__name__)
 
-CHANGED_MEANWHILE = mark("What this request refers to was changed at the same time. Try again.")
+CHANGED_MEANWHILE = mark("The data that this request refers to was changed at the same time. Try again.")
 _FAULT = ("internal", mark("The key service failed. The cause is in its log."))
 
 

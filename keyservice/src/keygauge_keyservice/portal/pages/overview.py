@@ -142,7 +142,7 @@ def dismiss() -> Response:
     """Hide an alert from the current member for some days."""
     name = request.form.get("name", "")
     if name.partition(":")[0] not in get_args(alerts.Kind) or len(name) > _NAME_LENGTH_MAX:
-        raise Problem(422, "bad_form", gettext("Choose an alert of the overview."))
+        raise Problem(422, "bad_form", gettext("Choose an alert from the overview."))
     with services().connection() as connection:
         dismissals.add(connection, auth.current_member().id, name)
     return cast("Response", redirect(url_for("portal.overview.show"), 303))
