@@ -77,8 +77,8 @@ class _Count(click.ParamType):  # type: ignore[type-arg]  # generic since Click 
     "--replica-address",
     type=_Address(),
     metavar="HOST:PORT",
-    help="Serve replicas (heartbeats, events, reports) only here, such as on a private address; by default they "
-    "share the main address, but neither processes nor database connections.",
+    help="Serve replicas (heartbeats, events, reports) on this address only, such as a private one. By default they "
+    "use the main address, with processes and database connections of their own.",
 )
 @click.option(
     "--workers",
@@ -89,7 +89,7 @@ class _Count(click.ParamType):  # type: ignore[type-arg]  # generic since Click 
     "CPU is busy.",
 )
 @click.option("--show-admin-token", is_flag=True, help="Print the admin token when it is generated.")
-@click.option("--threads", type=_Count(), default=_THREADS, show_default=True, help="Per process.")
+@click.option("--threads", type=_Count(), default=_THREADS, show_default=True, help="Threads per process.")
 @click.option(
     "--read-only",
     is_flag=True,

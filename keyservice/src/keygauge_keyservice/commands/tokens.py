@@ -69,13 +69,12 @@ def _list(
     "--kind",
     type=click.Choice(get_args(bearer_tokens.Kind)),
     required=True,
-    help="What it is for: a metered service, …",
+    help="Who uses it: a metered service, an operator (admin), Prometheus (metrics) or a customer (account).",
 )
 @click.option(
     "--scope",
     type=click.Choice(get_args(bearer_tokens.Scope)),
-    help="What it may change: an admin's all (default), keys, billing or, with read, nothing; an account's read "
-    "(default) or manage.",
+    help="What it may do. Kind admin: all (default), keys, billing or read; kind account: read (default) or manage.",
 )
 @account_option("The account of a token of kind account.")
 @click.option("--expires-at", type=Time(), help="Expiry, e.g. 2030-01-31, or 90d from now.")

@@ -38,9 +38,7 @@ def normalise_network(text: str) -> str:
 
 Scope: TypeAlias = Annotated[
     str,
-    Meta(
-        extra=checked(matching(_is_scope), "wrong_text", mark("must contain only a-z, 0-9 and _ . : -"))
-    ),
+    Meta(extra=checked(matching(_is_scope), "wrong_text", mark("must contain only a-z, 0-9 and _ . : -"))),
 ]
 Route: TypeAlias = Annotated[
     str,
