@@ -24,6 +24,7 @@ from keygauge.networks import parse_networks
         ({"forwarded_allow_ips": ["10.0.0.1"]}, ["10.0.0.1", "10.0.0.2"], False),
         ({"forwarded_allow_ips": "127.0.0.1"}, ["127.0.0.1"], False),
         ({"proxy_headers": False}, [], False),
+        ({"forwarded_allow_ips": ""}, [], False),  # as gunicorn's --forwarded-allow-ips '' and FORWARDED_ALLOW_IPS=''
     ],
 )
 async def test_warning_if_uvicorn_trusts_other_proxies(guard, caplog, options, trusted, is_told):
@@ -33,7 +34,7 @@ async def test_warning_if_uvicorn_trusts_other_proxies(guard, caplog, options, t
     with caplog.at_level(logging.WARNING, "keygauge"):
         await life.startup()
     await life.shutdown()
-    assert ("--no-proxy-headers" in caplog.text) is is_told
+    assert ("--no-proxy-headers (under gunicorn: --forwarded-allow-ips '')" in caplog.text) is is_told
 
 
 def test_warning_about_servers_that_confuse_header_names(caplog):

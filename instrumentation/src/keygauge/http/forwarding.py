@@ -13,7 +13,10 @@ from keygauge.networks import Network, is_within
 _log = logging.getLogger(__name__)
 
 _UVICORN_ENVIRON = ("FORWARDED_ALLOW_IPS", "UVICORN_FORWARDED_ALLOW_IPS")
-_UVICORN_WAY_OUT = "start uvicorn with --no-proxy-headers and name your proxies in KEYGAUGE_TRUSTED_PROXIES"
+_UVICORN_WAY_OUT = (
+    "start uvicorn with --no-proxy-headers (under gunicorn: --forwarded-allow-ips '') and name your proxies in "
+    "KEYGAUGE_TRUSTED_PROXIES"
+)
 _UNDERSCORES = "takes X_Forwarded_For for X-Forwarded-For: let your proxy drop header names with an underscore"
 
 
@@ -46,7 +49,7 @@ def warn_of_uvicorn(receive: Callable[..., Any], trusted: Collection[str]) -> No
     if not getattr(config, "proxy_headers", False):
         return
     allowed = getattr(config, "forwarded_allow_ips", "")
-    hosts = {host.strip() for host in (allowed.split(",") if isinstance(allowed, str) else allowed)}
+    hosts = {host.strip() for host in (allowed.split(",") if isinstance(allowed, str) else allowed)} - {""}
     if not hosts <= set(trusted):
         _log.warning(
             "uvicorn takes the client's address from X-Forwarded-For of %s, and keys bound to networks go by it: %s",
