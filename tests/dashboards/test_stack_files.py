@@ -31,6 +31,16 @@ def test_prometheus_accepts_its_configuration_with_the_rules(run, root, tmp_path
     assert re.search(r"\d\d rules found", run("promtool", "check", "config", local))
 
 
+def test_prometheus_accepts_its_configuration_on_plain_hosts(run, root, tmp_path):
+    (configuration,) = re.findall(r"```yaml\n(.*?)```", (root / "docs/how-to/systemd.md").read_text(), re.DOTALL)
+    (tmp_path / "keygauge.rules.yaml").symlink_to(root / GENERATED / "prometheus/keygauge.rules.yaml")
+    (tmp_path / "keygauge.token").write_text("made-up")
+    local = tmp_path / "prometheus.yaml"
+    local.write_text(configuration.replace("/etc/prometheus", str(tmp_path)))
+    assert re.search(r"\d\d rules found", run("promtool", "check", "config", local))
+    assert _load(local)["global"] == _load(root / "collector/prometheus.yaml")["global"]
+
+
 def test_intervals_match_grafana_and_the_rules(root):
     configuration = _load(root / "collector/prometheus.yaml")["global"]
     assert configuration == {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": EVALUATION_INTERVAL}

@@ -40,6 +40,15 @@ def test_init_creates_an_account_a_key_and_an_environment_file(run, connection, 
     assert (folder / "main.py").read_text() == "app = FastAPI()\n"
 
 
+def test_the_account_has_the_folders_name_however_the_folder_is_given(run, connection, tmp_path, monkeypatch):
+    (tmp_path / "shop/app").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "shop/app")
+    output = run("..")
+    (account,) = accounts.list_accounts(connection)
+    assert account.name == "shop"
+    assert f"in {tmp_path / 'shop'}:" in output
+
+
 def test_second_run_keeps_the_file_and_the_account(run, connection, tmp_path):
     run(tmp_path, "--account", "Acme")
     assert "keygauge.env already exists" in run(tmp_path, "--account", "Acme", code=1)

@@ -41,7 +41,7 @@ def init(folder: Path, account: str | None, service_url: str) -> None:
     the app found in the folder. It changes none of your files. Run it where 'keygauge serve' runs, or with the same
     KEYGAUGE_DATABASE_URL or KEYGAUGE_DATA_DIR.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()  # without "..": its name is the account's
     if not folder.is_dir():
         raise CommandError(f"{folder} is not a folder: use the folder of your service")
     file = folder / _FILE
