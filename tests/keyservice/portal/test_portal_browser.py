@@ -604,6 +604,24 @@ def test_phone_shows_the_current_page_in_the_navigation_and_no_table_cut_off(chr
             assert page.evaluate(CRAMPED) == [], path
 
 
+def test_phone_lists_keys_in_low_cards_and_sorts_them(chromium, address, connection, customer, settings):
+    given = {"peppers": settings.peppers, "account_id": customer.account.id, "actor": "a.colleague@acme.example"}
+    keys.create(connection, name="a key with quite a long name", **given)
+    with browsing(chromium, address, viewport=PHONE) as page:
+        sign_in(page, customer)
+        page.goto("/keys")
+        cards = page.locator("table.keys tbody tr")
+        assert all(card.bounding_box()["height"] < 210 for card in cards.all())
+        page.get_by_role("link", name="Name", exact=True).click()
+        expect(cards.first).to_contain_text("a key with")
+        cards.first.get_by_text("Actions", exact=True).click()
+        for action in cards.first.locator(".row-menu .button, .row-menu button").all():
+            box = action.bounding_box()
+            assert 0 <= box["x"] <= PHONE["width"] - box["width"]
+        cards.first.get_by_role("link", name="View usage").click()
+        expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
+
+
 def test_all_keys_of_a_page_are_selected_at_once(chromium, address, connection, customer, settings):
     keys.create(connection, peppers=settings.peppers, account_id=customer.account.id, name="second", actor="test")
     with browsing(chromium, address) as page:
