@@ -43,7 +43,7 @@ def _check(connection: Connection, settings: Settings) -> None:
         detail = "The database is a standby or read-only: see docs/operate/backup.md."
         raise Problem(503, "database_read_only", detail, headers=_SOON)
     if missing := database.pending(connection):
-        detail = f"{len(missing)} migrations are missing: run 'keygauge migrate'."
+        detail = f"Pending migrations: {len(missing)}. Run 'keygauge migrate'."
         raise Problem(503, "migrations_pending", detail, headers=_SOON)
     if settings.read_only:  # it checks no keys and cannot write the pepper's fingerprint
         return

@@ -194,7 +194,7 @@ def test_after_restore_shows_since_when_events_are_kept(tmp_path, monkeypatch):
     spool.append(b"[1790000000000000,1]\n")
     spool.close(empty=True, epoch="one")
     told = [finding.text for finding in doctor.examine(after_restore=True)]
-    assert any("events since 2026-09-21 14:13:20 UTC are kept here, in 1 spools" in text for text in told)
+    assert any("events since 2026-09-21 14:13:20 UTC are kept here, in 1 spool:" in text for text in told)
     assert not any("are kept" in finding.text for finding in doctor.examine())
 
 

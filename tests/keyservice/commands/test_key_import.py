@@ -52,7 +52,7 @@ def found(connection, token):
 
 def test_list_of_keys_is_imported(take, connection):
     output = take("keys.txt", "# old ones\n" + "\n".join(TOKENS) + "\n", "--account", "Acme")
-    assert "2 keys imported, 0 already existed, 1 accounts created" in output
+    assert "2 keys imported, 0 already existed, 1 account created" in output
     assert "KEYGAUGE_IMPORTED_KEYS=1" in output
     (account,) = accounts.list_accounts(connection)
     for token in TOKENS:
@@ -112,7 +112,7 @@ def test_repeated_import_changes_nothing(take, connection):
 
 
 def test_dry_run_changes_nothing(take, connection):
-    assert "1 keys would be imported" in take("keys.txt", TOKENS[0], "--account", "Acme", "--dry-run")
+    assert "1 key would be imported" in take("keys.txt", TOKENS[0], "--account", "Acme", "--dry-run")
     assert accounts.list_accounts(connection) == []
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from keygauge.command_line.command import Verb
+from keygauge.command_line.count import counted
 from keygauge.http import forwarding
 from keygauge.settings.setting_names import find_misspelled
 from keygauge.settings.settings import Settings, SettingsError
@@ -127,7 +128,7 @@ def _kept(settings: Settings) -> Finding:
     if not spools:
         return Finding(is_good=True, text="no events are kept on this host")
     since = datetime.fromtimestamp(min(spools.values()) / 1e6, UTC)
-    kept = f"events since {since:%Y-%m-%d %H:%M:%S} UTC are kept here, in {len(spools)} spools"
+    kept = f"events since {since:%Y-%m-%d %H:%M:%S} UTC are kept here, in {counted(len(spools), 'spool')}"
     return Finding(is_good=True, text=f"{kept}: the ledger gets those it is missing")
 
 

@@ -14,6 +14,7 @@ import click
 import psycopg
 
 from keygauge.command_line.command import CommandError, Noun, Verb
+from keygauge.command_line.count import counted
 from keygauge_keyservice import config
 from keygauge_keyservice.commands.connection.session import ACTOR, connected
 from keygauge_keyservice.commands.terminal.options import account_option
@@ -109,8 +110,10 @@ def _take_over(rows: Iterable[tuple[str, Mapping[str, Any]]], *, plan: str | Non
 
 def _print_summary(done: key_import.Imported, would: str) -> None:
     console = output()
-    made = f", {len(done.accounts)} accounts {would}created" if done.accounts else ""
-    console.print(f"{len(done.created)} keys {would}imported, {done.present} already existed{made}.", highlight=False)
+    made = f", {counted(len(done.accounts), 'account')} {would}created" if done.accounts else ""
+    console.print(
+        f"{counted(len(done.created), 'key')} {would}imported, {done.present:,} already existed{made}.", highlight=False
+    )
     if done.created and not would:
         console.print(_REMINDER, highlight=False)
 

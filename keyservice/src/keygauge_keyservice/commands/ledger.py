@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from keygauge.command_line.command import CommandError, Noun
+from keygauge.command_line.count import counted
 from keygauge_keyservice import config
 from keygauge_keyservice.commands.connection.session import command_errors, connected
 from keygauge_keyservice.commands.terminal.options import Duration, output_options
@@ -82,11 +83,13 @@ def _reconcile(hours: int, grace: int) -> int:
     if drift:
         console.print(_table_of_drift(drift))
     else:
-        console.print(f"Calls, roll-ups and usage aggregates agree for the last {hours} hours.")
+        console.print(f"Calls, roll-ups and usage aggregates agree for the last {counted(hours, 'hour')}.")
     if differences:
         console.print(_table_of_differences(differences))
     else:
-        console.print(f"The replicas agree with the ledger: they reported {reported:,} calls in settled hours.")
+        console.print(
+            f"The replicas agree with the ledger: they reported {counted(reported, 'call')} in settled hours."
+        )
     return 1 if drift or differences else 0
 
 
@@ -111,7 +114,7 @@ def _retake(reason: str, service: str) -> int:
         book = price_book.load()
         book.refresh(connection)
         taken = sum(ingest.retake(connection, ids, book, now=datetime.now(UTC)) for ids in aside.batches(found))
-    output().print(f"Took {taken} of {len(found)} events.")
+    output().print(f"Took {taken:,} of {counted(len(found), 'event')}.")
     return 0 if taken == len(found) else 1
 
 

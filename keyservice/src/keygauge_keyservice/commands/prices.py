@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from keygauge.command_line.command import CommandError, Noun
+from keygauge.command_line.count import counted
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.connection.explanation import explain
@@ -120,7 +121,8 @@ def _rerate(start: str, end: str | None, account: str | None) -> None:
         )
     difference = Decimal(total.difference_nanousd).scaleb(-9)
     click.echo(
-        f"{len(days)} days: {total.changed:,} of {total.events:,} calls changed, {difference:+f} US dollars in all."
+        f"{counted(len(days), 'day')}: {total.changed:,} of {counted(total.events, 'call')} changed, "
+        f"{difference:+f} US dollars in all."
     )
 
 

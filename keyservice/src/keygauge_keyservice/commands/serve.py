@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from keygauge.command_line.command import CommandError, Verb
+from keygauge.command_line.count import counted
 from keygauge_keyservice import config, database, embedded
 from keygauge_keyservice.commands import welcome
 from keygauge_keyservice.commands.connection.session import command_errors
@@ -151,7 +152,9 @@ def _serve(
 
 def _require_tables(connection: Connection) -> None:
     if missing := database.pending(connection):
-        raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate' on the primary")
+        raise CommandError(
+            f"the database lacks {counted(len(missing), 'migration')}: run 'keygauge migrate' on the primary"
+        )
 
 
 def _groups(

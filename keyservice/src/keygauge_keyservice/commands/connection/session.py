@@ -10,6 +10,7 @@ from msgspec import Struct
 from psycopg.errors import DuplicatePreparedStatement, InsufficientPrivilege, InvalidSqlStatementName
 
 from keygauge.command_line.command import CommandError
+from keygauge.command_line.count import counted
 from keygauge_keyservice import config, database
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.config import SettingsError
@@ -94,7 +95,7 @@ def require_tables(connection: Connection) -> None:
         CommandError: migrations are pending.
     """
     if missing := database.pending(connection):
-        raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate'")
+        raise CommandError(f"the database lacks {counted(len(missing), 'migration')}: run 'keygauge migrate'")
 
 
 def checked_name(name: str) -> str:
