@@ -38,6 +38,21 @@ def test_billing_is_read_closed_and_priced(client, operator, connection):
     assert client.put("/v1/plans/none/price", json={"monthly_nanousd": 5}, headers=operator).status_code == 404
 
 
+@pytest.mark.usefixtures("used_months")
+def test_ended_month_is_read_until_it_has_its_invoice(client, operator, connection, monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 6, 1, 0, 30, tzinfo=tz)
+
+    monkeypatch.setattr(billing, "datetime", Clock)
+    found = client.get("/v1/billing?account=acme", headers=operator).json
+    assert (found["ended"]["start"][:7], found["ended"]["usage_nanousd"]) == ("2026-05", 4_500)
+    billing.close_periods(connection, now=JUNE_2)
+    assert client.get("/v1/billing?account=acme", headers=operator).json["ended"] is None
+    assert client.get("/v1/billing", headers=operator).json["ended"] is None
+
+
 def test_empty_body_does_not_remove_a_plan_price(client, operator):
     client.post("/v1/plans", json={"id": "p", "name": "P", "limits": []}, headers=operator)
     answer = client.put("/v1/plans/p/price", json={"monthly_nanousd": 5_000_000_000}, headers=operator)

@@ -54,8 +54,8 @@ def account(connection, settings, make_event):
         )
         connection.execute(
             "INSERT INTO invoice (account_id, period, plan_id, plan_nanousd, usage_nanousd, requests, input_tokens, "
-            "output_tokens, closed_at) VALUES (%s, %s, 'plan0', 0, 0, 0, 0, 0, now())",
-            (made.id, datetime(2026, 1 + number, 1, tzinfo=UTC)),
+            "output_tokens, closed_at) VALUES (%s, %s, 'plan0', 0, %s, 0, 0, 0, now())",
+            (made.id, datetime(2026, 1 + number, 1, tzinfo=UTC), 5 * (number == 1)),
         )
     time_us = round((datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1e6)
     events = [make_event()._replace(account=made.id, key=key.id, time_us=time_us) for _ in range(ITEMS)]
@@ -102,6 +102,12 @@ def test_pages_contain_every_row_in_every_order(read):
                 assert down == up[::-1], (path, sort)
 
 
+@pytest.mark.parametrize("path", ["/v1/calls", "/v1/audit", "/v1/billing", "/v1/accounts/{account_id}/deliveries"])
+def test_logs_are_read_from_both_ends(path):
+    [sorts] = [sorts for at, _, sorts, _ in lists() if at == path]
+    assert {sort.removeprefix("-") for sort in sorts if sort} & {"time", "period", "created"}
+
+
 def test_invalid_page_parameters_are_rejected(read):
     for path, _, sorts, _ in lists():
         for wrong in ({"limit": 0}, {"limit": 501}, {"limit": "x"}, {"after": "x" * 200}, {"page": 2}):
@@ -127,10 +133,13 @@ def test_invalid_page_parameters_are_rejected(read):
         ("/v1/audit", {"actor": "nobody"}, 0),
         ("/v1/audit", {"action": "notification", "actor": "test", "from": "2026-01-01T00:00:00Z"}, 3),
         ("/v1/audit", {"to": "2020-01-01T00:00:00Z"}, 0),
+        ("/v1/billing", {"account": "{account}", "status": "due"}, 1),
+        ("/v1/billing", {"status": "paid"}, 0),
     ],
 )
-def test_filters_narrow_a_list(read, path, query, count):
+def test_filters_narrow_a_list(read, account, path, query, count):
     [name] = [one for at, one, _, _ in lists() if at == path]
+    query = {field: value.format(account=account.id) for field, value in query.items()}
     assert len(read(path, **query).json[name]) == count
 
 

@@ -35,7 +35,7 @@ def test_entries_are_filtered(connection, record):
     (last, *_, first) = audit.find_entries(connection, None)
     assert found(start=last.at) == ["key.create"]
     assert len(found(end=last.at)) == 4
-    assert found(before_id=first.id) == []
+    assert found(after=first.id) == []
     assert len(found(limit=2)) == 2
 
 

@@ -20,10 +20,11 @@ def logged(connection, make_event, noon):
     return {"account_id": "acme", "start": noon - timedelta(days=60), "end": noon + timedelta(days=1)}
 
 
-def test_pages_form_the_complete_log_newest_first(connection, logged):
+@pytest.mark.parametrize("sort", ["-time", "time"])
+def test_pages_form_the_complete_log_in_both_directions(connection, logged, sort):
     pages, after = [], None
     while True:
-        page = call_log.find_page(connection, limit=30, after=after, **logged)
+        page = call_log.find_page(connection, sort=sort, limit=30, after=after, **logged)
         pages.append(page)
         if page.next is None:
             break
@@ -31,7 +32,7 @@ def test_pages_form_the_complete_log_newest_first(connection, logged):
     found = [call for page in pages for call in page.calls]
     assert [len(page.calls) for page in pages] == [30] * 8 + [10]
     assert len({call.id for call in found}) == 250
-    assert found == sorted(found, key=lambda call: (call.time, call.id), reverse=True)
+    assert found == sorted(found, key=lambda call: (call.time, call.id), reverse=sort == "-time")
 
 
 def test_a_new_call_does_not_shift_later_pages(connection, logged, make_event):
@@ -60,16 +61,17 @@ def test_filters_select_calls(connection, logged, chosen, count):
     assert len(call_log.find_page(connection, limit=500, **{**logged, **chosen}).calls) == count
 
 
+@pytest.mark.parametrize("sort", ["-time", "time"])
 @pytest.mark.parametrize(
     "chosen", [{"ip": "192.0.2.3"}, {"status": "4xx"}, {"model": "none"}, {"key_id": "acme-test", "status": "403"}]
 )
-def test_a_page_scans_a_bounded_number_of_calls_and_the_next_continues(connection, logged, monkeypatch, chosen):
-    whole = call_log.find_page(connection, limit=500, **logged, **chosen).calls
+def test_a_page_scans_a_bounded_number_of_calls_and_the_next_continues(connection, logged, monkeypatch, chosen, sort):
+    whole = call_log.find_page(connection, sort=sort, limit=500, **logged, **chosen).calls
     monkeypatch.setattr(call_log, "_SCANNED_MAX", 7)
     monkeypatch.setattr(call_log, "_SCANNED_OF_KEY_MAX", 7)
     found, after, pages = [], None, 0
     while pages == 0 or after:
-        page = call_log.find_page(connection, limit=2, after=after, **logged, **chosen)
+        page = call_log.find_page(connection, sort=sort, limit=2, after=after, **logged, **chosen)
         found, after, pages = [*found, *page.calls], page.next, pages + 1
         assert len(page.calls) <= 2
     assert found == whole

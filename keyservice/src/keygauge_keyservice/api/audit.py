@@ -1,4 +1,4 @@
-"""HTTP API for the audit log: newest first, page by page."""
+"""HTTP API for the audit log: page by page."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class AuditQuery(NumberedPage):
     actor: Annotated[Text, Meta(description="only entries by this actor, such as an e-mail address")] | None = None
     start: Annotated[Time, Meta(description="the start of the range")] | None = field(name="from", default=None)
     end: Annotated[Time, Meta(description="the end of the range, exclusive")] | None = field(name="to", default=None)
+    sort: Annotated[audit.Sort, Meta(description="sort order; prefix with - for newest first")] = "-time"
 
 
 class AuditEntry(Struct):
@@ -68,7 +69,8 @@ def list_page() -> Response:
             actor=given.actor,
             start=given.start,
             end=given.end,
-            before_id=given.after,
+            sort=given.sort,
+            after=given.after,
             limit=given.limit,
         )
     return answer(AuditPage, {"entries": found, "next": next_of(found, given.limit)})
@@ -78,7 +80,7 @@ PATHS = {
     "/v1/audit": {
         "get": Operation(
             "listAudit",
-            "Read the audit log, newest first",
+            "Read the audit log",
             query=AuditQuery,
             answer=AuditPage,
             problems=(404, 422),

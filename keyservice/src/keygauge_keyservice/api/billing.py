@@ -12,7 +12,7 @@ from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import Page
 from keygauge_keyservice.billing import billing, invoice_export
-from keygauge_keyservice.billing.billing import PRICE_MAX, Line, Statement
+from keygauge_keyservice.billing.billing import PRICE_MAX, Line, Sort, Statement
 from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.values.field_types import Text
@@ -31,6 +31,10 @@ class BillingQuery(Page):
     account: (
         Annotated[Text, Meta(description="this account; without it, the closed periods of all accounts")] | None
     ) = None
+    status: (
+        Annotated[billing.Payment, Meta(description="only invoices that are paid, or that have an amount due")] | None
+    ) = None
+    sort: Annotated[Sort, Meta(description="sort order; prefix with - for descending")] = "-period"
     format: Annotated[Literal["json", "csv"], Meta(description="CSV has all closed periods")] = "json"
 
 
@@ -54,9 +58,10 @@ class Invoice(Struct):
 
 
 class Billing(Struct):
-    """An account's current period and its closed periods."""
+    """An account's current period, the one that has ended without an invoice yet, and the closed ones."""
 
     current: Statement | None
+    ended: Statement | None
     invoices: list[Invoice]
     next: str | None
 
@@ -82,18 +87,27 @@ class PlanPrice(Struct):
 @blueprint.get("/billing")
 @owners_too
 def read() -> Response:
-    """Return an account's current period and a page of its or all accounts' invoices; CSV has all of them."""
+    """Return an account's open periods and a page of its or all accounts' invoices; CSV has all of them."""
     given = query(BillingQuery)
     after, account_id = _after(given.after), own_account(given.account)
     with services().connection() as connection:
         if account_id is not None:
             accounts.require(connection, account_id)
-        if given.format == "csv":
-            return as_csv("invoices", *invoice_export.table(billing.list_invoices(connection, account_id)))
-        invoices = billing.list_invoices(connection, account_id, after=after, limit=given.limit)
+        is_csv = given.format == "csv"
+        invoices = billing.list_invoices(
+            connection,
+            account_id,
+            payment=given.status,
+            sort=given.sort,
+            after=None if is_csv else after,
+            limit=None if is_csv else given.limit,
+        )
+        if is_csv:
+            return as_csv("invoices", *invoice_export.table(invoices))
         current = billing.find_statement(connection, account_id) if account_id else None
+        ended = billing.find_ended(connection, account_id) if account_id else None
     last = f"{invoices[-1].period}_{invoices[-1].account_id}" if len(invoices) == given.limit else None
-    return answer(Billing, {"current": current, "invoices": invoices, "next": last})
+    return answer(Billing, {"current": current, "ended": ended, "invoices": invoices, "next": last})
 
 
 def _after(text: str | None) -> tuple[date, str] | None:
@@ -153,7 +167,8 @@ PATHS = {
     "/v1/billing": {
         "get": Operation(
             "readBilling",
-            "Read the current period with the next invoice's date and amount, and the closed periods",
+            "Read the current period with the next invoice's date and amount, the one that has ended and waits for its "
+            "invoice, and the closed periods",
             query=BillingQuery,
             answer=Billing,
             problems=(404, 422),

@@ -34,6 +34,7 @@ class CallQuery(CallSelection, kw_only=True):
     account: Annotated[Text, Meta(description="the account; not needed with the account's own token")] | None = None
     status: Annotated[Text, Meta(description="a status such as 429, or a class such as 4xx")] | None = None
     ip: Annotated[Text, Meta(description="only calls from this address")] | None = None
+    sort: Annotated[call_log.Sort, Meta(description="sort order; prefix with - for newest first")] = "-time"
     after: After | None = None
     limit: Size = 100
 
@@ -71,9 +72,11 @@ def list_page() -> Response:
     after = call_log.Place.parse(given.after) if given.after else None
     with services().connection() as connection:
         accounts.require(connection, account_id)
-        found = call_log.find_page(connection, after=after, limit=1 if is_csv else given.limit, **chosen)
+        found = call_log.find_page(
+            connection, sort=given.sort, after=after, limit=1 if is_csv else given.limit, **chosen
+        )
     if is_csv:
-        return _csv(call_log.read_all(services().connection, **chosen))
+        return _csv(call_log.read_all(services().connection, sort=given.sort, **chosen))
     return answer(CallPage, {"calls": found.calls, "next": str(found.next) if found.next else None})
 
 
@@ -91,7 +94,7 @@ PATHS = {
     "/v1/calls": {
         "get": Operation(
             "listCalls",
-            "Read the call log, newest first; as CSV, all of it",
+            "Read the call log; as CSV, all of it",
             query=CallQuery,
             answer=CallPage,
             problems=(404, 422),

@@ -70,6 +70,7 @@ class DeliveryQuery(Page):
         None
     )
     status: Annotated[outbox.Status, Meta(description="only deliveries with this status")] | None = None
+    sort: Annotated[outbox.Sort, Meta(description="sort order; prefix with - for newest first")] = "-created"
 
 
 class Delivery(Struct):
@@ -188,6 +189,7 @@ def list_deliveries(account_id: str) -> Response:
             account_id,
             channel_id=params.notification,
             status=params.status,
+            sort=params.sort,
             after=params.after or None,
             limit=params.limit,
         )

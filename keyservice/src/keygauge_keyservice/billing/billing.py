@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
+from psycopg import sql
 
 from keygauge_keyservice import reading
 from keygauge_keyservice.accounts import accounts, plans
@@ -49,6 +50,19 @@ INSERT INTO invoice (account_id, period, plan_id, plan_nanousd, usage_nanousd, l
 VALUES (%(account_id)s, %(period)s, %(plan_id)s, %(plan_nanousd)s, %(usage_nanousd)s, %(late_nanousd)s, %(requests)s,
     %(input_tokens)s, %(output_tokens)s, %(lines)s, %(closed_at)s)
 ON CONFLICT DO NOTHING"""
+Sort = Literal["period", "total", "-period", "-total"]
+Payment = Literal["paid", "due"]
+
+_SORTS = {"period": "period", "total": "plan_nanousd + usage_nanousd + late_nanousd"}
+_LIST = """/* billing.list */ SELECT * FROM invoice WHERE {own}
+AND (%(payment)s::text IS NULL OR CASE WHEN paid_at IS NOT NULL THEN 'paid' WHEN {total} > 0 THEN 'due' END
+    = %(payment)s)
+AND (%(period)s::date IS NULL OR ({expression}, period, account_id) {beyond} (
+    SELECT {expression}, period, account_id FROM invoice
+    WHERE period = %(period)s AND account_id = %(last_id)s AND {own}))
+ORDER BY {expression} {direction}, period {direction}, account_id {direction} LIMIT %(limit)s"""
+_OWN = "(%(id)s::text IS NULL OR account_id = %(id)s)"
+
 _LOCK = 0x6B67_0006  # closing is serialized, because each invoice includes the late usage of earlier periods
 
 
@@ -214,18 +228,25 @@ def list_invoices(
     connection: Connection,
     account_id: str | None = None,
     *,
+    payment: Payment | None = None,
+    sort: Sort = "-period",
     after: tuple[date, str] | None = None,
     limit: int | None = None,
 ) -> list[Invoice]:
-    """Return a page of invoices of one account or all, newest first; `after` is the last (period, account) so far."""
-    period, last_id = after or (None, None)
-    rows = connection.execute(
-        "/* billing.list */ SELECT * FROM invoice WHERE (%(id)s::text IS NULL OR account_id = %(id)s) "
-        "AND (%(period)s::date IS NULL OR period < %(period)s OR (period = %(period)s AND account_id > %(last_id)s)) "
-        "ORDER BY period DESC, account_id LIMIT %(limit)s",
-        {"id": account_id, "period": period, "last_id": last_id, "limit": limit},
+    """Return a page of invoices of one account or all; `after` is the last (period, account) so far.
+
+    With `payment` "due", only invoices that have an amount to pay.
+    """
+    name, (period, last_id) = sort.removeprefix("-"), after or (None, None)
+    query = sql.SQL(_LIST).format(
+        own=sql.SQL(_OWN),
+        total=sql.SQL(_SORTS["total"]),
+        expression=sql.SQL(_SORTS[name]),
+        beyond=sql.SQL(">" if name == sort else "<"),
+        direction=sql.SQL("ASC" if name == sort else "DESC"),
     )
-    return [_invoice(row) for row in rows]
+    given = {"id": account_id, "payment": payment, "period": period, "last_id": last_id, "limit": limit}
+    return [_invoice(row) for row in connection.execute(query, given, prepare=False)]
 
 
 def set_paid(

@@ -12,7 +12,7 @@ from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import account_id
-from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, sort_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, time
 
 
@@ -71,6 +71,7 @@ def audit() -> None:
     "--from", "start", type=Time(is_past=True), help="Start of the range, e.g. 2026-11-01, or 7d for a week ago."
 )
 @click.option("--to", "end", type=Time(is_past=True), help="End of the range.")
+@sort_option("time", default="-time")
 @most_option(100)
 def _list(
     *,
@@ -82,7 +83,7 @@ def _list(
     most: int,
     **chosen: str | None,
 ) -> None:
-    """List changes, newest first."""
+    """List changes."""
     found = api.all(
         "audit", field="entries", most=most, account=account_id(api, account), **{"from": start, "to": end}, **chosen
     )

@@ -14,7 +14,7 @@ from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import find_account, find_key
-from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.options import Time, account_option, most_option, sort_option, verb
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, time, usd
 
 _DETAILS = (
@@ -75,10 +75,13 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Start of the range: 2030-01-31, or 1h for an hour ago (default: 30d).",
 )
 @click.option("--to", "end", type=Time(is_past=True), help="End of the range (default: now).")
+@sort_option("time", default="-time")
 @most_option(100)
-def _list(*, api: Api, output: Output, most: int, start: str | None, end: str | None, **chosen: str | None) -> None:
-    """List calls, newest first."""
-    query: dict[str, Any] = _query(api, chosen) | {"from": start, "to": end}
+def _list(
+    *, api: Api, output: Output, most: int, start: str | None, end: str | None, sort: str, **chosen: str | None
+) -> None:
+    """List calls."""
+    query: dict[str, Any] = _query(api, chosen) | {"from": start, "to": end, "sort": sort}
     found = api.all("calls", field="calls", most=most, **query)
     output.items("calls", found, _columns(api, output, query["account"]))
 

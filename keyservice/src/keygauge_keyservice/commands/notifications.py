@@ -9,7 +9,7 @@ import click
 from keygauge.command_line.command import Noun
 from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.commands.terminal.names import find_account
-from keygauge_keyservice.commands.terminal.options import account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.options import account_option, most_option, sort_option, verb
 from keygauge_keyservice.commands.terminal.output import Output, column, number, time
 from keygauge_keyservice.notices.channels import KINDS, Form
 from keygauge_keyservice.notices.outbox import Status
@@ -122,13 +122,12 @@ def _test(*, api: Api, output: Output, notification: str, account: str | None) -
 @account_option()
 @click.option("--notification", metavar="ID", help="Only deliveries of this notification.")
 @click.option("--status", type=click.Choice(get_args(Status)), help="Only deliveries with this status.")
+@sort_option("created", default="-created")
 @most_option(50)
-def _deliveries(
-    *, api: Api, output: Output, account: str | None, notification: str | None, status: str | None, most: int
-) -> None:
-    """List deliveries, newest first."""
+def _deliveries(*, api: Api, output: Output, account: str | None, most: int, **chosen: str | None) -> None:
+    """List deliveries."""
     path = ("accounts", str(find_account(api, account)["id"]), "deliveries")
-    found = api.all(*path, field="deliveries", most=most, notification=notification, status=status)
+    found = api.all(*path, field="deliveries", most=most, **chosen)
     output.items("deliveries", found, _DELIVERIES)
 
 

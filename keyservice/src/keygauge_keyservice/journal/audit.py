@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -13,6 +13,9 @@ from psycopg.types.json import Jsonb
 from keygauge_keyservice.database import Connect, Connection
 
 PAGE_MAX = 500
+
+Sort = Literal["time", "-time"]
+_ORDERS = {"time": (">", "ASC"), "-time": ("<", "DESC")}  # entries are numbered in the order of time
 
 
 @dataclass(frozen=True)
@@ -56,23 +59,25 @@ def find_entries(
     actor: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
-    before_id: int | None = None,
+    sort: Sort = "-time",
+    after: int | None = None,
     limit: int = 50,
 ) -> list[Entry]:
-    """Return up to `limit` entries of an account (None: of all), newest first, older than `before_id`.
+    """Return up to `limit` entries of an account (None: of all) that follow the one with the id `after`.
 
     `action` is a full name, such as key.create, or a prefix, such as key.
     """
+    beyond, direction = _ORDERS[sort]
     with connection.cursor(row_factory=class_row(Entry)) as cursor:
         return cursor.execute(
-            "/* audit.find */ SELECT id, at, account_id, actor, action, subject, before, after FROM audit "
+            "/* audit.find */ SELECT id, at, account_id, actor, action, subject, before, after FROM audit "  # noqa: S608
             "WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s) "
             "AND (%(action)s::text IS NULL OR action = %(action)s OR split_part(action, '.', 1) = %(action)s) "
             "AND (%(subject)s::text IS NULL OR subject = %(subject)s) "
             "AND (%(actor)s::text IS NULL OR actor = %(actor)s) "
             "AND (%(start)s::timestamptz IS NULL OR at >= %(start)s) "
             "AND (%(end)s::timestamptz IS NULL OR at < %(end)s) "
-            "AND (%(before_id)s::bigint IS NULL OR id < %(before_id)s) ORDER BY id DESC LIMIT %(limit)s",
+            f"AND (%(after)s::bigint IS NULL OR id {beyond} %(after)s) ORDER BY id {direction} LIMIT %(limit)s",
             {
                 "account_id": account_id,
                 "action": action,
@@ -80,7 +85,7 @@ def find_entries(
                 "actor": actor,
                 "start": start,
                 "end": end,
-                "before_id": before_id,
+                "after": after,
                 "limit": limit,
             },
             prepare=False,
@@ -89,14 +94,14 @@ def find_entries(
 
 def read_all(connect: Connect, account_id: str | None, **chosen: Any) -> Iterator[Entry]:
     """Yield all entries, newest first; no connection is held between pages."""
-    before_id = None
+    after = None
     while True:
         with connect() as connection:
-            found = find_entries(connection, account_id, before_id=before_id, limit=PAGE_MAX, **chosen)
+            found = find_entries(connection, account_id, after=after, limit=PAGE_MAX, **chosen)
         yield from found
         if len(found) < PAGE_MAX:
             return
-        before_id = found[-1].id
+        after = found[-1].id
 
 
 def _json(document: Mapping[str, Any] | None) -> Jsonb | None:

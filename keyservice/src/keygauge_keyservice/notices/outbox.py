@@ -15,6 +15,7 @@ from keygauge_keyservice.notices.webhook import Message
 from keygauge_keyservice.texts import gettext
 
 Status: TypeAlias = Literal["pending", "retrying", "delivered", "failed"]
+Sort: TypeAlias = Literal["created", "-created"]
 
 # Delays after each failed attempt; after the last one, 3.7 days after the first, a delivery is given up.
 RETRIES = tuple(timedelta(minutes=minutes) for minutes in (0.25, 2, 10, 60, 240, 720, 1440, 2880))
@@ -59,10 +60,14 @@ JOIN notice_channel AS channel ON channel.id = channel_id
 WHERE channel.account_id = %(account_id)s
 AND (%(channel_id)s::bigint IS NULL OR channel_id = %(channel_id)s)
 AND (%(status)s::text IS NULL OR {_STATUS} = %(status)s)
-AND (%(after)s::text IS NULL OR (notice.created_at, delivery.id) < (
+AND (%(after)s::text IS NULL OR (notice.created_at, delivery.id) {{beyond}} (
     SELECT last.created_at, one.id FROM notice_delivery AS one JOIN notice AS last ON last.id = one.notice_id
     WHERE one.id::text = %(after)s AND last.account_id = %(account_id)s))
-ORDER BY notice.created_at DESC, delivery.id DESC LIMIT %(limit)s"""  # noqa: S608 - only constants
+ORDER BY notice.created_at {{direction}}, delivery.id {{direction}} LIMIT %(limit)s"""  # noqa: S608 - only constants
+_LISTS = {
+    "created": _LIST.format(beyond=">", direction="ASC"),
+    "-created": _LIST.format(beyond="<", direction="DESC"),
+}
 
 
 @dataclass(frozen=True)
@@ -165,13 +170,14 @@ def list_deliveries(
     *,
     channel_id: int | None = None,
     status: Status | None = None,
+    sort: Sort = "-created",
     after: str | None = None,
     limit: int = _LISTED,
 ) -> list[Delivery]:
-    """Return an account's deliveries after one, newest first; optionally of one channel or with one status."""
+    """Return an account's deliveries after one; optionally of one channel or with one status."""
     params = {"account_id": account_id, "channel_id": channel_id, "status": status, "after": after, "limit": limit}
     with connection.cursor(row_factory=class_row(Delivery)) as cursor:
-        return cursor.execute(_LIST, params, prepare=False).fetchall()
+        return cursor.execute(_LISTS[sort], params, prepare=False).fetchall()
 
 
 def _claimed(row: dict[str, Any], now: datetime) -> Claimed:

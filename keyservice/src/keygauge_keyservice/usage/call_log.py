@@ -1,4 +1,4 @@
-"""The call log: an account's calls, newest first and paginated."""
+"""The call log: an account's calls by time, paginated."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, NotRequired, Self, TypedDict, Unpack
+from typing import Any, Literal, LiteralString, NotRequired, Self, TypedDict, Unpack
 from uuid import UUID
 
 from keygauge_keyservice.database import Connect, Connection
 from keygauge_keyservice.pricing.kind_costs import unpack
 from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage.usage import UsageError
+
+Sort = Literal["time", "-time"]
 
 PAGE_MAX = 500
 _STREAM_PAGE = 2_000
@@ -82,7 +84,7 @@ class LoggedCall:
 
 @dataclass(frozen=True)
 class Place:
-    """A position in the log; the next page starts with the first older call."""
+    """A position in the log; the next page starts with the first call beyond it."""
 
     time: datetime
     id: UUID
@@ -106,7 +108,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Page:
-    """Calls, newest first; `next` is None on the last page. Earlier pages may have fewer calls than the limit, or 0."""
+    """Calls in order; `next` is None on the last page. Earlier pages may have fewer calls than the limit, or 0."""
 
     calls: list[LoggedCall] = field(repr=False)
     next: Place | None
@@ -116,28 +118,40 @@ _COLUMNS = """id, time, account_id, key_id, route, method, status, error, ip, du
     request_bytes, response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens,
     cache_write_tokens, reasoning_tokens, usage_status, cost_nanousd, price_version, outcome, limit_name, trace_id,
     details, requested_model, tag, kind_costs"""
-_PAGE = f"""/* calls.page */
-SELECT {_COLUMNS}
-FROM event
-WHERE account_id = %(account_id)s AND time >= %(start)s AND time < %(end)s
-AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
-AND (%(route)s::text IS NULL OR route = %(route)s
+_SELECTED = """account_id = %(account_id)s AND time >= %(start)s AND time < %(end)s
+AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)"""
+_FILTERED = """(%(route)s::text IS NULL OR route = %(route)s
     OR (%(is_partial)s AND position(lower(%(route)s) IN lower(route)) > 0))
 AND (%(status_from)s::smallint IS NULL OR status BETWEEN %(status_from)s AND %(status_to)s)
 AND (%(model)s::text IS NULL OR %(model)s IN (model, requested_model)
     OR (%(is_partial)s AND position(lower(%(model)s) IN lower(concat_ws(' ', model, requested_model))) > 0))
 AND (%(ip)s::text IS NULL OR ip = %(ip)s OR (%(is_partial)s AND starts_with(ip, %(ip)s)))
-AND (%(tag)s::text IS NULL OR tag = %(tag)s OR (%(is_partial)s AND position(lower(%(tag)s) IN lower(tag)) > 0))
-AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
-AND (%(edge_id)s::uuid IS NULL OR (time, id) >= (%(edge_time)s::timestamptz, %(edge_id)s))
-ORDER BY time DESC, id DESC
-LIMIT %(limit)s"""  # noqa: S608 - only the columns above are interpolated
-_EDGE = """/* calls.edge */
-SELECT time, id FROM event
-WHERE account_id = %(account_id)s AND time >= %(start)s AND time < %(end)s
-AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
-AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
-ORDER BY time DESC, id DESC OFFSET %(scanned_max)s LIMIT 1"""
+AND (%(tag)s::text IS NULL OR tag = %(tag)s OR (%(is_partial)s AND position(lower(%(tag)s) IN lower(tag)) > 0))"""
+
+
+@dataclass(frozen=True)
+class _Order:
+    """The queries of one sort order: a page, and the last call that it may scan."""
+
+    page: LiteralString
+    edge: LiteralString
+
+    @classmethod
+    def of(cls, direction: LiteralString, beyond: LiteralString) -> Self:
+        """Return the queries of a direction; `beyond` compares a call with one before it."""
+        after = f"(%(after_id)s::uuid IS NULL OR (time, id) {beyond} (%(after_time)s::timestamptz, %(after_id)s))"
+        within = f"(%(edge_id)s::uuid IS NULL OR NOT (time, id) {beyond} (%(edge_time)s::timestamptz, %(edge_id)s))"
+        order = f"ORDER BY time {direction}, id {direction}"
+        # Only the constants of this module are interpolated.
+        return cls(
+            page=f"/* calls.page */ SELECT {_COLUMNS} FROM event WHERE {_SELECTED} AND {_FILTERED} "  # noqa: S608
+            f"AND {after} AND {within} {order} LIMIT %(limit)s",
+            edge=f"/* calls.edge */ SELECT time, id FROM event WHERE {_SELECTED} AND {after} "  # noqa: S608
+            f"{order} OFFSET %(scanned_max)s LIMIT 1",
+        )
+
+
+_ORDERS = {"-time": _Order.of("DESC", "<"), "time": _Order.of("ASC", ">")}
 _FIND = f"/* calls.find */ SELECT {_COLUMNS} FROM event WHERE account_id = %s AND time = %s AND id = %s"  # noqa: S608 - as above
 
 
@@ -147,7 +161,12 @@ def place_of(call: LoggedCall) -> str:
 
 
 def find_page(
-    connection: Connection, *, after: Place | None = None, limit: int = 50, **selected: Unpack[CallFilter]
+    connection: Connection,
+    *,
+    sort: Sort = "-time",
+    after: Place | None = None,
+    limit: int = 50,
+    **selected: Unpack[CallFilter],
 ) -> Page:
     """Return a page of the selected calls.
 
@@ -158,18 +177,27 @@ def find_page(
         UsageError: the status is neither a status nor a status class.
     """
     values = _parameters(selected, after, limit + 1)
-    edge = _find_edge(connection, values) if any(selected.get(name) is not None for name in _RARE) else None
+    # PostgreSQL scans the index from one bound: pass the tighter one, or it would start at the range's end.
+    if after:
+        values |= {"start": max(selected["start"], after.time)} if sort == "time" else {"end": _past(selected, after)}
+    edge = _find_edge(connection, sort, values) if any(selected.get(name) is not None for name in _RARE) else None
     if edge:
-        values |= {"start": edge.time, "edge_time": edge.time, "edge_id": edge.id}
-    found = connection.execute(_PAGE, values, prepare=False).fetchall()
+        values |= {"edge_time": edge.time, "edge_id": edge.id}
+        values |= {"end": _past(selected, edge)} if sort == "time" else {"start": edge.time}
+    found = connection.execute(_ORDERS[sort].page, values, prepare=False).fetchall()
     calls = [_call(row) for row in found[:limit]]
     return Page(calls, Place(calls[-1].time, calls[-1].id) if len(found) > limit else edge)
 
 
-def _find_edge(connection: Connection, values: dict[str, Any]) -> Place | None:
+def _past(selected: CallFilter, place: Place) -> datetime:
+    """Return the end of the range that includes a position and nothing later."""
+    return min(selected["end"], place.time + _INSTANT)
+
+
+def _find_edge(connection: Connection, sort: Sort, values: dict[str, Any]) -> Place | None:
     """Return the position of the last call that a page may scan; None if it can scan the whole range."""
     most = _SCANNED_OF_KEY_MAX if values["key_id"] else _SCANNED_MAX
-    row = connection.execute(_EDGE, values | {"scanned_max": most - 1}, prepare=False).fetchone()
+    row = connection.execute(_ORDERS[sort].edge, values | {"scanned_max": most - 1}, prepare=False).fetchone()
     return Place(row["time"], row["id"]) if row else None
 
 
@@ -184,12 +212,12 @@ def _call(row: dict[str, Any]) -> LoggedCall:
     return LoggedCall(**row, costs_nanousd=None if cost is None else unpack(cost, packed))
 
 
-def read_all(connect: Connect, **selected: Unpack[CallFilter]) -> Iterator[LoggedCall]:
+def read_all(connect: Connect, *, sort: Sort = "-time", **selected: Unpack[CallFilter]) -> Iterator[LoggedCall]:
     """Yield all selected calls in constant memory, without holding a connection while the consumer is busy."""
     after: Place | None = None
     while True:
         with connect() as connection:
-            page = find_page(connection, after=after, limit=_STREAM_PAGE, **selected)
+            page = find_page(connection, sort=sort, after=after, limit=_STREAM_PAGE, **selected)
         yield from page.calls
         if page.next is None:
             return
@@ -210,8 +238,6 @@ def _parameters(selected: CallFilter, after: Place | None, limit: int) -> dict[s
         **selected,
         "status_from": int(status.replace("x", "0")) if status else None,
         "status_to": int(status.replace("x", "9")) if status else None,
-        # PostgreSQL scans the index from one upper bound: pass the tighter one, or it would start at the range's end.
-        "end": min(selected["end"], after.time + _INSTANT) if after else selected["end"],
         "edge_time": None,
         "edge_id": None,
         "after_time": after and after.time,

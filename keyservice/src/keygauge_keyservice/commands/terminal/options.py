@@ -88,7 +88,7 @@ def sort_option(*names: str, default: str) -> Callable[[_Function], _Function]:
     """Add the `--sort` option of a list."""
     choices = click.Choice([*names, *(f"-{name}" for name in names)])
     shown = "|".join(names)
-    text = "Sort order; prefix with - for descending, as in --sort=-name."
+    text = f"Sort order; prefix with - for descending, as in --sort=-{names[0]} (default: {default})."
     return click.option("--sort", type=choices, default=default, metavar=shown, help=text)
 
 

@@ -36,7 +36,7 @@ def show() -> str:
     """Show a page of entries."""
     chosen, account_id = _chosen(), auth.current_account_id()
     with services().connection() as connection:
-        found = audit.find_entries(connection, account_id, before_id=_before(), limit=_PAGE + 1, **chosen)
+        found = audit.find_entries(connection, account_id, after=_before(), limit=_PAGE + 1, **chosen)
         names = own_keys.names(connection, {entry.subject for entry in found})
         names |= {str(member.id): member.email for member in members.list_members(connection, account_id)}
         names[account_id] = gettext("the account")
@@ -67,7 +67,7 @@ def read() -> Response:
     """Return a page of entries as JSON."""
     with services().connection() as connection:
         found = audit.find_entries(
-            connection, auth.current_account_id(), before_id=_before(), limit=audit.PAGE_MAX, **_chosen()
+            connection, auth.current_account_id(), after=_before(), limit=audit.PAGE_MAX, **_chosen()
         )
     return exact_json({"entries": [document(entry) for entry in found], "next": next_of(found, audit.PAGE_MAX)})
 
