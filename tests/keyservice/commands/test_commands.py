@@ -45,6 +45,8 @@ def test_failures_are_reported_in_one_line(run, words):
         (("prices", "rerate", "--from", "0001-01-01T00:00:00+14:00"), "is not a time"),
         (("plans", "create", "free", "--price", "nan"), "is not an amount: use $0 to $1,000,000"),
         (("plans", "create", "free", "--price", "1e999999"), "such as $2.50"),
+        (("prices", "list", "--model", "gpt-4o"), "No option --model here: use keygauge prices list [MODEL]."),
+        (("keys", "create", "--name", "a", "--account", "b"), "No option --name here: use keygauge keys create NAME."),
         (("usage", "--from", "yesterday"), "use one such as 2030-01-31"),
         (("serve", "--port", "0"), "use 1 to 65535"),
         (("serve", "--port", "abc"), "use 1 to 65535"),

@@ -63,6 +63,13 @@ class Verb(click.Command):
         """Parse the arguments after the verb, suggesting --account for an extra one."""
         try:
             return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            for one in self.params:
+                if isinstance(one, click.Argument) and name in {one.name, (one.metavar or "").lower()}:
+                    usage = f"{ctx.command_path} {one.make_metavar(ctx)}"
+                    raise click.UsageError(f"No option {error.option_name} here: use {usage}.", ctx) from error
+            raise
         except click.UsageError as error:
             if "unexpected extra argument" in error.message and any(one.name == "account" for one in self.params):
                 reason = error.message.rstrip(".")
