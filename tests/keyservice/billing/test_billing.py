@@ -63,6 +63,7 @@ def test_ended_month_is_shown_until_it_has_its_invoice(connection):
         4_500,
         datetime(2026, 6, 2, tzinfo=UTC),
     )
+    assert ended.expected_nanousd == ended.next_invoice_nanousd  # nothing is left to forecast
     late = first + timedelta(hours=24)  # due, and the job has not run yet
     assert billing.find_ended(connection, "acme", now=late) == ended
     billing.close_periods(connection, now=late)

@@ -8,7 +8,7 @@ never changes: the cost of calls that arrive later, and differences due to re-ra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any, Literal
@@ -155,7 +155,7 @@ def find_ended(connection: Connection, account_id: str, *, now: datetime | None 
     ended = find_statement(connection, account_id, now=inside)
     is_new = accounts.require(connection, account_id).created_at >= ended.end
     is_closed = any(invoice.period == ended.start.date() for invoice in list_invoices(connection, account_id, limit=1))
-    return None if is_new or is_closed else ended
+    return None if is_new or is_closed else replace(ended, expected_nanousd=ended.next_invoice_nanousd)
 
 
 def close_periods(connection: Connection, *, now: datetime | None = None) -> list[Invoice]:

@@ -85,13 +85,14 @@ def _list(*, api: Api, output: Output, account: str | None, most: int | None, **
     output.items("invoices", found, _columns(api, output), key="period")
 
 
-@verb(billing, "update", examples=("keygauge billing update 2026-10-01 --account Acme --paid",))
+@verb(billing, "update", examples=("keygauge billing update 2026-10 --account Acme --paid",))
 @click.argument("period")
 @account_option()
 @click.option("--paid/--unpaid", required=True, help="Mark the invoice as paid, or as unpaid again.")
 def _update(*, api: Api, output: Output, period: str, account: str | None, paid: bool) -> None:
-    """Mark the invoice of PERIOD, the first day of its month, as paid or unpaid."""
-    changed = api.patch("accounts", find_account(api, account)["id"], "invoices", period, body={"paid": paid})
+    """Mark the invoice of the month PERIOD as paid or unpaid."""
+    first = period if period.count("-") > 1 else f"{period}-01"
+    changed = api.patch("accounts", find_account(api, account)["id"], "invoices", first, body={"paid": paid})
     output.item(changed, _columns(api, output), key="period")
 
 
