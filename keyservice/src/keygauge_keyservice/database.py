@@ -52,7 +52,7 @@ _CONNECTION = {
 }
 # Settings that a role or a database may override. They are set by a statement, as poolers do not accept the start-up
 # parameter `options`. JIT is off, as compiling thirty sums takes longer than running them.
-_SESSION = {
+_FORMATS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
@@ -62,6 +62,9 @@ _SESSION = {
     "array_nulls": "on",
     "transform_null_equals": "off",
     "quote_all_identifiers": "off",
+}
+_SESSION = {
+    **_FORMATS,
     "search_path": '"$user", public',
     "default_transaction_deferrable": "off",
     "lock_timeout": "0",
@@ -208,6 +211,11 @@ def connect(url: str) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def set_formats(connection: Connection) -> None:
+    """Set how values are written and read, whatever the role or database says; for databases of others."""
+    connection.execute(_SET, (list(_FORMATS), list(_FORMATS.values())))
 
 
 def pool(

@@ -141,6 +141,15 @@ def test_budgets_use_litellms_reset_periods(budget, duration, period, zone):
     assert limit.zone == (None if period == "hour" else zone)
 
 
+def test_settings_of_the_database_do_not_matter(budget, connection):
+    soon = datetime.now(UTC) + timedelta(days=3)
+    expected = budget("1mo", soon)
+    for setting in ("datestyle = 'German, DMY'", "timezone = 'Asia/Kathmandu'", "extra_float_digits = -15"):
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET {setting}")
+    assert budget("1mo", soon) == expected
+    assert budget(None)[0][0].amount == 3_750_000_000
+
+
 @pytest.mark.parametrize("duration", [None, "", "None"])
 def test_the_rest_of_a_budget_without_a_period_is_imported(budget, duration):
     (limit,), (note,) = budget(duration)

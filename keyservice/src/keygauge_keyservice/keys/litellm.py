@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from keygauge_keyservice import database
 from keygauge_keyservice.limits.periods import ZONED, Period, Periods
 
 _KEYS = """/* litellm.keys */
@@ -59,8 +60,9 @@ def read(url: str, *, zone: str | None = None) -> tuple[list[dict[str, Any]], li
         NotLiteLLMError: LiteLLM's tables or columns are missing.
         psycopg.Error: the database cannot be read.
     """
-    with psycopg.connect(url, row_factory=dict_row) as connection:
+    with psycopg.connect(url, row_factory=dict_row, client_encoding="utf8") as connection:
         connection.read_only = True
+        database.set_formats(connection)
         try:
             found = connection.execute(_KEYS).fetchall()
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
