@@ -10,16 +10,19 @@ from keygauge.metrics import (
     FAULTS,
     KEY,
     MODEL,
+    REASON,
     REQUESTS,
     ROUTE,
     SERIES_FOLDED,
     SPOOL_AGE,
     TOKEN_TYPE,
     TOKENS,
+    USAGE_MISSING,
     label,
 )
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts.self_monitoring import NOT_IN_LEDGER, drift
+from keygauge_dashboards.dashboards.charts import legend
 from keygauge_dashboards.grafana.base import VALUE, dashboard, ledger, link
 from keygauge_dashboards.grafana.panel_types import field, hidden, levels, limits, lines, numbers, stat, table
 from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
@@ -84,7 +87,8 @@ WITH whole AS (
 SELECT {sum} AS "ledger"
 FROM part"""
 
-_SERIES = select(REQUESTS, scope={ENV: "$env", JOB: "$job"})
+_SCOPE = {ENV: "$env", JOB: "$job"}
+_SERIES = select(REQUESTS, scope=_SCOPE)
 _BY_PROCESS = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
 
 
@@ -272,6 +276,22 @@ def _ledger() -> list[View]:
             [Prometheus(quantile(0.95, service.LEDGER_BATCH_DURATION), "p95")],
             unit="s",
             width=12,
+        ),
+        lines(
+            "Unreadable usage/s",
+            "How many answers have no usage that could be read, by reason? `no_usage` is normal for other endpoints.",
+            [Prometheus(rate(USAGE_MISSING, by=(REASON,), scope=_SCOPE), legend(REASON))],
+            unit="reqps",
+            width=12,
+            empty_is_fine="the usage of all answers was read",
+        ),
+        lines(
+            "Refused events/s",
+            "How many calls does the ledger refuse and set aside, by reason? `keygauge ledger aside` lists them.",
+            [Prometheus(rate(service.LEDGER_REFUSED, by=(service.REASON,)), legend(service.REASON))],
+            unit="reqps",
+            width=12,
+            empty_is_fine="the ledger accepted all events",
         ),
     ]
 
