@@ -166,7 +166,7 @@ class Heartbeat:
 
     def _exchange(self, look_ups: dict[bytes, LookUp], *, stopping: bool) -> bool:
         prices, names = self.prices.offer()
-        traded, request = self._lease_sync.offer(stopping=stopping)
+        leases, request = self._lease_sync.offer(stopping=stopping)
         message = {
             "replica": self.replica,
             "service": self._settings.service_name,
@@ -179,7 +179,7 @@ class Heartbeat:
             "prices": prices,
             "plans": True,
             "streams": open_streams.describe(self._streams, now_ns()),
-            **traded,
+            **leases,
         }
         try:
             answer = self._client.post("/v1/heartbeat", json.dumps(message).encode(), "application/json")

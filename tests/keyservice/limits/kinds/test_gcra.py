@@ -88,8 +88,8 @@ def test_a_smooth_limit_is_stored_in_the_database(connection):
     def exchange(*acquisitions, returns=()):
         with connection.transaction():
             asked = leases.LeaseRequest(service=None, replica="r", acquisitions=acquisitions, returns=list(returns))
-            (traded,) = leases.exchange(connection, [asked], alive=1)
-        return [(item.lease_id, item.grant.units) for item in traded.granted]
+            (answer,) = leases.exchange(connection, [asked], alive=1)
+        return [(item.lease_id, item.grant.units) for item in answer.granted]
 
     started = time.monotonic()
     ((lease, units),) = exchange(Acquisition(state_id, 1000, 1))

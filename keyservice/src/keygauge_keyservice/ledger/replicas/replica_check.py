@@ -21,16 +21,16 @@ def _sum(column: str) -> str:
 _SETTLED = """
 FROM replica_check
 WHERE hour >= date_trunc('hour', %(since)s::timestamptz, 'UTC') AND changed_at < clock_timestamp() - %(grace)s"""
-_FIND = f"""/* balance.find */
+_FIND = f"""/* replica_check.find */
 SELECT spool_id, service, host, hour, reported_requests, requests, reported_input_tokens, input_tokens,
     reported_output_tokens, output_tokens
 {_SETTLED}
     AND (missing_requests + surplus_requests > 0 OR missing_tokens + surplus_tokens > 0)
 ORDER BY hour, service, host, spool_id"""
-_COUNT = f"""/* balance.count */
+_COUNT = f"""/* replica_check.count */
 SELECT {_sum("reported_requests")} AS requests
 {_SETTLED}"""
-_CHECK = f"""/* balance.check */
+_CHECK = f"""/* replica_check.check */
 INSERT INTO ledger_check AS newest (
     at, requests, missing_requests, missing_tokens, surplus_requests, surplus_tokens)
 SELECT clock_timestamp(), {_sum("reported_requests")}, {_sum("missing_requests")}, {_sum("missing_tokens")},
@@ -99,7 +99,7 @@ def check(connection: Connection, since: datetime, *, grace: timedelta = GRACE) 
 def find_check(connection: Connection) -> Check | None:
     """Return the newest comparison that was kept."""
     row = connection.execute(
-        "/* balance.newest */ SELECT at, requests, missing_requests, missing_tokens, surplus_requests, surplus_tokens "
-        "FROM ledger_check"
+        "/* replica_check.newest */ SELECT at, requests, missing_requests, missing_tokens, "
+        "surplus_requests, surplus_tokens FROM ledger_check"
     ).fetchone()
     return Check(**row) if row else None
