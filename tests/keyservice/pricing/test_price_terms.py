@@ -6,7 +6,7 @@ from keygauge.kinds import BY_ONE
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.pricing.price_terms import PriceTerms, parse_tiers
-from keygauge_keyservice.pricing.price_text import write_tiers
+from keygauge_keyservice.pricing.tier_text import write_tiers
 from keygauge_keyservice.reading import read
 
 

@@ -15,7 +15,7 @@ from keygauge.kinds import BY_ONE
 from keygauge_keyservice.accounts.accounts import Account
 from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.usage import kinds, usage
+from keygauge_keyservice.usage import kind_titles, usage
 from keygauge_keyservice.usage.sums import KindUse
 
 COLUMNS: tuple[str, ...] = (
@@ -60,7 +60,7 @@ def _usage(model: str, kind: str, use: KindUse, day: datetime) -> dict[str, Any]
     unit, per = _unit(kind)
     return _cost(use.cost_nanousd) | {
         "ChargeCategory": "Usage",
-        "ChargeDescription": f"{model or 'Requests without a model'}: {kinds.title(kind)}",
+        "ChargeDescription": f"{model or 'Requests without a model'}: {kind_titles.title(kind)}",
         "ChargeFrequency": "Usage-Based",
         "ChargePeriodStart": _time(day),
         "ChargePeriodEnd": _time(day + _DAY),
@@ -70,14 +70,14 @@ def _usage(model: str, kind: str, use: KindUse, day: datetime) -> dict[str, Any]
         "PricingUnit": f"{per} {unit}" if per else unit,
         "ServiceName": "API",
         "SkuId": model,
-        "SkuMeter": kinds.title(kind),
+        "SkuMeter": kind_titles.title(kind),
     }
 
 
 def _unit(kind: str) -> tuple[str, int | None]:
     """Return the unit of a kind, and the number of units per price; None means a price per unit."""
     if kind in BY_ONE or kind == "request":
-        return kinds.title(kind), None
+        return kind_titles.title(kind), None
     return "Characters" if kind == "characters" else "Tokens", _MILLION
 
 

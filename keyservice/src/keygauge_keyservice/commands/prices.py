@@ -24,7 +24,7 @@ from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.ledger import rerate
 from keygauge_keyservice.pricing import price_book
 from keygauge_keyservice.pricing.price_terms import parse_tiers
-from keygauge_keyservice.pricing.price_text import write_tiers
+from keygauge_keyservice.pricing.tier_text import write_tiers
 
 _DAYS_MAX = 3660
 _TIER_HELP = (

@@ -13,7 +13,7 @@ from keygauge_keyservice.commands.terminal.name_columns import Names, named
 from keygauge_keyservice.commands.terminal.names import account_id, find_key
 from keygauge_keyservice.commands.terminal.options import Time, account_option, standalone
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, usd
-from keygauge_keyservice.usage import kinds
+from keygauge_keyservice.usage import kind_titles
 from keygauge_keyservice.usage.query import Grouping
 
 _FIGURES = (
@@ -113,7 +113,7 @@ def usage(
 def _show_kinds(output: Output, used: Mapping[str, Document]) -> None:
     if used:
         click.echo()
-        uses = [{"kind": kinds.title(kind), **use} for kind, use in used.items()]
+        uses = [{"kind": kind_titles.title(kind), **use} for kind, use in used.items()]
         output.items("kinds", uses, (column("kind"), number("count"), usd("cost_nanousd")), key="kind", title="By kind")
 
 

@@ -18,7 +18,7 @@ from keygauge_keyservice.ledger.rollup import BUCKET_S
 from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import buckets
 from keygauge_keyservice.usage.buckets import Bucket
-from keygauge_keyservice.usage.kinds import find_kinds
+from keygauge_keyservice.usage.kind_counts import find_kinds
 from keygauge_keyservice.usage.query import Grouping, Names, Question, Sums, find_sums, merge
 from keygauge_keyservice.usage.ranking import Order, Ranking, find_ranking
 from keygauge_keyservice.usage.sums import DetailedSums

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from keygauge_keyservice.portal.charts.chart import Series
 from keygauge_keyservice.texts import gettext
-from keygauge_keyservice.usage import kinds
+from keygauge_keyservice.usage import kind_titles
 from keygauge_keyservice.usage.sums import DetailedSums, KindUse
 
 _OWN_MAX = 5  # kinds with their own colour
@@ -19,7 +19,7 @@ def layers_of_kinds(points: Sequence[DetailedSums], metric: str) -> list[Series]
     ranked = sorted(found, key=lambda kind: (-found[kind], kind)) or ["input"]
     own, others = ranked[:_OWN_MAX], ranked[_OWN_MAX:]
     series = [
-        Series(kinds.title(kind), f"tone-{rank}", [part.get(kind, 0) for part in amounts])
+        Series(kind_titles.title(kind), f"tone-{rank}", [part.get(kind, 0) for part in amounts])
         for rank, kind in enumerate(own, 1)
     ]
     rest = [sum(part.get(kind, 0) for kind in others) for part in amounts]
@@ -28,5 +28,5 @@ def layers_of_kinds(points: Sequence[DetailedSums], metric: str) -> list[Series]
 
 def _amounts(used: dict[str, KindUse], metric: str) -> dict[str, int]:
     if metric == "tokens":
-        return {kind: use.count for kind, use in used.items() if use.count and kinds.is_token(kind)}
+        return {kind: use.count for kind, use in used.items() if use.count and kind_titles.is_token(kind)}
     return {kind: use.cost_nanousd for kind, use in used.items() if use.cost_nanousd}

@@ -16,7 +16,7 @@ from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.portal import auth, formatting, limit_text, price_text
 from keygauge_keyservice.texts import gettext
-from keygauge_keyservice.usage import kinds, usage
+from keygauge_keyservice.usage import kind_titles, usage
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.exact_json import exact_json
 from keygauge_keyservice.web.export import as_csv
@@ -97,7 +97,7 @@ def show_one(month: str) -> str:
             today=datetime.now(UTC).date(),
             lines=list(zip(invoice.lines, formatting.cents_of([line.nanousd for line in invoice.lines]), strict=True)),
             plan_names=names,
-            kind_title=kinds.title,
+            kind_title=kind_titles.title,
             month=month,
             start=start,
             last_day=end - timedelta(days=1),

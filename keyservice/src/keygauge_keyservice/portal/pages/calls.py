@@ -21,7 +21,7 @@ from keygauge_keyservice.portal import auth, date_range, own_keys, reader
 from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.texts import each, gettext, mark
-from keygauge_keyservice.usage import call_log, kinds
+from keygauge_keyservice.usage import call_log, kind_titles
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
 from keygauge_keyservice.usage.failures import find_failures
 from keygauge_keyservice.usage.usage import UsageError
@@ -116,8 +116,8 @@ def read(place: str) -> str:
         trace_url=trace_url.replace("{trace_id}", quote(call.trace_id or "", safe="")),
         outcomes=each(_OUTCOMES),
         streams=each(_STREAMS),
-        titled=kinds.titled,
-        kind_title=kinds.title,
+        titled=kind_titles.titled,
+        kind_title=kind_titles.title,
     )
 
 

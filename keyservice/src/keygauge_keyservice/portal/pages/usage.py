@@ -21,7 +21,7 @@ from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.usage_figures import Figures
 from keygauge_keyservice.portal.usage_view import CHARTS, KIND, KIND_METRICS, NOUNS, TITLES, View, read_view
 from keygauge_keyservice.texts import each, gettext, mark
-from keygauge_keyservice.usage import kinds
+from keygauge_keyservice.usage import kind_titles
 from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.usage import Point
 from keygauge_keyservice.web.context import services
@@ -56,7 +56,10 @@ def show() -> str:
         rows=figures.rows,
         rows_beyond=figures.rows_beyond,
         unpriced=figures.unpriced,
-        kinds=[(kinds.title(kind), use, figures.earlier.kinds.get(kind)) for kind, use in figures.totals.kinds.items()],
+        kinds=[
+            (kind_titles.title(kind), use, figures.earlier.kinds.get(kind))
+            for kind, use in figures.totals.kinds.items()
+        ],
         change=formatting.change,
         forecast=expected,
         query=view.query,

@@ -1,4 +1,4 @@
-from keygauge_keyservice.pricing.price_text import write_tiers
+from keygauge_keyservice.pricing.tier_text import write_tiers
 
 TIER = {"above": None, "input": 3_000_000_000, "output": 15_000_000_000, "request": 0}
 SAME = {"cache_read": 3_000_000_000, "cache_write": 3_000_000_000, "reasoning": 15_000_000_000}

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keygauge.kinds import PART_OF
 from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.usage import kinds, usage
+from keygauge_keyservice.usage import usage
 
 PRICE = PublicPrices()
 START = datetime(2026, 4, 10, tzinfo=UTC)
@@ -67,8 +66,3 @@ def test_kinds_of_any_range_and_group_match_its_events(
 def test_calls_without_other_kinds_add_no_rows(connection, make_event):
     backfill.write_history(connection, [make_event(), make_event(details={"images": 0})], PRICE, spool="test")
     assert connection.execute("SELECT count(*) AS rows FROM usage_kind").fetchone() == {"rows": 0}
-
-
-def test_every_known_kind_has_a_title():
-    assert kinds.TITLES.keys() == PART_OF.keys()
-    assert kinds.titled({"newer": 1, "images": 2}) == [("images", "Images", 2), ("newer", "newer", 1)]

@@ -1,4 +1,4 @@
-"""Prices as text, in US dollars per million tokens or per unit."""
+"""Tiers of prices as text, in US dollars per million tokens or per unit."""
 
 from __future__ import annotations
 
