@@ -205,6 +205,15 @@ def test_images_run_as_an_unprivileged_user(root):
     assert all(stage.startswith("run AS ") for stage in stages if "\nCMD" in stage)
 
 
+def test_our_containers_write_only_to_their_volumes_and_tmp(services):
+    ours = {name: service for name, service in services.items() if service.get("build", {}).get("target")}
+    assert set(ours) == {"migrate", "keyservice", "demo", "traffic"}
+    for service in ours.values():
+        assert service["read_only"]
+        assert service["tmpfs"] == ["/tmp"]
+        assert service["cap_drop"] == ["ALL"]
+
+
 def test_commands_exist(services, root):
     start = json.loads(re.search(r'^CMD (\["keygauge".*\])$', (root / "Dockerfile").read_text(), re.MULTILINE)[1])
     for command in (start, services["migrate"]["command"]):

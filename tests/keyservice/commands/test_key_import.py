@@ -168,6 +168,12 @@ def test_an_account_is_not_chosen_among_several_of_its_name(take, run, connectio
     assert found(connection, TOKENS[0])[0].account_id == one.id
 
 
+def test_the_plan_of_new_accounts_must_exist(run, tmp_path):
+    (tmp_path / "keys.txt").write_text(TOKENS[0])
+    told = run("keys", "import", tmp_path / "keys.txt", "--account", "Acme", "--plan", "starter", code=1)
+    assert told == "keygauge: there is no plan 'starter': create it with 'keygauge plans create starter'\n"
+
+
 def test_accounts_must_exist_or_have_a_plan(run, tmp_path):
     (tmp_path / "keys.txt").write_text(TOKENS[0])
     assert "keys.txt, line 1: the key has no account: use --account for those" in run(

@@ -16,6 +16,7 @@ import psycopg
 from keygauge.command_line.command import CommandError, Noun, Verb
 from keygauge.command_line.count import counted
 from keygauge_keyservice import config
+from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.commands.connection.session import ACTOR, connected
 from keygauge_keyservice.commands.terminal.options import account_option
 from keygauge_keyservice.commands.terminal.output import output
@@ -102,6 +103,8 @@ def _import_litellm(database: str, zone: str | None, plan: str | None, *, dry_ru
 
 def _take_over(rows: Iterable[tuple[str, Mapping[str, Any]]], *, plan: str | None, is_dry_run: bool) -> None:
     with connected() as connection, connection.transaction(force_rollback=is_dry_run):
+        if plan is not None and plans.find(connection, plan) is None:
+            raise CommandError(f"there is no plan {plan!r}: create it with 'keygauge plans create {plan}'")
         peppers, most = config.peppers(), config.account_keys_max()
         pepper_check.compare(connection, peppers)
         done = key_import.take_over(connection, rows, peppers=peppers, plan_id=plan, actor=ACTOR, most=most)
