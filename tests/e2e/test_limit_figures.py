@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import cycle
 
@@ -18,6 +19,8 @@ from keygauge_keyservice.accounts import members
 from keygauge_keyservice.accounts.plans import Limit
 
 APP = """
+import asyncio
+
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -34,12 +37,28 @@ async def hello(request):
     return JSONResponse({})
 
 
-routes = [Route("/v1/chat/completions", chat, methods=["POST"]), Route("/hello", hello)]
+async def tool(request):
+    return JSONResponse({"jsonrpc": "2.0", "id": 1, "result": {"content": []}})
+
+
+async def slow(request):
+    await asyncio.sleep(15)
+    return JSONResponse({})
+
+
+routes = [
+    Route("/v1/chat/completions", chat, methods=["POST"]),
+    Route("/hello", hello),
+    Route("/mcp", tool, methods=["POST"]),
+    Route("/slow", slow),
+]
 app = KeyGaugeMiddleware(Starlette(routes=routes))
 """
+UNKNOWN = "unused", "unused_tool", "each_slot"  # to a process in which no call was counted by them
 COMMAND = ["uvicorn", "figures:app", "--port", "{port}"]
 CHATS, HELLOS = 12, 5
 CALLS = CHATS + HELLOS
+SLOW = 4
 COST = CHATS * (100 * 2_000 + 50 * 8_000)  # nano-USD
 PRICE = {"input": 2_000_000_000, "output": 8_000_000_000}  # nano-USD per million
 LIMITS = {  # name: the limit, its use by the calls, and the output of `keygauge usage`
@@ -70,17 +89,26 @@ LIMITS = {  # name: the limit, its use by the calls, and the output of `keygauge
         10 * CALLS + CHATS * 300,
         "3,770 points",
     ),
+    "unused": (Limit(name="unused", unit="request", amount=100, period="month", model="other-*"), 0, "0"),
+    "unused_tool": (Limit(name="unused_tool", unit="token", amount=100, period="day", tool="other"), 0, "0"),
 }
 RATES = {  # name: the limit, its use by the calls, and what they leave, once the calls are some seconds old
     "rate": (Limit(name="rate", unit="request", amount=600, window_s=3600), CALLS, 600 - CALLS),
     "even": (Limit(name="even", unit="request", amount=9_000, window_s=60, smooth=True), 0, 225),  # at once
+    "slots": (Limit(name="slots", unit="concurrent", amount=50), 0, 50),
+    "each_slot": (Limit(name="each_slot", unit="concurrent", amount=40, route="/slow"), 0, 40),
 }
+TAGGED = Limit(name="tagged", unit="request", amount=90, period="day", per_tag=True)
 
 
 @pytest.fixture
 def owned(key_service):
     """A key with a limit of each kind, and its token; its account has a member."""
-    key, token = key_service.create_key(*(limit for limit, _, _ in (*LIMITS.values(), *RATES.values())))
+    return own(key_service, TAGGED, *(limit for limit, _, _ in (*LIMITS.values(), *RATES.values())))
+
+
+def own(key_service, *limits):
+    key, token = key_service.create_key(*limits)
     operator = {"Authorization": f"Bearer {key_service.admin_token}"}
     price = {"model": "figures-1", "tiers": [PRICE], "valid_from": "2020-01-01T00:00:00Z"}
     httpx.post(f"{key_service.service_url}/v1/prices", json=price, headers=operator, timeout=150)
@@ -160,13 +188,74 @@ def by_header(answer):
     return {str(name): terms["r"] for name, terms in http_sf.parse(answer.headers["ratelimit"].encode(), tltype="list")}
 
 
+def start(serve, key_service):
+    return serve(COMMAND, {"figures.py": APP}, key_service, KEYGAUGE_TAG="header:X-End-User")[0]
+
+
+TOOL_LIMITS = {
+    "tool": (Limit(name="tool", unit="request", amount=200, period="day", tool="sea*"), 3),
+    "other": (Limit(name="other", unit="request", amount=200, period="month", tool="write"), 0),
+    "month": (Limit(name="month", unit="request", amount=2_000, period="month"), 5),
+    "evenly": (Limit(name="evenly", unit="request", amount=9_000, window_s=60, smooth=True, tool="search"), 0),
+    "at_once": (Limit(name="at_once", unit="concurrent", amount=7, tool="search"), 0),
+}
+
+
+def test_calls_of_tools_are_the_same_everywhere(key_service, serve, eventually):
+    key, token = own(key_service, *(limit for limit, _ in TOOL_LIMITS.values()))
+    port = start(serve, key_service)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=150) as client:
+        client.headers.update({"Authorization": f"Bearer {token}"})
+        for name in ("search", "search", "search", "read", "read"):
+            call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name}}
+            assert client.post("/mcp", json=call).status_code == 200
+    quotas = {name: (used, limit.amount - used) for name, (limit, used) in TOOL_LIMITS.items() if limit.period}
+    rates = {"evenly": (0, 225), "at_once": (0, 7)}
+    operator = {"Authorization": f"Bearer {key_service.admin_token}"}
+    with httpx.Client(base_url=key_service.service_url, headers=operator, timeout=150) as service:
+        for told in (by_ledger, by_api, by_portal):
+            eventually(lambda told=told: told(service, key, token), quotas)
+        for told in (by_live_rates, by_portal_rates):
+            eventually(lambda told=told: told(service, key, token), rates)
+        for told in (by_key, by_metrics):
+            eventually(lambda told=told: told(service, key, token), quotas | rates)
+    assert by_command(key_service, key) == {name: str(TOOL_LIMITS[name][1]) for name in quotas}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_calls_in_progress_are_the_same_everywhere(key_service, serve, owned, eventually, processes):
+    key, token = owned
+    ports = [start(serve, key_service) for _ in range(processes)]
+    headers = {"Authorization": f"Bearer {token}", "X-End-User": "ada"}
+    operator = {"Authorization": f"Bearer {key_service.admin_token}"}
+
+    def slots(told):
+        found = told(service, key, token)
+        return found["slots"], found["each_slot"]
+
+    with (
+        ThreadPoolExecutor(SLOW) as pool,
+        httpx.Client(base_url=key_service.service_url, headers=operator, timeout=150) as service,
+    ):
+        for port, _ in zip(cycle(ports), range(SLOW), strict=False):
+            pool.submit(httpx.get, f"http://127.0.0.1:{port}/slow", headers=headers, timeout=150)
+        for told in (by_live_rates, by_portal_rates, by_key, by_metrics):
+            eventually(lambda told=told: slots(told), ((SLOW, 50 - SLOW), (SLOW, 40 - SLOW)))
+        answer = httpx.get(f"http://127.0.0.1:{ports[0]}/hello", headers=headers, timeout=150)
+        left = by_header(answer)["slots"]
+        assert left == 50 - SLOW - 1 if processes == 1 else 40 <= left < 50 - SLOW
+    with httpx.Client(base_url=key_service.service_url, headers=operator, timeout=150) as service:
+        for told in (by_live_rates, by_portal_rates, by_key, by_metrics):
+            eventually(lambda told=told: slots(told), ((0, 50), (0, 40)))
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_used_and_remaining_are_the_same_everywhere(key_service, serve, owned, eventually, processes):
     key, token = owned
-    ports = [serve(COMMAND, {"figures.py": APP}, key_service)[0] for _ in range(processes)]
+    ports = [start(serve, key_service) for _ in range(processes)]
     for port, number in zip(cycle(ports), range(CALLS), strict=False):
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=150) as client:
-            client.headers["Authorization"] = f"Bearer {token}"
+            client.headers.update({"Authorization": f"Bearer {token}", "X-End-User": "ada"})
             chat = {"model": "figures-1", "messages": [], "max_tokens": 60}
             answer = client.post("/v1/chat/completions", json=chat) if number < CHATS else client.get("/hello")
             assert answer.status_code == 200
@@ -179,14 +268,17 @@ def test_used_and_remaining_are_the_same_everywhere(key_service, serve, owned, e
         for told in (by_live_rates, by_portal_rates):
             eventually(lambda told=told: told(service, key, token), rates)
         expected |= rates
-        for told in (by_key, by_metrics):
-            eventually(lambda told=told: told(service, key, token), expected)
+        eventually(lambda: by_metrics(service, key, token), expected)
+        eventually(lambda: by_key(service, key, token), expected | {"tagged": (None, None)})
     assert by_command(key_service, key) == {name: text for name, (_, _, text) in LIMITS.items()}
     if processes == 1:  # with one process it is exact, minus the reservation of the call itself
         answer = httpx.get(
-            f"http://127.0.0.1:{ports[0]}/hello", headers={"Authorization": f"Bearer {token}"}, timeout=150
+            f"http://127.0.0.1:{ports[0]}/hello",
+            headers={"Authorization": f"Bearer {token}", "X-End-User": "ada"},
+            timeout=150,
         )
         reserved = {name: 0 if name in ("kind", "path") else 1 for name in expected} | {"points": 10}
-        left = {name: expected[name][1] - reserved[name] for name in expected}
+        left = {name: expected[name][1] - reserved[name] for name in expected if name not in UNKNOWN}
+        left["tagged"] = TAGGED.amount - CALLS - 1
         left |= {name: left[name] // 10**7 for name in ("usd", "credit")}
         assert by_header(answer) == left

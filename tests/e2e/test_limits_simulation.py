@@ -36,6 +36,7 @@ SECOND = 1_000 * MS
 EPOCH_US = 1_800_000_000_000_000
 T_MAX_NS = heartbeat.T_MAX_MS * MS
 CALL_US = 3_600_000_000
+KEPT_US = 60_000_000  # how long the key service keeps ended leases
 
 
 def told(granted, kept=()):
@@ -57,11 +58,12 @@ class Store:
         empty = {"head": 0, "cells": [0], "ends": []}
         self.states = {name: kinds.load(item | empty) for name, item in terms.items()}
         self.leases = {}
-        self.users = {}  # limit -> replica -> time of its last request
+        self.users = {}  # limit -> replica -> time of its last request, in this order
+        self.called_back = set()  # replicas
         self.seen = {}  # replica -> time of its last heartbeat
         self.debts = Counter()  # limit -> units requested because calls used them beyond their reservations
         self.answered = Counter()  # replica -> number of its last heartbeat that requested units
-        self.last = 0
+        self.last = self.pruned = 0
 
     def exchange(self, replica, message, real_ns, replicas):
         now_us = EPOCH_US + real_ns // 1000
@@ -83,9 +85,7 @@ class Store:
         for name in sorted({*refunds, *wanted}):
             terms = self.terms[name]
             if name in wanted:
-                seen = self.users.setdefault(name, {})
-                seen[replica] = now_us
-                users = sum(at > now_us - 40_000_000 for at in seen.values())
+                users = self._users(name, replica, now_us)
             state = self.states[name]
             for refund in refunds.get(name, ()):
                 state = state.take_back(refund, terms, now_us=now_us)
@@ -116,13 +116,14 @@ class Store:
                 unused = self._unused(name, replica, grant.remaining, now_us) if grant.units else None
                 granted.append(leases.Granted(name, number, grant, now_us, users, unused, is_soon, retry_us))
             self.states[name] = state
+        self._prune(now_us)
         return {
             **told(granted),
             "replicas": replicas,
             "t_max_ms": heartbeat.T_MAX_MS,
             "more": False,
             "repeated": repeated,
-            "wanted": sorted({x["state"] for x in self._open(now_us) if x["replica"] == replica and x["wanted_us"]}),
+            "wanted": self._wanted_back(replica, now_us) if replica in self.called_back else [],
         }
 
     def _wanted(self, replica, message):
@@ -138,6 +139,25 @@ class Store:
         ago_ms = sum(told) // 1000 // max(1, len(told))
         return leases.Unused(remaining + sum(x["units"] - x["spent"] for x in rows), ago_ms)
 
+    def _wanted_back(self, replica, now_us):
+        return sorted({x["state"] for x in self._open(now_us) if x["replica"] == replica and x["wanted_us"]})
+
+    def _users(self, name, replica, now_us):
+        seen = self.users.setdefault(name, {})
+        seen.pop(replica, None)
+        seen[replica] = now_us
+        while next(iter(seen.values())) <= now_us - 40_000_000:
+            del seen[next(iter(seen))]
+        return len(seen)
+
+    def _prune(self, now_us):
+        if self.last < self.pruned + 1000:
+            return
+        self.pruned = self.last
+        for number, row in list(self.leases.items()):
+            if row["ends_us"] < now_us - KEPT_US:
+                del self.leases[number]
+
     def _open(self, now_us):
         return [x for x in self.leases.values() if not x["closed"] and x["ends_us"] > now_us]
 
@@ -149,6 +169,7 @@ class Store:
         back = coming + sum(x["units"] - x["spent"] for x in idle)
         for row in others if back >= lacks else ():
             row["wanted_us"] = row["wanted_us"] or now_us
+            self.called_back.add(row["replica"])
         return back
 
     def _take_back_lost(self, replica, lost):

@@ -15,7 +15,7 @@ import pytest
 from test_limits_simulation import LONG, MS, SECOND, T_MAX_NS, Store
 
 from keygauge.limits.admission import Admission, Reservation, Short
-from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.concurrency import lease_pool_of
 from keygauge.limits.limit import Limit
 from keygauge.limits.refusal import Refusal
 from keygauge.sync.lease_sync import LeaseSync
@@ -34,17 +34,20 @@ class World:
         self.lost, self.lost_answers = lost, lost_answers
         self.slow_ms, self.slowest_ms, self.wakes_ms = slow_ms, slowest_ms, wakes_ms
         self.limits = limits
-        terms = {
-            x.id: {"unit": x.unit, "amount": x.amount, "window_s": x.window_s, "period": x.period, "smooth": False}
-            for x in limits
-        }
-        self.store = Store(terms)
+        self.store = self.make_store()
         self.admitted = []  # time, units
         self.refused = []
         self.refusals_took_ns = []
         self.waits = []  # per admitted call: heartbeats sent and answered while it waited, and nanoseconds
         self._events, self._number = [], count()
         self.processes = [Process(self, number) for number in range(processes)]
+
+    def make_store(self):
+        terms = {
+            x.id: {"unit": x.unit, "amount": x.amount, "window_s": x.window_s, "period": x.period, "smooth": False}
+            for x in self.limits
+        }
+        return Store(terms)
 
     def at(self, moment_ns, act):
         heappush(self._events, (max(moment_ns, self.now_ns), next(self._number), act))
@@ -80,7 +83,7 @@ class Process:
         self.world = world
         self.name = f"r{number}"
         self.admission = Admission(wake=self.wake, clock=lambda: world.now_ns)
-        self.pools = tuple(LeasePool(limit) for limit in world.limits)
+        self.pools = tuple(lease_pool_of(limit) for limit in world.limits)
         self.key = SimpleNamespace(lease_pools=self.pools)
         self.sync = LeaseSync(self.admission)
         self.beats = []  # send times of answered heartbeats
@@ -163,7 +166,7 @@ class Client:
 
     def decide(self, waiter):
         admission = self.process.admission
-        if any(limit.unit == "token" for limit in self.world.limits):
+        if any(limit.unit in ("token", "concurrent") for limit in self.world.limits):
             claims = [(x, self.units if x.limit.unit == "token" else 1) for x in self.process.pools]
             decision = admission.reserve(claims, self.came_ns, waiter)
         else:
@@ -202,6 +205,7 @@ class Client:
         takes_ns = int(self.handler_ms * MS * world.dice.uniform(0.9, 1.1)) + MS // 10
 
         def end():
+            self.end()
             if isinstance(reservation, Reservation):
                 used = int(self.units * self.used)
                 self.process.admission.settle(reservation, {"token": used})
@@ -209,6 +213,9 @@ class Client:
             world.at(world.now_ns + self.pause_ms * MS, self.call)
 
         world.at(world.now_ns + takes_ns, end)
+
+    def end(self):
+        """Note that a call ends."""
 
 
 def rate(unit, amount, window_s=60):

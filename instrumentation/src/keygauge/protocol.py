@@ -98,10 +98,14 @@ class Progress(Struct, frozen=True):
 
 
 class Hold(Struct, frozen=True):
-    """A concurrency lease that the replica still holds, and its number of units."""
+    """A concurrency lease that the replica still holds, its number of units, and how many of them calls use.
+
+    Older replicas do not tell the latter.
+    """
 
     lease: Text
     units: Units
+    used: Count | None = None
 
 
 class Lost(Struct, frozen=True):

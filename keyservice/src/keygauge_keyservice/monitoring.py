@@ -150,7 +150,7 @@ def _limit_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
         state, reset_us = kinds.load(row).now(row, now_us=row["now_us"])
         used.add_metric(labels, max(0, state.used - row["held"]))
         most.add_metric(labels, gcra.burst(row["amount"]) if row["smooth"] else row["amount"])
-        if reset_us is not None:
+        if reset_us is not None and row["unit"] != "concurrent":
             reset.add_metric(labels, reset_us / _SECOND_US)
     return iter((used, most, reset))
 
@@ -200,22 +200,24 @@ def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict
         f"/* monitoring.limits */ SELECT limits.*, {STATE}, "  # noqa: S608 - constants
         "(SELECT coalesce(sum(units - spent), 0)::bigint FROM lease WHERE state_id = limits.id AND NOT closed "
         "AND ends_at > statement_timestamp() AND (bucket = head OR period IS NULL)) AS held, "
+        "(SELECT coalesce(sum(units), 0)::bigint FROM lease WHERE state_id = limits.id AND unit = 'concurrent' "
+        "AND ends_at > statement_timestamp()) AS out, "
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("
         "SELECT plan_limit.id || ':' || account.id AS id, account.id AS account, NULL AS key, "
         f"plan_limit.name, unit_name, {TERMS} "
         "FROM (SELECT id, plan_id FROM account "
         "WHERE plan_id IN (SELECT plan_id FROM plan_limit "
-        "WHERE subject = 'account' AND unit <> 'concurrent' AND NOT per_tag) "
+        "WHERE subject = 'account' AND NOT per_tag) "
         "ORDER BY id = ANY(%(accounts)s) DESC LIMIT %(most)s) AS account "
-        "JOIN plan_limit USING (plan_id) WHERE subject = 'account' AND unit <> 'concurrent' AND NOT per_tag "
+        "JOIN plan_limit USING (plan_id) WHERE subject = 'account' AND NOT per_tag "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, account.id, key.id, "
         f"plan_limit.name, unit_name, {TERMS} "
         "FROM account JOIN plan_limit USING (plan_id) JOIN key ON key.account_id = account.id "
-        "WHERE subject = 'key' AND unit <> 'concurrent' AND NOT per_tag AND key.id = ANY(%(keys)s) "
+        "WHERE subject = 'key' AND NOT per_tag AND key.id = ANY(%(keys)s) "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, key.account_id, key.id, "
         f"plan_limit.name, unit_name, {TERMS} "
         "FROM key JOIN plan_limit ON plan_limit.key_id = key.id "
-        "WHERE unit <> 'concurrent' AND NOT per_tag AND key.id = ANY(%(keys)s)) AS limits "
+        "WHERE NOT per_tag AND key.id = ANY(%(keys)s)) AS limits "
         "LEFT JOIN limit_state USING (id) ORDER BY coalesce(period IS NOT NULL AND cells[1] >= %(share)s * amount "
         "AND ends[1] > extract(epoch FROM now()) * 1000000, false) DESC, "
         "limits.account = ANY(%(accounts)s) DESC LIMIT %(most)s",

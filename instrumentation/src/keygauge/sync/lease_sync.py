@@ -104,7 +104,9 @@ class LeaseSync:
         if follow:
             message["follow"] = follow
         if held:
-            message["hold"] = [{"lease": lease, "units": units} for lease, (_, _, units) in held.items()]
+            message["hold"] = [
+                {"lease": name, "units": units, "used": lease.reserved} for name, (_, lease, units) in held.items()
+            ]
         if self._clock is not None:
             message["clock"] = {"name": self._clock, "us": now // 1000}
         waited = {lease_pool.limit.id: (lease_pool, waiting) for lease_pool, _, waiting, _ in demands}

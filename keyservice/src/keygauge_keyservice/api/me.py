@@ -72,7 +72,8 @@ class OwnPlan(Struct):
 class OwnLimit(Struct):
     """A limit that applies to the key; `used` and `remaining` are null if only the replicas know them.
 
-    Of a smooth rate, they are what still counts and what may be used at once: a fortieth of the amount in total.
+    Of a smooth rate, they are what still counts and what may be used at once: a fortieth of the amount in total. Of
+    concurrent requests, they are the calls in progress and the free slots.
     """
 
     name: str

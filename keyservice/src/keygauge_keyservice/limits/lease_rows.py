@@ -168,8 +168,8 @@ def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, i
     if not given:
         return {}
     rows = connection.execute(
-        "/* leases.hand_out */ INSERT INTO lease (state_id, replica, heartbeat, bucket, units, ends_at) "
-        "SELECT state_id, replica, heartbeat, bucket, units, "
+        "/* leases.hand_out */ INSERT INTO lease (state_id, replica, heartbeat, bucket, units, spent, ends_at) "
+        "SELECT state_id, replica, heartbeat, bucket, units, CASE bucket WHEN -1 THEN units ELSE 0 END, "
         "timestamptz 'epoch' + ends_us * interval '1 microsecond' "
         "FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
         "AS given (state_id, replica, heartbeat, bucket, units, ends_us) RETURNING id, replica, state_id",

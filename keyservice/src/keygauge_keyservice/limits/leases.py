@@ -100,7 +100,7 @@ def exchange(
     """
     refunds = _take_back(connection, requests)
     wanted, surplus, made = _open(connection, requests)
-    held = {(one.replica, int(item.lease)): item.units for one in requests for item in one.holds if _is_lease(item)}
+    held = {(one.replica, int(item.lease)): item for one in requests for item in one.holds if _is_lease(item)}
     rows = lease_rows.lock(connection, sorted({*refunds, *wanted, *made, *concurrency.find(connection, held)}))
     _note_progress(connection, requests)
     called_back = lease_rows.wanted(connection, [one.replica for one in requests])

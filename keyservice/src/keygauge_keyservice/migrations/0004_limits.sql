@@ -67,7 +67,7 @@ CREATE TABLE lease (
     heartbeat   bigint NOT NULL,              -- the number of the replica's heartbeat that it was granted in
     bucket      bigint NOT NULL,              -- a quota's period, a sliding window's end, a GCRA head; concurrency: -1
     units       bigint NOT NULL,
-    spent       bigint NOT NULL DEFAULT 0,    -- of these units, as last reported by the replica
+    spent       bigint NOT NULL DEFAULT 0,    -- of these units, as last reported by the replica; concurrency: in use, all at first
     reserved    bigint NOT NULL DEFAULT 0,    -- of the spent units, by calls in progress, which may return them
     ends_at     timestamptz NOT NULL,
     closed      boolean NOT NULL DEFAULT false,  -- its units are spent, or reserved by calls in progress

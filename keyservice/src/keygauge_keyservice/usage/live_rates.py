@@ -5,7 +5,7 @@ The rates come from the ledger and lag by some seconds; the streams come from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -15,8 +15,8 @@ from psycopg.rows import class_row
 from keygauge.call import ADMITTED, PART
 from keygauge.weights import TOKEN_COUNTS, Weights
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.limits.definitions import CountedUnit
-from keygauge_keyservice.limits.kinds import gcra
+from keygauge_keyservice.limits.definitions import CountedUnit, Unit
+from keygauge_keyservice.limits.kinds import concurrency, gcra
 from keygauge_keyservice.limits.smooth_use import Use, find_smooth_use
 
 _MINUTE_S = 60
@@ -28,18 +28,19 @@ _COUNTED = [*ADMITTED, PART]
 class Rate:
     """A rate limit of the account or key, and the usage in its last window according to the ledger.
 
-    A smooth rate has instead what has not flowed out of its bucket yet, and what may be used at once.
+    A smooth rate has instead what has not flowed out of its bucket yet, and what may be used at once. A limit of
+    concurrent requests has no window; its usage is the number of calls in progress.
     """
 
     name: str
-    unit: CountedUnit
+    unit: Unit
     amount: int
-    window_s: int
+    window_s: int | None
     used: int
     remaining: int
     route: str | None = None  # counts only calls of this route template
     model: str | None = None  # counts only calls of this model
-    tool: str | None = None  # of a smooth rate only: the ledger does not record tools
+    tool: str | None = None  # not of a rate that the ledger counts, as it does not record tools
     dry_run: bool = False  # refuses no calls
     unit_name: str | None = None  # the display name of a weighted unit
     smooth: bool = False  # at an even pace
@@ -73,7 +74,8 @@ class LiveRates:
 _RATES = """/* live_rates.rates */
 SELECT plan_limit.id, plan_limit.name, unit, amount, window_s, route, model, tool, dry_run, unit_name, smooth, weights
 FROM plan_limit
-WHERE window_s IS NOT NULL AND NOT per_tag AND (tool IS NULL OR smooth) AND CASE WHEN %(key_id)s::text IS NULL
+WHERE period IS NULL AND NOT per_tag AND (tool IS NULL OR smooth OR unit = 'concurrent')
+AND CASE WHEN %(key_id)s::text IS NULL
     THEN subject = 'account' AND plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s)
     ELSE subject = 'key' AND (key_id = (SELECT id FROM key WHERE id = %(key_id)s AND account_id = %(account_id)s)
         OR plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s))
@@ -113,19 +115,28 @@ def find_live_rates(
     scope = {"account_id": account_id, "key_id": key_id, "now": now or datetime.now(UTC)}
     limits = connection.execute(_RATES, scope).fetchall()
     smooth = [limit["id"] for limit in limits if limit["smooth"]]
-    evenly = find_smooth_use(connection, account_id, smooth, key_id=key_id)
+    known = find_smooth_use(connection, account_id, smooth, key_id=key_id)
+    known |= _find_slots(connection, [limit for limit in limits if limit["window_s"] is None], key_id or account_id)
     minute = _count(connection, scope, _MINUTE_S)
     counted: dict[tuple[int, str | None, str | None], dict[str, int]] = {(_MINUTE_S, None, None): minute}
     for limit in limits:
         measure = _measure(limit)
-        if measure not in counted and not limit["smooth"]:
+        if measure not in counted and limit["id"] not in known:
             counted[measure] = _count(connection, scope, *measure)
     return LiveRates(
         requests_per_minute=minute["request"],
         tokens_per_minute=minute["token"],
-        rates=tuple(_rate(limit, evenly.get(limit["id"]) or _use(limit, counted[_measure(limit)])) for limit in limits),
+        rates=tuple(_rate(limit, known.get(limit["id"]) or _use(limit, counted[_measure(limit)])) for limit in limits),
         streams=_find_streams(connection, scope),
     )
+
+
+def _find_slots(connection: Connection, limits: Sequence[Mapping[str, Any]], subject: str) -> dict[int, Use]:
+    """Return the use of limits of concurrent requests by the limit's id."""
+    names = {limit["id"]: f"{limit['id']}:{subject}" for limit in limits}
+    in_use = concurrency.in_use(connection, list(names.values()))
+    used = {limit["id"]: in_use.get(names[limit["id"]], 0) for limit in limits}
+    return {limit["id"]: Use(used[limit["id"]], max(0, limit["amount"] - used[limit["id"]])) for limit in limits}
 
 
 def _measure(limit: Mapping[str, Any]) -> tuple[int, str | None, str | None]:

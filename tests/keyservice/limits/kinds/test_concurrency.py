@@ -123,3 +123,13 @@ def test_an_invalid_hold_is_refused(hold):
 
 def test_a_hold_without_a_numeric_id_is_ignored(send):
     assert send(hold=[{"lease": "x", "units": 1}])["held"] == []
+
+
+@pytest.mark.parametrize(("told", "used"), [({}, 2), ({"used": 0}, 0), ({"used": 1}, 1), ({"used": 9}, 2)])
+def test_slots_are_in_use_as_reported_and_all_of_them_before(connection, send, limit, told, used):
+    (given,) = send(acquire=[{"limit": limit, "units": 2, "waiting": 2}])["grants"]
+    assert concurrency.in_use(connection, [limit, "0:nobody"]) == {limit: 2}
+    send(hold=[{"lease": given["lease"], "units": 2, **told}])
+    assert concurrency.in_use(connection, [limit]) == {limit: used}
+    send(**{"return": [{"lease": given["lease"], "unspent": 2}]})
+    assert concurrency.in_use(connection, [limit]) == {}

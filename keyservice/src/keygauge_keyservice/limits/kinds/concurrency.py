@@ -6,10 +6,11 @@ a killed process come free by then, and messages may arrive late or twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keygauge.protocol import Hold
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Grant
@@ -86,8 +87,8 @@ def is_scarce(out: int, amount: int, replicas: int) -> bool:
     return is_small(amount, replicas) or out >= amount
 
 
-def find(connection: Connection, held: Mapping[tuple[str, int], int]) -> set[str]:
-    """Return the limits of leases that replicas report as held; `held` is slots per replica and lease."""
+def find(connection: Connection, held: Mapping[tuple[str, int], Hold]) -> set[str]:
+    """Return the limits of leases that replicas report as held, by replica and lease."""
     if not held:
         return set()
     replicas, ids = zip(*held, strict=True)
@@ -99,20 +100,33 @@ def find(connection: Connection, held: Mapping[tuple[str, int], int]) -> set[str
     return {row["state_id"] for row in rows}
 
 
-def keep(connection: Connection, held: Mapping[tuple[str, int], int]) -> list[dict[str, Any]]:
+def keep(connection: Connection, held: Mapping[tuple[str, int], Hold]) -> list[dict[str, Any]]:
     """Renew leases with the given numbers of slots, unless they ended. The limits' rows must be locked."""
     if not held:
         return []
     replicas, ids = zip(*held, strict=True)
     return connection.execute(
         "/* slots.keep */ UPDATE lease SET units = least(lease.units, reported.units), "
+        "spent = least(lease.units, reported.units, reported.used), "
         "ends_at = clock_timestamp() + %s * interval '1 microsecond' "
-        "FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS reported (id, replica, units) "
+        "FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[]) AS reported (id, replica, units, used) "
         "WHERE lease.id = reported.id AND lease.replica = reported.replica "
         "AND bucket = %s AND ends_at > clock_timestamp() "
         "RETURNING lease.id, lease.replica, state_id",
-        (LIFE_US, list(ids), list(replicas), list(held.values()), BUCKET),
+        (LIFE_US, list(ids), list(replicas), *_columns(held.values()), BUCKET),
     ).fetchall()
+
+
+def in_use(connection: Connection, state_ids: Sequence[str]) -> dict[str, int]:
+    """Return the number of calls in progress per limit that has any, as last reported by replicas."""
+    if not state_ids:
+        return {}
+    rows = connection.execute(
+        "/* slots.in_use */ SELECT state_id, sum(spent)::bigint AS used FROM lease "
+        "WHERE state_id = ANY(%s) AND bucket = -1 AND ends_at > clock_timestamp() GROUP BY state_id",
+        (list(state_ids),),
+    )
+    return {row["state_id"]: row["used"] for row in rows}
 
 
 def count(connection: Connection, state_ids: Sequence[str]) -> dict[str, int]:
@@ -125,3 +139,8 @@ def count(connection: Connection, state_ids: Sequence[str]) -> dict[str, int]:
         (list(state_ids),),
     )
     return {row["state_id"]: row["units"] for row in rows}
+
+
+def _columns(held: Collection[Hold]) -> tuple[list[int], list[int]]:
+    """Return the slots that are held and those of them that calls use."""
+    return [item.units for item in held], [item.units if item.used is None else item.used for item in held]

@@ -35,6 +35,7 @@ _UNITS = {
     "input_token": mark("Input tokens"),
     "output_token": mark("Output tokens"),
     "nanousd": mark("Cost"),
+    "concurrent": mark("Concurrent requests"),
 }
 
 
@@ -168,8 +169,10 @@ def rate_rows(now: LiveRates) -> list[RateRow]:
     for rate in now.rates:
         is_money = rate.unit == "nanousd"
         unit = rate.unit_name.capitalize() if rate.unit_name else gettext(_UNITS[rate.unit])
-        window = limit_text.window(rate.window_s)
-        if rate.smooth:
+        window = limit_text.window(rate.window_s or 0)
+        if rate.window_s is None:
+            text = unit
+        elif rate.smooth:
             pace = formatting.count(rate.amount)
             text = gettext("%(unit)s at once, at %(pace)s per %(window)s", unit=unit, pace=pace, window=window)
         else:

@@ -60,7 +60,7 @@ class _Rate:
     """A rate, or usage in the last minute that no rate counts; its amount is None."""
 
     unit: str
-    window_s: int
+    window_s: int | None
     used: int
     amount: int | None = None
     name: str | None = None
