@@ -45,3 +45,20 @@ def test_read_all_uses_a_new_connection_per_page(database_url, record, monkeypat
         record("key.create", subject=str(number))
     entries = audit.read_all(lambda: database.connect(database_url), "a", action="key")
     assert [entry.subject for entry in entries] == ["4", "3", "2", "1", "0"]
+
+
+@pytest.mark.parametrize("action", ["plan", "plan.change"])
+def test_rare_event_is_found_without_reading_the_whole_log(connection, action):
+    connection.execute(
+        "INSERT INTO audit (account_id, actor, action, subject) SELECT 'busy', 'ada', "
+        "CASE n WHEN 5 THEN 'plan.change' ELSE 'key.update' END, n::text FROM generate_series(1, 5000) AS n"
+    )
+    connection.execute("ANALYZE audit")
+    read = (
+        "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) AS rows FROM pg_stat_xact_user_tables "
+        "WHERE relname = 'audit'"
+    )
+    with connection.transaction():
+        before = connection.execute(read).fetchone()["rows"]
+        assert [one.subject for one in audit.find_entries(connection, "busy", action=action)] == ["5"]
+        assert connection.execute(read).fetchone()["rows"] - before < 10

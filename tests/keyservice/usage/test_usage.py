@@ -130,6 +130,7 @@ def test_totals_series_and_breakdowns_agree_with_sums_in_python(
         and start.timestamp() * 1e6 <= event.time_us < end.timestamp() * 1e6
     ]
     total = plain(usage.totals(connection, **selection))
+    assert usage.cost(connection, **selection) == total["cost_nanousd"]
     assert total == plain(sums_of(selected))
     points = usage.series(connection, bucket=bucket, zone=zone, group_by=by, **selection)
     assert added(points) == total

@@ -132,7 +132,7 @@ def find_statement(connection: Connection, account_id: str, *, now: datetime | N
     fees = terms.fees(account_id, start=found.start, end=found.end, since=account.created_at)
     late = late_usage.find(connection, [account_id], before=found.start).get(account_id, ())
     beside = sum(fee.nanousd for fee in fees) + sum(part.nanousd for part in late)
-    used = usage.totals(connection, account_id=account_id, start=found.start, end=found.end).cost_nanousd
+    used = usage.cost(connection, account_id=account_id, start=found.start, end=found.end)
     return Statement(
         start=found.start,
         end=found.end,

@@ -34,16 +34,17 @@ def find_forecast(
     now = now or datetime.now(UTC)
     start, end = month_of(now)
     until = max(now, start + _QUARTER)
-    so_far = usage.totals(connection, account_id=account_id, key_id=key_id, start=start, end=until).cost_nanousd
-    week = usage.totals(connection, account_id=account_id, key_id=key_id, start=now - _PACE, end=now)
+    so_far = usage.cost(connection, account_id=account_id, key_id=key_id, start=start, end=until)
+    week_start, week_end = usage.quarters(now - _PACE, now)
+    week_nanousd = usage.cost(connection, account_id=account_id, key_id=key_id, start=week_start, end=week_end)
     left = (end - now) // timedelta(seconds=1)
-    length = (week.end - week.start) // timedelta(seconds=1)
+    length = (week_end - week_start) // timedelta(seconds=1)
     return Forecast(
         start=start,
         end=end,
         so_far_nanousd=so_far,
-        pace_nanousd=week.cost_nanousd * 86_400 // length,
-        expected_nanousd=so_far + week.cost_nanousd * left // length,
+        pace_nanousd=week_nanousd * 86_400 // length,
+        expected_nanousd=so_far + week_nanousd * left // length,
     )
 
 

@@ -72,7 +72,8 @@ def find_entries(
         return cursor.execute(
             "/* audit.find */ SELECT id, at, account_id, actor, action, subject, before, after FROM audit "  # noqa: S608
             "WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s) "
-            "AND (%(action)s::text IS NULL OR action = %(action)s OR split_part(action, '.', 1) = %(action)s) "
+            "AND (%(group)s::text IS NULL OR split_part(action, '.', 1) = %(group)s) "
+            "AND (%(action)s::text IS NULL OR action = %(action)s) "
             "AND (%(subject)s::text IS NULL OR subject = %(subject)s) "
             "AND (%(actor)s::text IS NULL OR actor = %(actor)s) "
             "AND (%(start)s::timestamptz IS NULL OR at >= %(start)s) "
@@ -80,7 +81,8 @@ def find_entries(
             f"AND (%(after)s::bigint IS NULL OR id {beyond} %(after)s) ORDER BY id {direction} LIMIT %(limit)s",
             {
                 "account_id": account_id,
-                "action": action,
+                "group": action and action.partition(".")[0],
+                "action": action if action and "." in action else None,
                 "subject": subject,
                 "actor": actor,
                 "start": start,

@@ -22,3 +22,4 @@ CREATE TABLE audit (
     after       jsonb
 );
 CREATE INDEX audit_account ON audit (account_id, id);
+CREATE INDEX audit_account_group ON audit (account_id, split_part(action, '.', 1), id);  -- events may be rare

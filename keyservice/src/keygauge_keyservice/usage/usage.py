@@ -123,6 +123,13 @@ def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     return Totals.from_row(sums, start=start, end=end, **_details(sums))
 
 
+def cost(connection: Connection, **selection: Unpack[Selection]) -> int:
+    """Return the cost of all selected calls in nano-USD."""
+    span = quarters(selection["start"], selection["end"])
+    sums = _add_up(connection, selection, [span], group_by=(), has_kinds=False).get((0, ()))
+    return 0 if sums is None else sums["cost_nanousd"]
+
+
 def breakdown(
     connection: Connection,
     *,
@@ -254,6 +261,7 @@ def _add_up(
     *,
     group_by: tuple[Grouping, ...],
     only: Sequence[str] | None = None,
+    has_kinds: bool = True,
 ) -> dict[tuple[int, Names], Sums]:
     """Return the sums by span (its index) and group, without groups that have no calls in a span."""
     question = _question(connection, selection, group_by, only)
@@ -268,7 +276,7 @@ def _add_up(
             else:
                 found[number, names] = sums
     found = {pair: sums for pair, sums in found.items() if sums["requests"]}
-    has_kinds = bool(found) and not question.is_by_tag
+    has_kinds = has_kinds and bool(found) and not question.is_by_tag
     for pair, details in (find_kinds(connection, question, spans) if has_kinds else {}).items():
         if pair in found:
             found[pair]["details"] = details
