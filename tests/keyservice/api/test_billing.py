@@ -39,17 +39,11 @@ def test_billing_is_read_closed_and_priced(client, operator, connection):
 
 
 @pytest.mark.usefixtures("used_months")
-def test_ended_month_is_read_until_it_has_its_invoice(client, operator, connection, monkeypatch):
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return cls(2026, 6, 1, 0, 30, tzinfo=tz)
-
-    monkeypatch.setattr(billing, "datetime", Clock)
+def test_ended_month_is_read_with_the_current_one(client, operator, connection):
+    ended = billing.find_ended(connection, "acme")  # in the first days of a month
     found = client.get("/v1/billing?account=acme", headers=operator).json
-    assert (found["ended"]["start"][:7], found["ended"]["usage_nanousd"]) == ("2026-05", 4_500)
-    billing.close_periods(connection, now=JUNE_2)
-    assert client.get("/v1/billing?account=acme", headers=operator).json["ended"] is None
+    assert (found["ended"] and found["ended"]["start"]) == (ended and f"{ended.start:%Y-%m-%dT%H:%M:%SZ}")
+    assert found["current"]["start"] == f"{datetime.now(UTC):%Y-%m}-01T00:00:00Z"
     assert client.get("/v1/billing", headers=operator).json["ended"] is None
 
 

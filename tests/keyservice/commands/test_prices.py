@@ -17,7 +17,7 @@ def test_prices_are_set_listed_and_past_calls_re_rated(run, connection, make_eve
     assert ("[b]m[/b]" in shown, "own 1" in shown) == (True, True)
     cost = 90 * 2_500 + 10 * 2_500 + 200 * 3_000 + 10_000_000
     shown = run("prices", "rerate", "--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
-    assert f"1 of 1 calls changed, +{cost / 1e9:.9f}" in shown
+    assert f"1 of 1 call changed, +{cost / 1e9:.9f}" in shown
     assert connection.execute(
         "SELECT cost_nanousd FROM usage_aggregate WHERE length_s = 604800 LIMIT 1"
     ).fetchone() == {"cost_nanousd": cost}
