@@ -52,7 +52,7 @@ def test_key_reads_its_permissions_limits_and_usage(client, connection, owned, m
     assert (limits["credits"]["credit_nanousd"], limits["daily"]["credit_nanousd"]) == (10**7, None)
     assert (limits["rpm"]["used"], limits["rpm"]["remaining"]) == (2, 598)
     assert (limits["monthly"]["remaining"], limits["monthly"]["resets_at"][8:10]) == (998, "01")
-    assert (limits["trial"]["remaining"], limits["trial"]["resets_at"]) == (5, None)
+    assert (limits["trial"]["remaining"], limits["trial"]["resets_at"]) == (3, None)
     assert (limits["slots"]["used"], limits["daily"]["subject"]) == (0, "key")
     assert (limits["slots"]["dry_run"], limits["slots"]["model"]) == (False, None)
     assert "another-key1" not in str(answer)
