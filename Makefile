@@ -21,15 +21,22 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-$(BIN)/.dev: requirements-dev.txt constraints.txt $(wildcard */pyproject.toml)
+# The four distributions are built by one hatchling in the environment: one for each of them takes 20 seconds more.
+PIP := $(BIN)/pip --disable-pip-version-check
+define install
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP) install --quiet --constraint constraints.txt hatchling editables
+endef
+
+$(BIN)/.dev: requirements-dev.txt constraints.txt $(wildcard */pyproject.toml)
+	$(install)
+	$(PIP) install --quiet --no-build-isolation --requirement requirements-dev.txt
 	@touch $@
 
 $(BIN)/.demo: requirements-demo.txt constraints.txt $(wildcard */pyproject.toml)
 	@echo "Installing KeyGauge into $(VENV) …"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -r requirements-demo.txt
+	$(install)
+	$(PIP) install --no-build-isolation --requirement requirements-demo.txt
 	@touch $@
 
 demo: $(BIN)/.demo ## run everything on this machine, with live traffic

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from sys import intern
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -48,7 +49,7 @@ class Key:
     tariff: str | None  # the account, if it has custom prices
     status: str  # active, disabled, deleted, suspended
     expires_ns: int | None  # wall clock
-    secrets: dict[int, int | None]  # number -> expiry, wall clock ns
+    secrets: Mapping[int, int | None]  # number -> expiry, wall clock ns
     lease_pools: tuple[LeasePool, ...]
     tag_pools: tuple[TagPools, ...]  # of limits with a counter per tag
     policy: Policy
@@ -124,7 +125,8 @@ class KeyCache:
         self._expired.pop(digest, None)
         if len(self.credentials) >= _MOST_KEYS:
             del self.credentials[next(iter(self.credentials))]
-        self.credentials[digest] = (key_id, secret)
+        key = self.keys.get(key_id)
+        self.credentials[digest] = (key_id if key is None else key.id, secret)
 
     def expire(self, until_ns: int) -> None:
         """Look up every key again: what has changed in the meantime is unknown.
@@ -198,13 +200,13 @@ class KeyCache:
         key_policy = KeyPolicy.from_json(entry)
         return Key(
             id=entry["id"],
-            account=entry["account"],
+            account=intern(entry["account"]),
             plan=self._plan(entry["plan"]),
             providers=_provider_rules(entry.get("providers")),
             tariff=entry.get("tariff"),
-            status=entry["status"],
+            status=intern(entry["status"]),
             expires_ns=_wall_ns(entry["expires_at"]),
-            secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
+            secrets=_shared_dict(*((secret["number"], _wall_ns(secret["expires_at"])) for secret in entry["secrets"])),
             key_policy=key_policy,
             scopes=tuple(entry.get("scopes", ())),
             is_open=entry["status"] == "active" and key_policy.networks is None and set(expiries) <= {None},
@@ -282,6 +284,11 @@ def _limit_of(terms: dict[str, Any], owner: str) -> Limit:
 
 def _provider_rules(texts: Sequence[str] | None) -> ProviderRules | None:
     return ProviderRules(map(parse_rule, texts)) if texts else None
+
+
+@lru_cache(1024)  # most keys have one secret without expiry
+def _shared_dict(*items: tuple[int, int | None]) -> Mapping[int, int | None]:
+    return dict(items)
 
 
 def _wall_ns(unix_s: float | None) -> int | None:
