@@ -1,0 +1,60 @@
+"""The commands of the how-to guides, run after the quick start with its account, key and app."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from ports import free_ports
+
+ROOT = Path(__file__).parents[2]
+START = ROOT / "docs/start/quickstart.md"
+# The other guides are run by tests/deploy, tests/e2e and tests/instrumentation: they need Kubernetes' or systemd's programs,
+# a model server, or another framework.
+PAGES = ["end-users", "key-status", "moving-in", "notifications"]
+ELSEWHERE = ("pip install", "keygauge import litellm", "KEYGAUGE_TAG=")  # the last is set for the app below
+blocks_of = re.compile(r'^```(sh|console|python)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL).findall
+
+
+@pytest.fixture
+def reader(shell, tmp_path):
+    """Follow the quick start; return what runs a block, with the variables that the guides use."""
+    portal, api = free_ports(2)
+
+    def run(block):
+        block = block.replace("keygauge serve", f"keygauge serve --port {portal}").replace(
+            "--port 8000", f"--port {api}"
+        )
+        return shell(
+            block.replace(":8080", f":{portal}").replace(":8000", f":{api}"), portal if "serve" in block else api
+        )
+
+    (tmp_path / "body.json").write_text("{}")
+    digest = hashlib.sha256(b"sk-a-key-of-another-system").hexdigest()
+    (tmp_path / "keys.csv").write_text(f"hash,account,name,limits\n{digest},Acme,old,rpm=60:request:60s\n")
+    run("export KEYGAUGE_TAG=header:X-End-User")
+    for kind, title, block in blocks_of(START.read_text(encoding="utf-8")):
+        if kind == "python":
+            (tmp_path / title).write_text(block)
+        elif not block.startswith("pip install"):
+            run(block.strip())
+    run("export API=http://127.0.0.1:8000 KEYGAUGE=http://127.0.0.1:8080 KEY=$API_KEY")
+    run("keygauge members create ada@example.com --account Acme --generate")
+    run("export ACCOUNT=$(keygauge accounts list --output csv | grep Acme | cut -d, -f1)")
+    run("export KEYGAUGE_TOKEN=$(keygauge tokens create guide --kind admin --quiet)")
+    return run
+
+
+@pytest.mark.timeout(400)
+def test_every_command_of_the_guides_runs(reader):
+    for page in PAGES:
+        for kind, _, block in blocks_of((ROOT / f"docs/how-to/{page}.md").read_text(encoding="utf-8")):
+            if kind == "python":
+                compile(block, page, "exec")
+                continue
+            if kind == "console":
+                block = "\n".join(line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ "))
+            if not block.startswith(ELSEWHERE):
+                block = block.replace("notifications test 7", "notifications test 1")
+                output = reader(block.replace("curl ", "curl --fail-with-body --silent --show-error ").strip())
+                assert output, block
