@@ -9,8 +9,8 @@ from ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 START = ROOT / "docs/start/quickstart.md"
-# The other guides are run by tests/deploy, tests/e2e and tests/instrumentation: they need Kubernetes' or systemd's programs,
-# a model server, or another framework.
+# tests/deploy, tests/e2e and tests/instrumentation run what the other guides show: they need Kubernetes' or systemd's
+# programs, a model server, or another framework.
 PAGES = ["end-users", "key-status", "moving-in", "notifications"]
 ELSEWHERE = ("pip install", "keygauge import litellm", "KEYGAUGE_TAG=")  # the last is set for the app below
 blocks_of = re.compile(r'^```(sh|console|python)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL).findall
@@ -45,16 +45,19 @@ def reader(shell, tmp_path):
     return run
 
 
+def commands_of(page):
+    for kind, _, block in blocks_of((ROOT / f"docs/how-to/{page}.md").read_text(encoding="utf-8")):
+        if kind == "python":
+            compile(block, page, "exec")
+        elif kind == "console":
+            yield "\n".join(line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ "))
+        elif not block.startswith(ELSEWHERE):
+            failing = block.replace("curl ", "curl --fail-with-body --silent --show-error ")
+            yield failing.replace("notifications test 7", "notifications test 1").strip()
+
+
 @pytest.mark.timeout(400)
-def test_every_command_of_the_guides_runs(reader):
-    for page in PAGES:
-        for kind, _, block in blocks_of((ROOT / f"docs/how-to/{page}.md").read_text(encoding="utf-8")):
-            if kind == "python":
-                compile(block, page, "exec")
-                continue
-            if kind == "console":
-                block = "\n".join(line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ "))
-            if not block.startswith(ELSEWHERE):
-                block = block.replace("notifications test 7", "notifications test 1")
-                output = reader(block.replace("curl ", "curl --fail-with-body --silent --show-error ").strip())
-                assert output, block
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_the_guide_runs(page, reader):
+    for command in commands_of(page):
+        assert reader(command), command
