@@ -1,6 +1,7 @@
 """Plan changes while a process answers calls: a plan with 100,000 keys, and an account that changes its plan."""
 
 import time
+from collections import Counter
 
 import pytest
 from starlette.applications import Starlette
@@ -73,13 +74,12 @@ async def test_account_that_changes_plans_repeatedly_gets_its_limit_once(service
     larger, other = service.plan(daily | {"amount": 2 * amount}), service.plan(RPM)
     _, token = service.key(account=account)
     apps = [guard(host(), spool_dir=tmp_path / name) for name in ("spool", "another")]
-    counted = 0
+    admitted = Counter()
 
     async def call(app):
-        nonlocal counted
         answer = await visit(app, token)
         policy = answer.headers["ratelimit-policy"]
-        counted += '"daily"' in policy and answer.status_code == 200
+        admitted['"daily"' in policy] += answer.status_code == 200
         return answer, policy
 
     async def call_until(app, is_there):
@@ -106,4 +106,5 @@ async def test_account_that_changes_plans_repeatedly_gets_its_limit_once(service
         if answer.status_code == 429 and int(answer.headers["retry-after"]) > 5:
             waiting.remove(app)
         assert time.monotonic() < deadline
-    assert counted == amount
+    # Calls without the limit count towards it on the return to it, as far as they are in the ledger by then.
+    assert amount - admitted[False] <= admitted[True] <= amount
