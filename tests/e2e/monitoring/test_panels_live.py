@@ -40,6 +40,8 @@ NOT_HERE = {
     "Firing alerts",
     "keygauge-overview: Firing alerts",
     "keygauge-models: Other kinds of use",
+    "Unreadable usage/s",
+    "Refused events/s",
 }
 
 
