@@ -36,7 +36,7 @@ $(BIN)/.dev: requirements-dev.txt constraints.txt $(wildcard */pyproject.toml)
 $(BIN)/.demo: requirements-demo.txt constraints.txt $(wildcard */pyproject.toml)
 	@echo "Installing KeyGauge into $(VENV) …"
 	$(install)
-	$(PIP) install --no-build-isolation --requirement requirements-demo.txt
+	$(PIP) install --no-build-isolation --no-compile --requirement requirements-demo.txt  # compiled as it is imported
 	@touch $@
 
 demo: $(BIN)/.demo ## run everything on this machine, with live traffic
