@@ -21,21 +21,17 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-# The four distributions are built by one hatchling in the environment: one for each of them takes 20 seconds more.
 PIP := $(BIN)/pip --disable-pip-version-check
-define install
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt hatchling editables
-endef
 
 $(BIN)/.dev: requirements-dev.txt constraints.txt $(wildcard */pyproject.toml)
-	$(install)
-	$(PIP) install --quiet --no-build-isolation --requirement requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --requirement requirements-dev.txt
 	@touch $@
 
 $(BIN)/.demo: requirements-demo.txt constraints.txt $(wildcard */pyproject.toml)
 	@echo "Installing KeyGauge into $(VENV) …"
-	$(install)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt hatchling editables
 	$(PIP) install --no-build-isolation --no-compile --requirement requirements-demo.txt  # compiled as it is imported
 	@touch $@
 
