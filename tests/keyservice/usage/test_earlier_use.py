@@ -177,6 +177,27 @@ def test_an_exhausted_quota_stays_exhausted_under_another_period(connection, led
     assert shown(connection) == {"quota": 20}
 
 
+def test_the_ledger_is_asked_once_even_if_nothing_is_granted(connection, ledger):
+    (name,) = set_limits(connection, limit(amount=10))
+    ask(connection, name, 10)
+    plans.create(connection, plan_id="other", name="other", limits=[], actor="test")
+    for plan_id in ("other", "ledger"):
+        accounts.change_plan(connection, "acme", plan_id, actor="test")
+    connection.execute("UPDATE lease SET spent = units")
+    asked = []
+
+    def find(connection, rows, now_us):
+        asked.extend(row["id"] for row in rows)
+        return earlier_use.find(connection, rows, now_us)
+
+    request = leases.LeaseRequest(service=None, replica="r", acquisitions=[Acquisition(name, 1, 1)])
+    for _ in range(3):
+        with connection.transaction():
+            (done,) = leases.exchange(connection, [request], alive=1, earlier_use=find)
+        assert [one.grant.units for one in done.granted] == [0]
+    assert asked == [name]
+
+
 def test_beyond_a_number_of_accounts_counters_wait_for_the_next_heartbeat(connection, ledger, monkeypatch):
     monkeypatch.setattr(earlier_use, "_ACCOUNTS_MAX", 1)
     ledger.call(3)

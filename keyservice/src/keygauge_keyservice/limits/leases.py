@@ -125,7 +125,7 @@ def exchange(
         name, number = row["id"], users.get(row["id"], alive)
         with_slots = {**row, "out": out.get(name, 0)}
         asking = () if name in left_out else wanted.get(name, ())
-        terms = {"now_us": now_us, "users": number, "earlier_use": earlier.get(name, 0)}
+        terms = {"now_us": now_us, "users": number, "earlier_use": earlier.get(name)}
         decided.decide(with_slots, refunds.get(name, ()), asking, **terms)
     decided.deny(surplus, now_us=now_us, reset_us=_SURPLUS_US)
     # Limits or tag counters deleted in the meantime get no answer: their replicas learn what changed.
@@ -163,11 +163,11 @@ class _Decided:
         *,
         now_us: int,
         users: int,
-        earlier_use: int,
+        earlier_use: int | None,
     ) -> None:
-        """Take back and grant units of one limit."""
+        """Take back and grant units of one limit; with `earlier_use`, its row is complete from now on."""
         state = before = kinds.load(row)
-        if earlier_use:
+        if earlier_use is not None:
             state = quota.with_earlier_use(row, earlier_use, now_us=now_us)
         for refund in refunds:
             state = state.take_back(refund, row, now_us=now_us)
@@ -179,7 +179,8 @@ class _Decided:
                 self.left[row["id"]] = grant.remaining
             if lacks(grant, item):
                 self.short[one.replica, row["id"]] = max(1, item.least - grant.units)
-        if state != before and (columns := state.dump()):
+        is_changed = state != before or earlier_use is not None
+        if is_changed and (columns := state.dump()):
             self.changed[row["id"]] = columns
 
     def deny(self, wanted: Wanted, *, now_us: int, reset_us: int) -> None:
