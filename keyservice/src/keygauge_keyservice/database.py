@@ -34,9 +34,8 @@ _SILENT_MS = 5_000
 PAGE_SILENT_MS = 15_000  # a page may compute for seconds on a busy machine
 _PATIENCE_S = 5.0  # beyond a statement's timeout, after which PostgreSQL would have answered
 _COMMAND_SILENT_MS = 300_000  # for commands and jobs, which compute for long or ask a person
-_ASK_S = (
-    20.0  # of silence, after which a command or job, whose statements may take hours, asks whether the server hangs
-)
+# Of silence, after which a command or job, whose statements may take hours, asks whether the server hangs.
+_ASK_S = 20.0
 _LOCK = 0x6B67_0001  # the migrations' advisory lock; the change feed uses another
 
 # An unreachable server is given up within seconds.

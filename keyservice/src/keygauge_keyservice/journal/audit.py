@@ -70,7 +70,7 @@ def find_entries(
     beyond, direction = _ORDERS[sort]
     with connection.cursor(row_factory=class_row(Entry)) as cursor:
         return cursor.execute(
-            "/* audit.find */ SELECT id, at, account_id, actor, action, subject, before, after FROM audit "  # noqa: S608
+            "/* audit.find */ SELECT id, at, account_id, actor, action, subject, before, after FROM audit "  # noqa: S608 - constants
             "WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s) "
             "AND (%(group)s::text IS NULL OR split_part(action, '.', 1) = %(group)s) "
             "AND (%(action)s::text IS NULL OR action = %(action)s) "

@@ -142,11 +142,10 @@ class _Order:
         after = f"(%(after_id)s::uuid IS NULL OR (time, id) {beyond} (%(after_time)s::timestamptz, %(after_id)s))"
         within = f"(%(edge_id)s::uuid IS NULL OR NOT (time, id) {beyond} (%(edge_time)s::timestamptz, %(edge_id)s))"
         order = f"ORDER BY time {direction}, id {direction}"
-        # Only the constants of this module are interpolated.
         return cls(
-            page=f"/* calls.page */ SELECT {_COLUMNS} FROM event WHERE {_SELECTED} AND {_FILTERED} "  # noqa: S608
+            page=f"/* calls.page */ SELECT {_COLUMNS} FROM event WHERE {_SELECTED} AND {_FILTERED} "  # noqa: S608 - constants
             f"AND {after} AND {within} {order} LIMIT %(limit)s",
-            edge=f"/* calls.edge */ SELECT time, id FROM event WHERE {_SELECTED} AND {after} "  # noqa: S608
+            edge=f"/* calls.edge */ SELECT time, id FROM event WHERE {_SELECTED} AND {after} "  # noqa: S608 - constants
             f"{order} OFFSET %(scanned_max)s LIMIT 1",
         )
 

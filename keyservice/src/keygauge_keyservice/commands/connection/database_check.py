@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from keygauge.command_line.command import CommandError
 from keygauge_keyservice import citus, config, database
-from keygauge_keyservice.commands.connection.session import command_errors
+from keygauge_keyservice.commands.connection.session import command_errors, require_tables
 
 
 def examine() -> Iterator[tuple[bool, str]]:
@@ -16,14 +16,11 @@ def examine() -> Iterator[tuple[bool, str]]:
         return
     try:
         with command_errors(), database.connect(config.database_url()) as connection:
-            missing = database.pending(connection)
+            require_tables(connection)
             complaints = citus.complaints(connection)
     except CommandError as error:
         yield False, str(error)
         return
-    if missing:
-        yield False, f"the database lacks {len(missing)} migrations: run 'keygauge migrate'"
-    else:
-        yield True, "the database has all tables of this version"
+    yield True, "the database has all tables of this version"
     for complaint in complaints:
         yield False, f"Citus: {complaint}"
