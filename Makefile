@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
 BENCH ?=
 TESTS ?=
 DIST ?= dist
@@ -21,18 +22,18 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-PIP := $(BIN)/pip --disable-pip-version-check
-
 $(BIN)/.dev: requirements-dev.txt constraints.txt $(wildcard */pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --requirement requirements-dev.txt
 	@touch $@
 
+# Traffic is to start within a minute: hatchling is installed once, not for each distribution, and modules are compiled
+# when they are imported.
 $(BIN)/.demo: requirements-demo.txt constraints.txt $(wildcard */pyproject.toml)
 	@echo "Installing KeyGauge into $(VENV) …"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt hatchling editables
-	$(PIP) install --no-build-isolation --no-compile --requirement requirements-demo.txt  # compiled as it is imported
+	$(PIP) install --no-build-isolation --no-compile --requirement requirements-demo.txt
 	@touch $@
 
 demo: $(BIN)/.demo ## run everything on this machine, with live traffic
