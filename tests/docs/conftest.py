@@ -10,19 +10,27 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from ports import free_ports
 
 SERVERS = ("keygauge serve", "uvicorn ")
 
 
 @pytest.fixture
 def shell(tmp_path):
-    """Run commands in one shell that keeps its variables; servers run in the background until the test's end."""
+    """Run commands in one shell that keeps its variables; servers run in the background until the test's end.
+
+    The pages' ports, 8080 and 8000, are replaced by free ones.
+    """
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("KEYGAUGE_", "OTEL_"))}
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
     variables, servers = tmp_path / "variables", []
     variables.touch()
+    portal, api = free_ports(2)
 
-    def run(text, port):
+    def run(text):
+        port = portal if text.startswith("keygauge serve") else api
+        text = text.replace("keygauge serve", f"keygauge serve --port {portal}").replace(":8080", f":{portal}")
+        text = text.replace(":8000", f":{api}").replace("--port 8000", f"--port {api}")
         script = f"set -e -o pipefail\n. {variables}\n{text}\nexport -p > {variables}\n"
         if not text.startswith(SERVERS):
             options = {"cwd": tmp_path, "env": environ, "capture_output": True, "text": True, "timeout": 60}

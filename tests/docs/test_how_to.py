@@ -1,11 +1,10 @@
 """The commands of the how-to guides, run after the quick start with its account, key and app."""
 
 import hashlib
-import re
 from pathlib import Path
 
 import pytest
-from ports import free_ports
+from code_blocks import blocks_of
 
 ROOT = Path(__file__).parents[2]
 START = ROOT / "docs/start/quickstart.md"
@@ -13,36 +12,25 @@ START = ROOT / "docs/start/quickstart.md"
 # programs, a model server, or another framework.
 PAGES = ["end-users", "key-status", "moving-in", "notifications"]
 ELSEWHERE = ("pip install", "keygauge import litellm", "KEYGAUGE_TAG=")  # the last is set for the app below
-blocks_of = re.compile(r'^```(sh|console|python)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL).findall
 
 
 @pytest.fixture
 def reader(shell, tmp_path):
-    """Follow the quick start; return what runs a block, with the variables that the guides use."""
-    portal, api = free_ports(2)
-
-    def run(block):
-        block = block.replace("keygauge serve", f"keygauge serve --port {portal}").replace(
-            "--port 8000", f"--port {api}"
-        )
-        return shell(
-            block.replace(":8080", f":{portal}").replace(":8000", f":{api}"), portal if "serve" in block else api
-        )
-
+    """Follow the quick start; return its shell, with the variables that the guides use."""
     (tmp_path / "body.json").write_text("{}")
     digest = hashlib.sha256(b"sk-a-key-of-another-system").hexdigest()
     (tmp_path / "keys.csv").write_text(f"hash,account,name,limits\n{digest},Acme,old,rpm=60:request:60s\n")
-    run("export KEYGAUGE_TAG=header:X-End-User")
+    shell("export KEYGAUGE_TAG=header:X-End-User")
     for kind, title, block in blocks_of(START.read_text(encoding="utf-8")):
         if kind == "python":
             (tmp_path / title).write_text(block)
         elif not block.startswith("pip install"):
-            run(block.strip())
-    run("export API=http://127.0.0.1:8000 KEYGAUGE=http://127.0.0.1:8080 KEY=$API_KEY")
-    run("keygauge members create ada@example.com --account Acme --generate")
-    run("export ACCOUNT=$(keygauge accounts list --output csv | grep Acme | cut -d, -f1)")
-    run("export KEYGAUGE_TOKEN=$(keygauge tokens create guide --kind admin --quiet)")
-    return run
+            shell(block.strip())
+    shell("export API=http://127.0.0.1:8000 KEYGAUGE=http://127.0.0.1:8080 KEY=$API_KEY")
+    shell("keygauge members create ada@example.com --account Acme --generate")
+    shell("export ACCOUNT=$(keygauge accounts list --output csv | grep Acme | cut -d, -f1)")
+    shell("export KEYGAUGE_TOKEN=$(keygauge tokens create guide --kind admin --quiet)")
+    return shell
 
 
 def commands_of(page):

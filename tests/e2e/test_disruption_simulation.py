@@ -68,6 +68,15 @@ class DisruptedWorld(World):
     def pause(self, place, seconds):
         self.awake_ns[int(self.processes[place].name[1:])] = self.now_ns + int(seconds * SECOND)
 
+    def disrupt(self, disruption, *, pause_s):
+        """Kill or pause the first process; return whether another, the last, took its place and needs clients."""
+        if disruption == "kill":
+            self.kill(0)
+            self.start()
+        elif disruption == "pause":
+            self.pause(0, pause_s)
+        return disruption == "kill"
+
 
 class CountedClient(Client):
     """A client whose calls in progress are counted."""
@@ -106,12 +115,8 @@ def test_calls_at_half_the_pace_of_a_smooth_rate_are_never_refused(amount, proce
             come(place)
         for _ in range(3):
             world.run(7)
-            if disruption == "kill":
-                world.kill(0)
-                world.start()
+            if world.disrupt(disruption, pause_s=3):
                 come(-1)
-            elif disruption == "pause":
-                world.pause(0, 3)
         world.run(7)
         world.check()
         assert not world.refused
@@ -132,13 +137,9 @@ def test_a_smooth_rate_under_overload_is_well_used_and_never_exceeded(processes,
             world.call(number % processes, handler_ms=50)
         for _ in range(2):
             world.run(4)
-            if disruption == "kill":
-                world.kill(0)
-                world.start()
+            if world.disrupt(disruption, pause_s=2):
                 for _ in range(24 // processes):
                     world.call(-1, handler_ms=50)
-            elif disruption == "pause":
-                world.pause(0, 2)
         world.run(3 + window_s)
         world.check()
         assert world.refused
@@ -155,13 +156,9 @@ def test_slots_are_all_used_again_soon_and_never_more(amount, processes, disrupt
             world.call(number % processes, handler_ms=100)
         for _ in range(2):
             world.run(7)
-            if disruption == "kill":
-                world.kill(0)
-                world.start()
+            if world.disrupt(disruption, pause_s=5):
                 for _ in range(2 * amount // processes):
                     world.call(-1, handler_ms=100)
-            elif disruption == "pause":
-                world.pause(0, 5)
         world.run((T_MAX_NS + 3 * INTERVAL_NS) / SECOND)
         before = len(world.admitted)
         world.run(10)
