@@ -125,8 +125,8 @@ def exchange(
         name, number = row["id"], users.get(row["id"], alive)
         with_slots = {**row, "out": out.get(name, 0)}
         asking = () if name in left_out else wanted.get(name, ())
-        terms = {"now_us": now_us, "users": number, "earlier_use": earlier.get(name)}
-        decided.decide(with_slots, refunds.get(name, ()), asking, **terms)
+        back = refunds.get(name, ())
+        decided.decide(with_slots, back, asking, now_us=now_us, users=number, earlier_use=earlier.get(name))
     decided.deny(surplus, now_us=now_us, reset_us=_SURPLUS_US)
     # Limits or tag counters deleted in the meantime get no answer: their replicas learn what changed.
     lease_rows.write(connection, decided.changed, incomplete=left_out)
