@@ -83,7 +83,7 @@ class Return(Struct, frozen=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         if self.unspent is None and self.used is None:
-            raise ValueError("tell `unspent` or `used`")
+            raise ValueError("set `unspent` or `used`")
 
 
 class Progress(Struct, frozen=True):

@@ -114,7 +114,7 @@ class LimitTerms(Struct):
         if (self.unit_name is not None) != (self.unit == WEIGHTED):
             yield FieldError("unit_name", "wrong_unit", gettext(_OF_WEIGHTED))
         if self.unit == "concurrent" and self.when_down != "closed":
-            yield FieldError("when_down", "wrong_unit", gettext("a concurrency limit must be closed"))
+            yield FieldError("when_down", "wrong_unit", gettext("must be closed for a concurrency limit"))
         if self.smooth and self.unit != "request":
             yield FieldError("smooth", "wrong_unit", gettext("only applies to request limits"))
 
