@@ -169,3 +169,15 @@ def test_hostile_model_names_do_not_fill_the_memory(make_event):
         assert price(make_event(model=f"gpt-nonsense-{number}", provider=None)) is None
     assert price._find.cache_info().currsize == 10
     assert (len(snapshot._lookup_cache), len(snapshot._provider_cache), len(snapshot._provider_misses)) == before
+
+
+def test_each_listed_model_has_its_own_rates():
+    listed = {(provider, model): tiers for provider, model, tiers in PublicPrices().models_at(0)}
+    wrong = [
+        (provider.id, model.id)
+        for provider in get_snapshot().providers
+        for model in provider.models
+        if not isinstance(model.prices, list) and isinstance(model.prices.input_mtok, Decimal)
+        if listed[provider.id, model.id][0].input != round(model.prices.input_mtok * 10**9)
+    ]
+    assert wrong == []

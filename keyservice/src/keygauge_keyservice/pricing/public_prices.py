@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from typing import TypeAlias
 
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import (
     ConditionalPrice,
+    ModelInfo,
     ModelPrice,
     StartDateConstraint,
     TieredPrices,
@@ -56,20 +57,25 @@ class PublicPrices:
 
     def tiers_at(self, provider: str | None, model: str, time_us: int) -> Sequence[Rates]:
         """Return a model's rates at a time by input size, smallest first; empty if they are unknown."""
-        schedule = self._find(provider, model)
-        if len(schedule) <= 1:
-            return schedule[0][1] if schedule else ()
-        instant = datetime.fromtimestamp(time_us / _MILLION, UTC)
-        return next(
-            (tiers for when, tiers in reversed(schedule) if when is None or when.active(instant)), schedule[0][1]
-        )
+        return _tiers_at(self._find(provider, model), time_us)
 
     def models_at(self, time_us: int) -> Iterator[tuple[str, str, Sequence[Rates]]]:
-        """Yield the provider, name and rates at a time of each model that has rates."""
-        for provider in get_snapshot().providers:
-            for model in provider.models:
-                if tiers := self.tiers_at(provider.id, model.id, time_us):
-                    yield provider.id, model.id, tiers
+        """Yield the provider, name and rates at a time of each model that has rates.
+
+        The rates are the model's own: calls of that name may be another's, as some names in the list are patterns.
+        """
+        for provider, model, schedule in self._schedules:
+            if tiers := _tiers_at(schedule, time_us):
+                yield provider, model, tiers
+
+    @cached_property
+    def _schedules(self) -> Sequence[tuple[str, str, Schedule]]:
+        """All models with their providers and prices; a quarter of a second the first time."""
+        return [
+            (provider.id, model.id, _schedule(model))
+            for provider in get_snapshot().providers
+            for model in provider.models
+        ]
 
     def changes(self, provider: str | None, model: str, days: Sequence[date]) -> Iterator[datetime]:
         """Yield the times at which a model's rates may change: start dates, and times of day on the given UTC days."""
@@ -88,11 +94,20 @@ def _combine(day: date, at: time) -> datetime:
 
 def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
     model = find_model(provider_name, model_name)
-    if model is None:
-        return ()
+    return () if model is None else _schedule(model)
+
+
+def _schedule(model: ModelInfo) -> Schedule:
     prices = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
     schedule = [(price.constraint, _tiers(price.prices)) for price in prices]
     return schedule if all(tiers for _, tiers in schedule) else ()
+
+
+def _tiers_at(schedule: Schedule, time_us: int) -> Sequence[Rates]:
+    if len(schedule) <= 1:
+        return schedule[0][1] if schedule else ()
+    instant = datetime.fromtimestamp(time_us / _MILLION, UTC)
+    return next((tiers for when, tiers in reversed(schedule) if when is None or when.active(instant)), schedule[0][1])
 
 
 def _tiers(price: ModelPrice) -> list[Rates]:
