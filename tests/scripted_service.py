@@ -20,7 +20,8 @@ class Service:
         self.now_ns = 1000 * SECOND
         self.admission = Admission(wake=self.wake, clock=lambda: self.now_ns)
         self.admission.authority_ns = 2 * self.now_ns
-        self.costing = Costing(PriceCache(on_fault=print), self.admission.key_cache)
+        self.prices = PriceCache(on_fault=print)
+        self.costing = Costing(self.prices, self.admission.key_cache)
         self.asked, self.asked_again, self.woken = [], [], 0
         self.is_crowded = False
         self.coming = Future()
@@ -37,6 +38,11 @@ class Service:
 
     def wake(self):
         self.woken += 1
+
+    def price(self):
+        """Answer the price requests: no name has a price."""
+        _, names = self.prices.offer()
+        self.prices.take(None, names)
 
     def know(self, *limits, **terms):
         """Put the key into the cache with these limits and terms."""

@@ -64,6 +64,7 @@ class Stated(NamedTuple):
 
 
 _NO_OTHERS: Mapping[str, Stated] = MappingProxyType({})  # by model
+_NOTHING_AWAITED: Mapping[bool, frozenset[tuple[str | None, str]]] = MappingProxyType({})
 
 
 class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a reference cycle
@@ -74,6 +75,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
     time_ns: int
     started_ns: int
     account: str | None = None
+    awaited: Mapping[bool, frozenset[tuple[str | None, str]]] = _NOTHING_AWAITED  # models, by `is_guess`, for prices
     charged: Usage | None = None  # usage charged to limits before the end of the call
     context: Any = None  # the request's OpenTelemetry context, for exemplars
     ended_ns: int = 0

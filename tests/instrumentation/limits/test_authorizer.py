@@ -15,6 +15,7 @@ from keygauge.limits.reading.estimate import Estimate
 from keygauge.limits.waiter import Wait
 
 RPM = {"id": "1:a", "name": "rpm", "unit": "request", "amount": 5, "window_s": 60, "period": None, "whose": "account"}
+BUDGET = RPM | {"name": "budget", "unit": "nanousd", "window_s": None, "period": "month", "amount": 10**9}
 CHAT = Estimate(model="gpt-4o", named=("gpt-4o",))
 
 
@@ -207,13 +208,35 @@ def test_a_call_whose_key_is_unknown_after_a_restore_belongs_to_nobody(service, 
 
 
 def test_calls_under_a_budget_wait_for_prices(service, authorizer):
-    budget = RPM | {"name": "budget", "unit": "nanousd", "window_s": None, "period": "month", "amount": 10**9}
-    service.know(budget)
+    service.know(BUDGET)
     decision = authorizer.decide(call(service, template="/v1/chat", estimate=CHAT), TOKEN)
     assert isinstance(decision, Wait)
     assert service.woken
     assert service.costing.find(None, "openai", "gpt-4o", 0) is None
     assert service.admission.key_cache.keys[ID].needs_price
+
+
+def test_a_call_asks_for_the_prices_of_all_its_models_at_once(service, authorizer):
+    service.know(BUDGET)
+    names = tuple(f"fallback-{number}" for number in range(60))
+    decision = authorizer.decide(call(service, template="/v1/chat", estimate=Estimate(named=names)), TOKEN)
+    assert isinstance(decision, Wait)
+    assert {name.model for name in service.prices.offer()[1]} == set(names)
+
+
+def test_a_call_waits_for_prices_once_however_many_models_answer_meanwhile(service, authorizer):
+    service.know(BUDGET)
+    one = call(service, template="/v1/chat", estimate=Estimate(model="new", named=("new",)))
+    answered = service.costing.answered
+    for number in range(3):
+        answered.learn("/v1/chat", ("openai", f"early-{number}"))
+    for _ in range(2):  # for its own name's price, then for those of the models that had answered
+        assert isinstance(authorizer.decide(one, TOKEN), Wait)
+        service.price()
+        answered.learn("/v1/chat", ("openai", "later"))
+    assert one.waiter is None
+    authorizer.decide(one, TOKEN)
+    assert one.waiter is not None  # it waits for units of its budget
 
 
 def test_a_call_without_a_reservation_settles_nothing(service, authorizer):

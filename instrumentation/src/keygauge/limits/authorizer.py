@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from copy import copy
 from hashlib import sha256
@@ -339,22 +339,26 @@ class Authorizer:
         call.is_guess = not models and not is_known
         if call.is_guess:
             models = answered.find(call.template)
-        others = self._find(key, models, call)
+        others = self._find(key, models, call, have_answered=True)
         return others if isinstance(others, Wait) else (*found, *others)
 
-    def _find(self, key: Key, models: Iterable[Model], call: Call) -> list[Sequence[Rates]] | Wait:
-        """Return the rates of the models that have a price; a wait if some are unknown."""
-        found: list[Sequence[Rates]] = []
-        for provider, model in models:
-            tiers = self._costing.find(key.tariff, provider, model, call.time_ns)
-            if tiers is None:
-                coming = self._sync.next_round()
-                if self._costing.want(key.tariff, provider, model):
-                    self._sync.wake()
-                    return Wait(coming)
-            if tiers:
-                found.append(tiers)
-        return found
+    def _find(
+        self, key: Key, models: Collection[Model], call: Call, *, have_answered: bool = False
+    ) -> list[Sequence[Rates]] | Wait:
+        """Return the rates of the models that have a price; a wait if some are unknown.
+
+        The call names them, or they `have_answered` such calls.
+        """
+        tiers = [self._costing.find(key.tariff, *one, call.time_ns) for one in models]
+        if None in tiers:
+            unknown = [one for one, rates in zip(models, tiers, strict=True) if rates is None]
+            coming = self._sync.next_round()
+            awaited = _awaited(call, unknown) if have_answered else unknown
+            wanted = [self._costing.want(key.tariff, *one) for one in awaited]
+            if any(wanted):
+                self._sync.wake()
+                return Wait(coming)
+        return [rates for rates in tiers if rates]
 
     def _look_up(self, call: Call, token: bytes, digest: bytes) -> Decision:
         """Look up a key that is not known here; one with a wrong checksum is refused without asking the key service."""
@@ -376,6 +380,16 @@ class Authorizer:
         call.error = refusal.code
         call.limit = refusal.limit
         return refusal
+
+
+def _awaited(call: Call, unknown: Collection[Model]) -> Collection[Model]:
+    """Return the models that have answered whose prices a call waits for: those that were unknown at its first look.
+
+    It does not wait for later ones, as more may answer during each heartbeat.
+    """
+    if call.is_guess not in call.awaited:
+        call.awaited = {**call.awaited, call.is_guess: frozenset(unknown)}
+    return call.awaited[call.is_guess] & frozenset(unknown)
 
 
 def _uses_a_model(call: Call) -> bool:
