@@ -55,6 +55,27 @@ def test_stop_waits_for_a_call_being_counted(tmp_path, monkeypatch):
     assert call in observed
 
 
+class Unusable(str):
+    """An app's own text, whose methods fail."""
+
+    __slots__ = ()
+
+    def isprintable(self):
+        raise ArithmeticError
+
+
+def test_a_tag_that_cannot_be_checked_loses_neither_event_nor_metric(tmp_path, monkeypatch):
+    runtime = Runtime(Settings(spool_dir=tmp_path, service_url="http://127.0.0.1:9", service_token=TOKEN))
+    done = []
+    monkeypatch.setattr(runtime._spool, "append", done.append)
+    monkeypatch.setattr(runtime.aggregator, "record", done.append)
+    call = Call(method="POST", ip=None, time_ns=0, started_ns=now_ns(), account="acme", tag=Unusable("u"))
+    runtime.settle(call)
+    runtime.stop()
+    assert len(done) == 2
+    assert call.tag is None
+
+
 @pytest.mark.parametrize(("owner", "step"), [("aggregator", "record"), ("authorizer", "settle"), ("_spool", "append")])
 def test_failing_settlement_step_does_not_prevent_the_others(tmp_path, monkeypatch, owner, step):
     runtime = Runtime(Settings(spool_dir=tmp_path, service_url="http://127.0.0.1:9", service_token=TOKEN))

@@ -116,6 +116,9 @@ class Runtime:
         except tag.TagError as error:
             call.tag = None
             self.aggregator.tag_dropped(error.fault)
+        except Exception:  # noqa: BLE001 - an app can set a text with methods of its own
+            call.tag = None
+            self.fault("tag")
 
     def attempt(self, step: str, do: Callable[P, object], *args: P.args, **options: P.kwargs) -> None:
         """Run one of our own steps; a failure is counted and affects neither the app nor later steps."""
