@@ -292,10 +292,42 @@ async def test_mcp_request_without_a_tool_call_returns_its_reservation(service, 
     assert await kept(service, guard, visit, host, "/mcp", json=RPC | {"method": method}) == 0
 
 
+CALL = RPC | {"method": "tools/call", "params": {"name": "x", "arguments": {"q": "y" * 400}}}
+CALLED = RPC | {"result": {"content": [{"type": "text", "text": "z" * 400}]}}
+
+
+@pytest.mark.parametrize("answer", [CALLED, RPC | {"error": {"code": -32602, "message": "Unknown tool"}}])
+@pytest.mark.parametrize("media_type", ["application/json", "text/event-stream"])
+async def test_tool_call_without_usage_returns_its_reservation(service, guard, visit, answer, media_type):
+    text = json.dumps(answer)
+    body = text if media_type == "application/json" else f"event: message\ndata: {text}\n\n"
+    host = answering(chunks=[body], media_type=media_type)
+    assert await kept(service, guard, visit, host, "/mcp", json=CALL) == 0
+
+
+async def test_tool_call_with_usage_is_charged(service, guard, visit):
+    host = answering(CALLED | {"model": "m", "usage": USAGE})
+    assert await kept(service, guard, visit, host, "/mcp", json=CALL) == 18
+
+
+@pytest.mark.parametrize("answered", [b'{"jsonrpc": "2.0", "id": 1, "resu', b""])
+async def test_tool_call_whose_answer_was_not_read_keeps_its_reservation(service, guard, visit, answered):
+    host = answering(chunks=[answered], media_type="application/json")
+    assert await kept(service, guard, visit, host, "/mcp", json=CALL) > 1000
+
+
+async def test_reply_of_an_mcp_client_returns_its_reservation(service, guard, visit):
+    reply = RPC | {"result": {"role": "assistant", "model": "m", "content": {"type": "text", "text": "Hi"}}}
+    assert await kept(service, guard, visit, answering(chunks=[b""], media_type=" "), "/mcp", json=reply) == 0
+
+
 @pytest.mark.parametrize(
     ("path", "sent", "answer"),
     [
-        ("/mcp", RPC | {"method": "tools/call", "params": {"name": "x"}}, LISTED),
+        ("/ask", CALL | {"prompt": "Hi"}, {"text": "Hi"}),
+        ("/v1/chat/completions", CALL, CALLED),
+        ("/mcp", [CALL], CALLED),
+        ("/ask", RPC | {"result": {}, "prompt": "Hi"}, {"text": "Hi"}),
         ("/mcp", RPC | {"method": "message/send"}, LISTED),
         ("/mcp", [RPC | {"method": "tools/list"}], LISTED),
         ("/mcp", {"method": "tools/list"}, LISTED),

@@ -141,7 +141,7 @@ def _complete(
     if not is_stated and (
         not _shows_new(call, reader, passed, policy)
         if operations.reads(call.method, call.request_bytes)
-        else _uses_nothing(call, reader, passed.path)
+        else _uses_nothing(call, reader, passed.path, missing)
     ):
         missing = missing if call.usage is None else None
         call.usage, call.usage_status, call.is_free = None, "none", True
@@ -155,16 +155,18 @@ def _complete(
     return missing
 
 
-def _uses_nothing(call: Call, reader: Reader | None, path: str) -> bool:
+def _uses_nothing(call: Call, reader: Reader | None, path: str, missing: Missing | None) -> bool:
     """Return whether a write is of an operation that uses nothing by itself."""
     template = _template(call)
     if operations.is_free(path, template):
         return call.usage is None or not operations.tells_nothing(path)
     if call.reservation is None or call.usage is not None:  # nothing to refund
         return False
-    is_rpc = not call.response_bytes or (reader is not None and reader.is_rpc)
+    is_rpc = reader is not None and reader.is_rpc
     if call.estimate is not None and call.estimate.lists:
-        return is_rpc and not operations.names_a_model(path)
+        return (is_rpc or not call.response_bytes) and not operations.names_a_model(path)
+    if call.estimate is not None and call.estimate.tools:  # an answer that was read in full shows no usage
+        return is_rpc and missing in (None, "no_usage") and not operations.names_a_model(path)
     is_stream = call.stream is not None or (reader is not None and reader.events > 0)
     return not is_stream and operations.prepares(path, template)
 

@@ -77,10 +77,10 @@ _INPUT = "input"  # Replicate's, an object
 _IN_INSTANCES = frozenset({"parameters", "sampling_params"})
 _EXTRA = "extra_body"  # LiteLLM passes its members on, replacing the body's own
 _SESSIONS = frozenset({"session", "response", "request"})  # where Realtime and Perplexity's jobs name models
-_METHOD = "method"  # of JSON-RPC
+_RPC = ("jsonrpc", "method")  # JSON-RPC's
 _KINDS = {  # the members that are read, in lower case
     **dict.fromkeys((_INSTANCES, _INPUT, *_INSIDE, *_SESSIONS), "inside"),
-    _METHOD: "method",
+    **dict.fromkeys(_RPC, "rpc"),
     _EXTRA: "extra",
     **dict.fromkeys(_PROMPTS, "prompts"),
     **dict.fromkeys(_ANSWERS, "answers"),
@@ -178,7 +178,7 @@ def estimate(
     answers = declared.answers * declared.all_prompts
     output = max(declared.caps) * answers if declared.caps and not declared.is_unlimited else None
     named = cut((*declared.models.names, *in_address(path, query, params)))
-    lists = declared.has_method and only_lists(fields.document or ())
+    lists = declared.may_be_rpc and only_lists(fields.document or ())
     is_free = operations.is_free(path)
     if declared.mistakes or lists:
         uses_a_model = bool(named) or declared.models.hidden or operations.names_a_model(path)
@@ -213,7 +213,7 @@ def _tools(length: int, fields: Fields, declared: _Declared) -> tuple[str, ...] 
     """Return the tools that a body calls; None if it is hidden or unread, such as a batch."""
     if length and (fields.hidden or fields.foreign or not fields.is_read):
         return None
-    return tools_of([*(fields.document or ()), *(fields.form or ())]) if declared.has_method else ()
+    return tools_of([*(fields.document or ()), *(fields.form or ())]) if declared.may_be_rpc else ()
 
 
 def _input_tokens(body: bytes, length: int, fields: Fields, content_type: str) -> int:
@@ -244,7 +244,7 @@ class _Declared:
         self.caps: list[int] = []
         self.mistakes: list[EstimateError] = []  # what is no integer; without a model, it may mean anything
         self.answers = self.prompts = 1
-        self.is_unlimited = self.has_method = self._has_parameters = False
+        self.is_unlimited = self.may_be_rpc = self._has_parameters = False
         self._instances = 1
         self._texts = 1  # prompts of SGLang and TGI, counted only if there are parameters
 
@@ -273,8 +273,8 @@ class _Declared:
             self._count_answers(name, value, is_form=is_form)
         elif kind == "prompts":
             self._count_prompts(lower, value)
-        elif kind == "method":
-            self.has_method = True
+        elif kind == "rpc":
+            self.may_be_rpc = True
         elif isinstance(value, list):
             self._look_inside(name, value)
 

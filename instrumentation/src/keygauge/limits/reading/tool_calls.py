@@ -37,9 +37,12 @@ def tools_of(members: Sequence[tuple[str, object]]) -> tuple[str, ...] | None:
 
 
 def only_lists(members: Sequence[tuple[str, object]]) -> bool:
-    """Return whether a message has only JSON-RPC methods that use no tokens."""
-    methods = _all(members, "method") if _all(members, "jsonrpc") else []
-    return bool(methods) and all(isinstance(method, str) and _LISTING(method) for method in methods)
+    """Return whether a message has only JSON-RPC methods that use no tokens, or none because it is a client's reply."""
+    if not _all(members, "jsonrpc"):
+        return False
+    methods = _all(members, "method")
+    is_reply = bool(_all(members, "result") or _all(members, "error"))
+    return all(isinstance(method, str) and _LISTING(method) for method in methods) if methods else is_reply
 
 
 def names_nothing(members: Sequence[tuple[str, object]]) -> bool:
