@@ -49,6 +49,7 @@ async def slow(request):
 routes = [
     Route("/v1/chat/completions", chat, methods=["POST"]),
     Route("/hello", hello),
+    Route("/ask", hello, methods=["POST"]),
     Route("/mcp", tool, methods=["POST"]),
     Route("/slow", slow),
 ]
@@ -220,6 +221,34 @@ def test_calls_of_tools_are_the_same_everywhere(key_service, serve, eventually):
         for told in (by_key, by_metrics):
             eventually(lambda told=told: told(service, key, token), quotas | rates)
     assert by_command(key_service, key) == {name: str(TOOL_LIMITS[name][1]) for name in quotas}
+
+
+UNTOLD = {
+    "minute": Limit(name="minute", unit="token", amount=9_000, window_s=60),
+    "hour": Limit(name="hour", unit="token", amount=9_000, window_s=3600),
+    "budget": Limit(name="budget", unit="output_token", amount=9_000, period="month"),
+    "spent": Limit(name="spent", unit="token", amount=9_000, period="day"),
+}
+
+
+def test_reservations_of_answers_without_usage_are_the_same_everywhere(key_service, serve, eventually):
+    key, token = own(key_service, *UNTOLD.values())
+    port = start(serve, key_service)
+    ask = {"prompt": "x" * 120, "max_tokens": 60}
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=150, headers=headers) as client:
+        left = [by_header(client.post("/ask", json=ask)) for _ in range(3)][-1]
+    assert left["minute"] == left["hour"] == left["spent"] < left["budget"] == 9_000 - 180
+    expected = {name: (9_000 - left[name], left[name]) for name in UNTOLD}
+    quotas, rates = ({name: expected[name] for name in names} for names in (("budget", "spent"), ("minute", "hour")))
+    operator = {"Authorization": f"Bearer {key_service.admin_token}"}
+    with httpx.Client(base_url=key_service.service_url, headers=operator, timeout=150) as service:
+        for told in (by_live_rates, by_portal_rates):
+            eventually(lambda told=told: told(service, key, token), rates, timeout_s=40)  # a lease's life
+        for told in (by_api, by_portal):
+            eventually(lambda told=told: told(service, key, token), quotas)
+        for told in (by_key, by_metrics):
+            eventually(lambda told=told: told(service, key, token), expected)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -37,6 +37,15 @@ def test_an_accounts_calls_are_counted_in_each_rates_window(connection, now):
     assert {rate.name: rate.used for rate in live.rates} == {"rpm": 3, "tph": 7 * 300}
 
 
+def test_a_rate_counts_what_calls_reserved_and_no_answer_told(connection, now):
+    connection.execute(
+        "INSERT INTO limit_state (id, account_id, cells, ends) SELECT id || ':acme', 'acme', ARRAY[7000], "
+        "ARRAY[(extract(epoch FROM clock_timestamp()) * 1000000)::bigint] FROM plan_limit WHERE name = 'tph'"
+    )
+    live = find_live_rates(connection, "acme", now=now)
+    assert {rate.name: (rate.used, rate.remaining) for rate in live.rates} == {"rpm": (3, 57), "tph": (7_000, 2_000)}
+
+
 def test_calls_refused_for_another_reason_are_not_counted(connection, metered, make_line, noon):
     plans.replace_limits(connection, "ledger", RATES, actor="test")
     outcomes = ["admitted", "forbidden", "expired", "revoked", "unavailable", "would_limit", "degraded", "part"]

@@ -1,6 +1,7 @@
 """The current request rates of an account or key, compared with its rate limits, and its open streams.
 
-The rates come from the ledger and lag by some seconds; the streams come from the last heartbeats.
+The calls come from the ledger and lag by some seconds. A rate also counts what calls reserved and no answer has told,
+which the ledger lacks. The streams come from the last heartbeats.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from keygauge.weights import TOKEN_COUNTS, Weights
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.definitions import CountedUnit, Unit
 from keygauge_keyservice.limits.kinds import concurrency, gcra
-from keygauge_keyservice.limits.smooth_use import Use, find_smooth_use
+from keygauge_keyservice.limits.rate_use import Use, find_rate_use
 
 _MINUTE_S = 60
 _EVENTS_MAX = 200_000  # scanned per rate
@@ -26,7 +27,7 @@ _COUNTED = [*ADMITTED, PART]
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate limit of the account or key, and the usage in its last window according to the ledger.
+    """A rate limit of the account or key, and its use in the last window: the ledger's, or the limit's if that is more.
 
     A smooth rate has instead what has not flowed out of its bucket yet, and what may be used at once. A limit of
     concurrent requests has no window; its usage is the number of calls in progress.
@@ -114,19 +115,19 @@ def find_live_rates(
     """Return the live rates of an account, or of one of its keys."""
     scope = {"account_id": account_id, "key_id": key_id, "now": now or datetime.now(UTC)}
     limits = connection.execute(_RATES, scope).fetchall()
-    smooth = [limit["id"] for limit in limits if limit["smooth"]]
-    known = find_smooth_use(connection, account_id, smooth, key_id=key_id)
+    rates = [limit["id"] for limit in limits if limit["window_s"] is not None]
+    known = find_rate_use(connection, account_id, rates, key_id=key_id)
     known |= _find_slots(connection, [limit for limit in limits if limit["window_s"] is None], key_id or account_id)
     minute = _count(connection, scope, _MINUTE_S)
     counted: dict[tuple[int, str | None, str | None], dict[str, int]] = {(_MINUTE_S, None, None): minute}
     for limit in limits:
         measure = _measure(limit)
-        if measure not in counted and limit["id"] not in known:
+        if measure not in counted and _is_counted(limit):
             counted[measure] = _count(connection, scope, *measure)
     return LiveRates(
         requests_per_minute=minute["request"],
         tokens_per_minute=minute["token"],
-        rates=tuple(_rate(limit, known.get(limit["id"]) or _use(limit, counted[_measure(limit)])) for limit in limits),
+        rates=tuple(_rate(limit, _use(limit, counted, known[limit["id"]])) for limit in limits),
         streams=_find_streams(connection, scope),
     )
 
@@ -143,8 +144,16 @@ def _measure(limit: Mapping[str, Any]) -> tuple[int, str | None, str | None]:
     return limit["window_s"], limit["route"], limit["model"]
 
 
-def _use(limit: Mapping[str, Any], counts: Mapping[str, int]) -> Use:
-    used = _used(counts, limit["unit"], limit["weights"])
+def _is_counted(limit: Mapping[str, Any]) -> bool:
+    """Return whether the ledger tells the use of a limit."""
+    return limit["window_s"] is not None and not limit["smooth"]
+
+
+def _use(limit: Mapping[str, Any], counted: Mapping[Any, Mapping[str, int]], known: Use) -> Use:
+    """Return the use of a limit by the ledger, or what the limit is known to have counted if that is more."""
+    if not _is_counted(limit):
+        return known
+    used = max(known.used, _used(counted[_measure(limit)], limit["unit"], limit["weights"]))
     return Use(used, max(0, limit["amount"] - used))
 
 

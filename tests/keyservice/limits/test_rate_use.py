@@ -2,16 +2,17 @@ import pytest
 
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.limits.smooth_use import Use, find_smooth_use
+from keygauge_keyservice.limits.rate_use import Use, find_rate_use
 from keygauge_keyservice.secret import Peppers
 
 EVEN = plans.Limit(name="even", unit="request", amount=9_000, window_s=60, smooth=True)
 EACH = plans.Limit(name="each", unit="request", amount=30, window_s=60, smooth=True, subject="key")
+WINDOW = plans.Limit(name="window", unit="token", amount=1_000, window_s=60)
 
 
 @pytest.fixture
 def key(connection):
-    plans.create(connection, plan_id="even", name="Even", limits=[EVEN, EACH], actor="test")
+    plans.create(connection, plan_id="even", name="Even", limits=[EVEN, EACH, WINDOW], actor="test")
     account = accounts.create(connection, name="Acme", plan_id="even", actor="test")
     peppers = Peppers.parse("1:" + "33" * 32)
     return keys.create(connection, peppers=peppers, account_id=account.id, name="prod", actor="test")[0]
@@ -24,7 +25,7 @@ def find(connection, key):
 
     def find(account_id, **scope):
         return {
-            names[number]: use for number, use in find_smooth_use(connection, account_id, list(names), **scope).items()
+            names[number]: use for number, use in find_rate_use(connection, account_id, list(names), **scope).items()
         }
 
     return find
@@ -39,8 +40,8 @@ def fill(connection, account_id, owner, name):
 
 
 def test_unused_smooth_rates_have_as_much_left_as_may_be_used_at_once(connection, key, find):
-    assert find(key.account_id) == {"each": Use(0, 1), "even": Use(0, 225)}
-    assert find_smooth_use(connection, key.account_id, []) == {}
+    assert find(key.account_id) == {"each": Use(0, 1), "even": Use(0, 225), "window": Use(0, 1_000)}
+    assert find_rate_use(connection, key.account_id, []) == {}
 
 
 def test_used_units_count_until_they_have_flowed_out(connection, key, find):
@@ -55,3 +56,22 @@ def test_a_keys_use_is_only_found_for_its_own_account(connection, key, find):
     other = accounts.create(connection, name="Beta", plan_id="even", actor="test")
     assert find(key.account_id, key_id=key.id)["each"].used > 0
     assert find(other.id, key_id=key.id)["each"].used == 0
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [("10 seconds", Use(300, 700)), ("-1 second", Use(300, 700)), ("-5 seconds", Use(500, 500))],
+)
+def test_units_of_a_window_count_unless_a_replica_may_return_them(connection, key, find, ends, expected):
+    state = connection.execute(
+        "INSERT INTO limit_state (id, account_id, cells, ends) SELECT id || ':' || %(account)s, %(account)s, "
+        "'{500}', ARRAY[(extract(epoch FROM clock_timestamp()) * 1000000)::bigint] FROM plan_limit "
+        "WHERE name = 'window' RETURNING id",
+        {"account": key.account_id},
+    ).fetchone()
+    connection.execute(
+        "INSERT INTO lease (state_id, replica, heartbeat, bucket, units, spent, ends_at) "
+        "VALUES (%s, 'r1', 1, 1, 250, 50, clock_timestamp() + %s::interval)",
+        (state["id"], ends),
+    )
+    assert find(key.account_id)["window"] == expected

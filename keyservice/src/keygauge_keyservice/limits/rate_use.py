@@ -1,4 +1,7 @@
-"""What smooth rates have left: only what may be used at once counts, as the rest of the amount flows in evenly."""
+"""What rates have counted and have left.
+
+Of a smooth rate, only what may be used at once counts, as the rest of the amount flows in evenly.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from keygauge_keyservice.limits import kinds, lease_rows
 from keygauge_keyservice.limits.kinds import gcra
 from keygauge_keyservice.limits.kinds.kind import STATE, TERMS
 
-_FIND = f"""/* smooth_use.find */
+_FIND = f"""/* rate_use.find */
 SELECT plan_limit.id, {TERMS}, {STATE},
     (SELECT coalesce(sum(units - spent), 0)::bigint FROM lease
-     WHERE state_id = plan_limit.id || ':' || %(owner)s AND NOT closed AND ends_at > statement_timestamp()) AS held
+     WHERE state_id = plan_limit.id || ':' || %(owner)s AND NOT closed
+     AND ends_at > statement_timestamp() - interval '2 seconds') AS held
 FROM plan_limit
 LEFT JOIN limit_state ON limit_state.id = plan_limit.id || ':' || %(owner)s AND account_id = %(account_id)s
 WHERE plan_limit.id = ANY(%(limits)s)"""  # noqa: S608 - constants
@@ -27,10 +31,14 @@ class Use:
     remaining: int
 
 
-def find_smooth_use(
+def find_rate_use(
     connection: Connection, account_id: str, limits: Sequence[int], *, key_id: str | None = None
 ) -> dict[int, Use]:
-    """Return an account's use of smooth rates by the limit's id, or that of one of its keys."""
+    """Return an account's use of rates by the limit's id, or that of one of its keys.
+
+    Units that replicas hold count once they are known to be spent, for two seconds after a lease's end as unspent: the
+    replica may be returning them. So the use of a window below `PROGRESS_S` lags by the life of its leases.
+    """
     if not limits:
         return {}
     rows = connection.execute(
@@ -40,5 +48,6 @@ def find_smooth_use(
     found = {}
     for row in rows:
         used = max(0, kinds.load(row).now(row, now_us=now_us)[0].used - row["held"])
-        found[row["id"]] = Use(used, max(0, gcra.burst(row["amount"]) - used))
+        most = gcra.burst(row["amount"]) if row["smooth"] else row["amount"]
+        found[row["id"]] = Use(used, max(0, most - used))
     return found
