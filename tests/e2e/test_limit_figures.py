@@ -176,12 +176,16 @@ def by_metrics(service, key, token):
 
 
 def by_command(key_service, key):
-    """Return the used units in the output of the command line."""
+    """Return the used units of quotas in the output of the command line, and used and remaining ones of rates."""
     environ = os.environ | {"KEYGAUGE_URL": key_service.service_url, "KEYGAUGE_TOKEN": key_service.admin_token}
     command = [sys.executable, "-m", "keygauge.cli", "usage", "--account", key.account_id]
     told = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
-    rows = [line.split("\t") for line in told.partition("QUOTA\t")[2].splitlines()[1:]]
-    return {re.sub(r" \(.*", "", row[0]): row[2] for row in rows if len(row) > 2}
+    quotas, rates = (
+        [line.split("\t") for line in told.partition(f"{title}\t")[2].partition("\n\n")[0].splitlines()[1:]]
+        for title in ("QUOTA", "RATE")
+    )
+    used = {re.sub(r" \(.*", "", row[0]): row[2] for row in quotas}
+    return used, {re.sub(r" \(.*", "", row[0]): (int(row[2]), int(row[4])) for row in rates}
 
 
 def by_header(answer):
@@ -220,7 +224,7 @@ def test_calls_of_tools_are_the_same_everywhere(key_service, serve, eventually):
             eventually(lambda told=told: told(service, key, token), rates)
         for told in (by_key, by_metrics):
             eventually(lambda told=told: told(service, key, token), quotas | rates)
-    assert by_command(key_service, key) == {name: str(TOOL_LIMITS[name][1]) for name in quotas}
+    assert by_command(key_service, key) == ({name: str(TOOL_LIMITS[name][1]) for name in quotas}, rates)
 
 
 UNTOLD = {
@@ -299,7 +303,7 @@ def test_used_and_remaining_are_the_same_everywhere(key_service, serve, owned, e
         expected |= rates
         eventually(lambda: by_metrics(service, key, token), expected)
         eventually(lambda: by_key(service, key, token), expected | {"tagged": (None, None)})
-    assert by_command(key_service, key) == {name: text for name, (_, _, text) in LIMITS.items()}
+    assert by_command(key_service, key) == ({name: text for name, (_, _, text) in LIMITS.items()}, rates)
     if processes == 1:  # with one process it is exact, minus the reservation of the call itself
         answer = httpx.get(
             f"http://127.0.0.1:{ports[0]}/hello",

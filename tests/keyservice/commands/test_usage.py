@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.commands import usage
 from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.pricing.public_prices import PublicPrices
@@ -15,6 +16,28 @@ def test_usage_is_shown_with_totals_and_budgets(run):
     shown = run("usage", "--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21T00:00:00Z")
     for figure in ("\t1200\t", "\t1201\t", "gpt-4o-mini", "[red]odd[/red]", "$0.1611", "monthly", "\t5,000\t"):
         assert figure in shown
+
+
+@pytest.mark.usefixtures("used")
+def test_rates_and_concurrent_requests_are_shown(run, connection):
+    limits = [
+        plans.Limit(name="rpm", unit="request", amount=6_000, window_s=60),
+        plans.Limit(name="spend", unit="nanousd", amount=5 * 10**9, window_s=3_600, model="gpt-4o*"),
+        plans.Limit(name="at_once", unit="concurrent", amount=4, dry_run=True),
+    ]
+    plans.replace_limits(connection, "ledger", limits, actor="test")
+    shown = run("usage", "--account", "acme").splitlines()
+    assert shown[shown.index("RATE\tWINDOW\tUSED\tAMOUNT\tREMAINING") + 1 :] == [
+        "at_once (dry run)\tat once\t0\t4\t4",
+        "rpm\t1m\t0\t6,000\t6,000",
+        "spend (gpt-4o* only)\t1h\t$0.0000\t$5.0000\t$5.0000",
+    ]
+    assert "RATE\t" not in run("usage")
+    assert [one["name"] for one in json.loads(run("usage", "--account", "acme", "-o", "json"))["pace"]["rates"]] == [
+        "at_once",
+        "rpm",
+        "spend",
+    ]
 
 
 @pytest.mark.usefixtures("metered")

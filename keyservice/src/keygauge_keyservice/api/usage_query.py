@@ -12,6 +12,7 @@ from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.usage import Groups, Quota, UsageGroup, UsageTotals, figures, group_names
 from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage.live_rates import LiveRates, find_live_rates
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import find_quotas
 from keygauge_keyservice.values.field_types import Text, Time
@@ -46,7 +47,7 @@ class UsageResult(Struct):
 
 
 class UsageAnswer(Struct):
-    """Usage by each grouping, and quotas; `from` and `to` are the range used."""
+    """Usage by each grouping, quotas and rates; `from` and `to` are the range used."""
 
     account: str | None
     start: datetime = field(name="from")
@@ -54,6 +55,7 @@ class UsageAnswer(Struct):
     totals: UsageTotals
     results: list[UsageResult]
     quotas: list[Quota]
+    pace: LiveRates | None
 
 
 @blueprint.post("")
@@ -77,6 +79,7 @@ def read() -> Response:
         totals = usage.totals(connection, **selection)
         found = [(by, usage.breakdown(connection, by=_dimensions(by), **selection)) for by in given.groups]
         quotas = find_quotas(connection, account_id, key_id=given.key) if account_id else []
+        pace = find_live_rates(connection, account_id, key_id=given.key) if account_id else None
     results = [
         {"group_by": by, "groups": [{**group_names(_dimensions(by), part), **figures(part)} for part in parts]}
         for by, parts in found
@@ -88,6 +91,7 @@ def read() -> Response:
         "totals": totals,
         "results": results,
         "quotas": quotas,
+        "pace": pace,
     }
     return answer(UsageAnswer, content)
 

@@ -1,4 +1,4 @@
-"""`keygauge usage`: usage by model, key, route, status or account, and remaining quotas."""
+"""`keygauge usage`: usage by model, key, route, status or account, and what is left of quotas and rates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from keygauge_keyservice.commands.terminal.options import Time, account_option, 
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, usd
 from keygauge_keyservice.usage import kind_titles
 from keygauge_keyservice.usage.query import Grouping
+from keygauge_keyservice.values.durations import write_duration
 
 _FIGURES = (
     number("requests"),
@@ -108,6 +109,7 @@ def usage(
     output.items("groups", [*groups, totals], (*names, *_FIGURES), title=span)
     _show_kinds(output, totals["kinds"])
     _show_quotas(api, output, document["quotas"])
+    _show_rates(output, document["pace"])
 
 
 def _show_kinds(output: Output, used: Mapping[str, Document]) -> None:
@@ -142,6 +144,17 @@ def _show_quotas(api: Api, output: Output, quotas: Sequence[Document]) -> None:
         output.items("quotas", quotas, columns, key="name", title="Quotas of the current periods")
 
 
+def _show_rates(output: Output, pace: Document | None) -> None:
+    if pace and pace["rates"]:
+        click.echo()
+        columns = (
+            Column("rate", _name),
+            Column("window", lambda one: write_duration(one["window_s"]) if one["window_s"] else "at once"),
+            *(Column(name, lambda one, name=name: _in_unit(one, one[name]), is_number=True) for name in _OF_RATE),  # type: ignore[misc]  # as above
+        )
+        output.items("rates", pace["rates"], columns, key="name", title="Rates and concurrent requests")
+
+
 def _resets(quota: Document) -> str:
     """Format a quota's reset time in UTC: a date, and the time unless it is midnight."""
     instant = (quota["resets_at"] or "never")[:16].replace("T", " ")
@@ -155,12 +168,13 @@ def _name(quota: Document) -> str:
 
 
 _OF_QUOTA = ("used", "reserved", "amount", "remaining")
+_OF_RATE = ("used", "amount", "remaining")
 
 
 def _in_unit(quota: Document, amount: int) -> str:
     if quota["unit_name"]:
         return f"{amount:,} {quota['unit_name']}"
-    if quota["credit_nanousd"]:
+    if quota.get("credit_nanousd"):
         return f"{amount / quota['credit_nanousd']:,.2f} credits"
     return f"${amount / 1e9:,.4f}" if quota["unit"] == "nanousd" else f"{amount:,}"
 
