@@ -104,7 +104,7 @@ def test_rotation_with_the_same_id_is_done_once(run, account):
 def test_an_account_with_the_maximum_of_keys_gets_no_other(run, account, monkeypatch, tmp_path):
     monkeypatch.setenv("KEYGAUGE_ACCOUNT_KEYS_MAX", "1")
     run("keys", "create", "prod", "--account", "Acme")
-    assert "at most 1 keys" in run("keys", "create", "second", "--account", "Acme", code=1)
+    assert "at most 1 key." in run("keys", "create", "second", "--account", "Acme", code=1)
     (tmp_path / "keys.txt").write_text("sk-of-another-system")
-    assert "at most 1 keys" in run("keys", "import", str(tmp_path / "keys.txt"), "--account", "Acme", code=1)
+    assert "at most 1 key." in run("keys", "import", str(tmp_path / "keys.txt"), "--account", "Acme", code=1)
     assert run("keys", "list", "--account", "Acme", "--quiet").count("\n") == 1

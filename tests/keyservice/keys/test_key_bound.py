@@ -37,5 +37,5 @@ def test_check_accepts_the_maximum(connection, create):
     account_id = create().account_id
     create()
     key_bound.check(connection, account_id, 2)
-    with pytest.raises(Problem, match="at most 1 keys"):
+    with pytest.raises(Problem, match=r"at most 1 key\."):
         key_bound.check(connection, account_id, 1)

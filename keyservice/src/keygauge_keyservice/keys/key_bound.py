@@ -5,7 +5,7 @@ from __future__ import annotations
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.texts import gettext
+from keygauge_keyservice.texts import ngettext
 
 PER_ACCOUNT_MAX = 100_000  # by default; deleted keys don't count
 
@@ -38,9 +38,12 @@ def _check(connection: Connection, account_id: str, allowed: int, most: int) -> 
         raise Problem(
             409,
             "too_many_keys",
-            gettext(
+            ngettext(
+                "An account can have at most %(most)s key. Delete keys that are no longer used, "
+                "or ask the operator for more.",
                 "An account can have at most %(most)s keys. Delete keys that are no longer used, "
                 "or ask the operator for more.",
+                most,
                 most=most,
             ),
         )
