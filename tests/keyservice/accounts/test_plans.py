@@ -115,7 +115,10 @@ def test_an_invalid_limit_on_the_command_line_is_rejected(text):
     ("text", "field", "detail"),
     [
         ("rpm=600", "unit", "is missing, as in 600:request:1m"),
-        ("cost=25,50:usd:month", "amount", "cannot contain a comma: use a point, such as 25.50"),
+        ("cost=25,50:usd:month", "amount", "cannot contain a comma: write 25.50, or 1000 for a thousand"),
+        ("rpm=1,000:request:1m", "amount", "cannot contain a comma: write 25.50, or 1000 for a thousand"),
+        ("cost=9007200:usd:month", "amount", "can be at most 9007199 US dollars"),
+        ("credits=5:credit@9007200:month", "credit", "can be at most 9007199 US dollars"),
         ("rpm=600,per_tag", "unit", "is missing, as in 600:request:1m"),
     ],
 )

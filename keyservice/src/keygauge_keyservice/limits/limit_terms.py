@@ -199,7 +199,7 @@ def parse_limit(text: str) -> Limit:
     if terms and ":" not in terms:
         is_decimal = bool(options) and options[0][:1].isdigit()
         raise invalid(
-            FieldError("amount", "wrong_number", "cannot contain a comma: use a point, such as 25.50")
+            FieldError("amount", "wrong_number", "cannot contain a comma: write 25.50, or 1000 for a thousand")
             if is_decimal
             else FieldError("unit", "wrong_limit", "is missing, as in 600:request:1m")
         )
@@ -262,4 +262,6 @@ def _nanousd(text: str, field: str) -> int:
                 field, "wrong_number", "must be an amount in US dollars with at most nine decimals, such as 25.50"
             )
         )
+    if amount > INTEGER_MAX:
+        raise invalid(FieldError(field, "wrong_number", f"can be at most {INTEGER_MAX // 10**9} US dollars"))
     return amount
