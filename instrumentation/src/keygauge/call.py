@@ -75,7 +75,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a referen
     time_ns: int
     started_ns: int
     account: str | None = None
-    awaited: Mapping[bool, frozenset[tuple[str | None, str]]] = _NOTHING_AWAITED  # models, by `is_guess`, for prices
+    awaited: Mapping[bool, frozenset[tuple[str | None, str]]] = _NOTHING_AWAITED  # unpriced models, by `is_guess`
     charged: Usage | None = None  # usage charged to limits before the end of the call
     context: Any = None  # the request's OpenTelemetry context, for exemplars
     ended_ns: int = 0

@@ -138,7 +138,7 @@ def _show_quotas(api: Api, output: Output, quotas: Sequence[Document]) -> None:
         columns = (
             Column("quota", _name),
             *named(Names(api, "keys"), output, "key", lambda one: one["key_id"]),
-            *(Column(name, lambda one, name=name: _in_unit(one, one[name]), is_number=True) for name in _OF_QUOTA),  # type: ignore[misc]  # as above
+            *map(_amount, ("used", "reserved", "amount", "remaining")),
             Column("resets", _resets),
         )
         output.items("quotas", quotas, columns, key="name", title="Quotas of the current periods")
@@ -150,7 +150,7 @@ def _show_rates(output: Output, pace: Document | None) -> None:
         columns = (
             Column("rate", _name),
             Column("window", lambda one: write_duration(one["window_s"]) if one["window_s"] else "at once"),
-            *(Column(name, lambda one, name=name: _in_unit(one, one[name]), is_number=True) for name in _OF_RATE),  # type: ignore[misc]  # as above
+            *map(_amount, ("used", "amount", "remaining")),
         )
         output.items("rates", pace["rates"], columns, key="name", title="Rates and concurrent requests")
 
@@ -161,22 +161,23 @@ def _resets(quota: Document) -> str:
     return instant.removesuffix(" 00:00")
 
 
-def _name(quota: Document) -> str:
-    """Format a quota's name with what it counts, and whether it is a dry run."""
-    scopes = [quota[scope] for scope in ("route", "model", "tool") if quota[scope]]
-    return " ".join([quota["name"], *(f"({scope} only)" for scope in scopes), *["(dry run)"] * quota["dry_run"]])
+def _name(limit: Document) -> str:
+    """Format a limit's name with what it counts, and whether it is a dry run."""
+    scopes = [limit[scope] for scope in ("route", "model", "tool") if limit[scope]]
+    return " ".join([limit["name"], *(f"({scope} only)" for scope in scopes), *["(dry run)"] * limit["dry_run"]])
 
 
-_OF_QUOTA = ("used", "reserved", "amount", "remaining")
-_OF_RATE = ("used", "amount", "remaining")
+def _amount(name: str) -> Column:
+    """Return the column of an amount of limits, each in its own unit."""
+    return Column(name, lambda limit: _in_unit(limit, limit[name]), is_number=True)
 
 
-def _in_unit(quota: Document, amount: int) -> str:
-    if quota["unit_name"]:
-        return f"{amount:,} {quota['unit_name']}"
-    if quota.get("credit_nanousd"):
-        return f"{amount / quota['credit_nanousd']:,.2f} credits"
-    return f"${amount / 1e9:,.4f}" if quota["unit"] == "nanousd" else f"{amount:,}"
+def _in_unit(limit: Document, amount: int) -> str:
+    if limit["unit_name"]:
+        return f"{amount:,} {limit['unit_name']}"
+    if limit.get("credit_nanousd"):
+        return f"{amount / limit['credit_nanousd']:,.2f} credits"
+    return f"${amount / 1e9:,.4f}" if limit["unit"] == "nanousd" else f"{amount:,}"
 
 
 def _seconds(value: float | None) -> str | None:

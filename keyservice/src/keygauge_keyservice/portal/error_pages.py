@@ -89,7 +89,7 @@ def _of_database(error: Exception) -> tuple[str, int, dict[str, str]]:
 
 
 def _of_change(error: Exception) -> tuple[str, int]:
-    _log.warning("a page: its data was changed or deleted meanwhile", exc_info=error)
+    _log.warning("a page was refused, as its data changed meanwhile", exc_info=error)
     return _page(409, gettext(CHANGED_MEANWHILE))
 
 

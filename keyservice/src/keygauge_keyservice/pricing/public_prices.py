@@ -62,7 +62,7 @@ class PublicPrices:
     def models_at(self, time_us: int) -> Iterator[tuple[str, str, Sequence[Rates]]]:
         """Yield the provider, name and rates at a time of each model that has rates.
 
-        The rates are the model's own: calls of that name may be another's, as some names in the list are patterns.
+        The rates are those of the list. Calls with that very name may match another model, as some names are patterns.
         """
         for provider, model, schedule in self._schedules:
             if tiers := _tiers_at(schedule, time_us):

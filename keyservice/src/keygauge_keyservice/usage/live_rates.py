@@ -1,7 +1,7 @@
 """The current request rates of an account or key, compared with its rate limits, and its open streams.
 
-The calls come from the ledger and lag by some seconds. A rate also counts what calls reserved and no answer has told,
-which the ledger lacks. The streams come from the last heartbeats.
+The calls come from the ledger and lag by some seconds. A rate also counts the reservations of calls whose answers had
+no usage, which the ledger lacks. The streams come from the last heartbeats.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _measure(limit: Mapping[str, Any]) -> tuple[int, str | None, str | None]:
 
 
 def _is_counted(limit: Mapping[str, Any]) -> bool:
-    """Return whether the ledger tells the use of a limit."""
+    """Return whether the ledger has the use of a limit."""
     return limit["window_s"] is not None and not limit["smooth"]
 
 

@@ -63,7 +63,7 @@ def _of_database(error: Exception) -> Response:
 
 
 def _of_change(error: Exception) -> Response:
-    _log.warning("a request: its data was changed or deleted meanwhile", exc_info=error)
+    _log.warning("a request was refused, as its data changed meanwhile", exc_info=error)
     return respond(Problem(409, "changed_meanwhile", CHANGED_MEANWHILE))
 
 
