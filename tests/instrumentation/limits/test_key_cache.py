@@ -1,8 +1,7 @@
-import gc
 import json
-import tracemalloc
 
 import pytest
+from memory import keeps_below
 
 from keygauge.limits.key_cache import KeyCache
 
@@ -133,19 +132,16 @@ def test_a_key_awaiting_its_look_up_also_adapts(cache):
 
 
 def test_a_known_key_takes_one_kilobyte():
-    cache, count = KeyCache(), 1_000
+    count = 1_000
     names = [f"{number:020d}" for number in range(count)]
     answer = json.dumps([entry(name, RPM, plan="pro") for name in names])
     found = json.dumps([[f"{number:064x}", name] for number, name in enumerate(names)])
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
+
+    def fill():
+        cache = KeyCache()
         cache.put(json.loads(answer), wanted=frozenset(names))
         for digest, name in json.loads(found):
             cache.learn(bytes.fromhex(digest), name, 1)
-        gc.collect()
-        taken = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
-    assert taken / count < 1_024
+        return cache
+
+    assert keeps_below(count * 1_024, fill)
