@@ -201,6 +201,7 @@ TOOL_LIMITS = {
     "tool": (Limit(name="tool", unit="request", amount=200, period="day", tool="sea*"), 3),
     "other": (Limit(name="other", unit="request", amount=200, period="month", tool="write"), 0),
     "month": (Limit(name="month", unit="request", amount=2_000, period="month"), 5),
+    "hour": (Limit(name="hour", unit="request", amount=300, window_s=3_600, tool="search"), 3),
     "evenly": (Limit(name="evenly", unit="request", amount=9_000, window_s=60, smooth=True, tool="search"), 0),
     "at_once": (Limit(name="at_once", unit="concurrent", amount=7, tool="search"), 0),
 }
@@ -215,7 +216,7 @@ def test_calls_of_tools_are_the_same_everywhere(key_service, serve, eventually):
             call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name}}
             assert client.post("/mcp", json=call).status_code == 200
     quotas = {name: (used, limit.amount - used) for name, (limit, used) in TOOL_LIMITS.items() if limit.period}
-    rates = {"evenly": (0, 225), "at_once": (0, 7)}
+    rates = {"evenly": (0, 225), "at_once": (0, 7), "hour": (3, 297)}
     operator = {"Authorization": f"Bearer {key_service.admin_token}"}
     with httpx.Client(base_url=key_service.service_url, headers=operator, timeout=150) as service:
         for told in (by_ledger, by_api, by_portal):

@@ -15,7 +15,7 @@ from keygauge.weights import Weights
 ENTRIES_MAX = 500  # in each list of a request
 LIFE_MS_MAX = 20_000
 HOUR_S = 3_600
-PROGRESS_S = 300  # for windows of at least this, replicas report what they spent before their leases end
+PROGRESS_S = 10  # for windows of at least this, replicas report what they spent before their leases end
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 

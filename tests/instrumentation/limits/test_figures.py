@@ -109,3 +109,20 @@ async def test_an_idle_process_learns_when_the_others_stop(service, guard, visit
             left -= 1
     # An estimate can be right by chance, while it still falls.
     until(lambda: lease_pool.remaining(now_ns()) == left and not lease_pool.is_outdated(now_ns() + SECOND))
+
+
+@pytest.mark.parametrize("window_s", [10, 60, 3_600])
+async def test_what_other_processes_hold_is_not_used(service, guard, visit, window_s):
+    amount = 2_000
+    _, token = service.key({"name": "rate", "unit": "request", "amount": amount, "window_s": window_s})
+    one, other = (guard(Starlette(routes=[Route("/hello", hello)])) for _ in range(2))
+    calls = errors = 0
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        for app in [other] * 5 + [one]:
+            answer = await visit(app, token)
+            calls += 1
+            await asyncio.sleep(0.02)
+        ((_, parameters),) = http_sf.parse(answer.headers["ratelimit"].encode(), tltype="list")
+        errors = max(errors, abs(parameters["r"] - (amount - calls))) if time.monotonic() > end - 4 else 0
+    assert errors <= amount // 100

@@ -6,6 +6,7 @@ from keygauge.clock import SECOND
 from keygauge.limits.admission import Admission, Short
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
+from keygauge.protocol import PROGRESS_S
 from keygauge.sync.lease_sync import LeaseSync, _start
 
 
@@ -115,7 +116,7 @@ def test_messages_shrink_without_answers_and_grow_again(process):
 
 
 def test_progress_is_reported_if_calls_wait_and_again_if_it_was_lost():
-    process = Process(LeasePool(Limit("1:a", "tpm", "token", 600, 60, None)))
+    process = Process(LeasePool(Limit("1:a", "few", "token", 600, PROGRESS_S - 1, None)))
     short = process.take(5)
     process.grant(process.sync.offer()[1], 5)
     process.admission.leave(short.waiter)

@@ -1,6 +1,6 @@
 import pytest
 
-from keygauge.protocol import Acquisition, Progress, Unused
+from keygauge.protocol import PROGRESS_S, Acquisition, Progress, Unused
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.limits import followed, leases
 from keygauge_keyservice.limits.leases import LeaseRequest
@@ -8,7 +8,8 @@ from keygauge_keyservice.limits.leases import LeaseRequest
 LIMITS = [
     plans.Limit(name="daily", unit="request", amount=1000, period="day"),
     plans.Limit(name="hourly", unit="request", amount=1000, window_s=3600),
-    plans.Limit(name="minutely", unit="request", amount=1000, window_s=60),
+    plans.Limit(name="short", unit="request", amount=1000, window_s=PROGRESS_S),
+    plans.Limit(name="shorter", unit="request", amount=1000, window_s=PROGRESS_S - 1),
     plans.Limit(name="smooth", unit="request", amount=10_000, window_s=60, smooth=True),
     plans.Limit(name="slots", unit="concurrent", amount=4),
 ]
@@ -44,9 +45,9 @@ def test_units_held_by_others_are_unused_until_spent(connection, limits):
         assert told.pop("two") == []
         return {names[one.limit]: one.units for one in told["one"]}
 
-    assert unused() == {"daily": 999, "hourly": 999, "minutely": 899}
-    ask(connection, "two", (), 1, progress=[Progress(held[limits[name]], 30, 5) for name in ("daily", "hourly")])
-    assert unused() == {"daily": 969, "hourly": 969, "minutely": 899}
+    assert unused() == {"daily": 999, "hourly": 999, "short": 999, "shorter": 899}
+    ask(connection, "two", (), 1, progress=[Progress(held[limits[name]], 30, 5) for name in ("daily", "hourly", "short")])
+    assert unused() == {"daily": 969, "hourly": 969, "short": 969, "shorter": 899}
 
 
 def test_a_replica_only_follows_limits_that_it_uses(connection, limits):

@@ -1,7 +1,7 @@
 """The current request rates of an account or key, compared with its rate limits, and its open streams.
 
-The calls come from the ledger and lag by some seconds. A rate also counts the reservations of calls whose answers had
-no usage, which the ledger lacks. The streams come from the last heartbeats.
+The calls come from the ledger and lag by some seconds. A rate also counts what the limit is known to have counted, such
+as the reservations of calls whose answers had no usage. The streams come from the last heartbeats.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Rate:
     remaining: int
     route: str | None = None  # counts only calls of this route template
     model: str | None = None  # counts only calls of this model
-    tool: str | None = None  # not of a rate that the ledger counts, as it does not record tools
+    tool: str | None = None  # counts only calls of this tool, which the ledger does not know
     dry_run: bool = False  # refuses no calls
     unit_name: str | None = None  # the display name of a weighted unit
     smooth: bool = False  # at an even pace
@@ -75,7 +75,7 @@ class LiveRates:
 _RATES = """/* live_rates.rates */
 SELECT plan_limit.id, plan_limit.name, unit, amount, window_s, route, model, tool, dry_run, unit_name, smooth, weights
 FROM plan_limit
-WHERE period IS NULL AND NOT per_tag AND (tool IS NULL OR smooth OR unit = 'concurrent')
+WHERE period IS NULL AND NOT per_tag
 AND CASE WHEN %(key_id)s::text IS NULL
     THEN subject = 'account' AND plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s)
     ELSE subject = 'key' AND (key_id = (SELECT id FROM key WHERE id = %(key_id)s AND account_id = %(account_id)s)
@@ -146,7 +146,7 @@ def _measure(limit: Mapping[str, Any]) -> tuple[int, str | None, str | None]:
 
 def _is_counted(limit: Mapping[str, Any]) -> bool:
     """Return whether the ledger has the use of a limit."""
-    return limit["window_s"] is not None and not limit["smooth"]
+    return limit["window_s"] is not None and not limit["smooth"] and limit["tool"] is None
 
 
 def _use(limit: Mapping[str, Any], counted: Mapping[Any, Mapping[str, int]], known: Use) -> Use:
