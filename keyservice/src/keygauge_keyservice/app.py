@@ -83,12 +83,13 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None,
         silent_ms=database.PAGE_SILENT_MS,
         read_only=settings.read_only,
     )
-    services = Context(settings, pool, page_pool, registry, LedgerMetrics(registry), _sign_on(settings))
+    metrics = RequestMetrics(registry)
+    services = Context(settings, pool, page_pool, registry, metrics, LedgerMetrics(registry), _sign_on(settings))
     services.attach(app)
     if has_pages:
         _ = services.prices  # load now, so that no heartbeat waits for it
     registry.register(monitoring.KeyCollector(services.connection))
-    RequestMetrics(registry).watch(app)
+    metrics.watch(app)
     compression.install(app)
     handle_problems(app)
     app.before_request(_refuse_nul)

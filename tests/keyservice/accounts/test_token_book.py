@@ -51,6 +51,23 @@ def test_an_account_token_is_cached_after_its_lookup(connection, make_book, fres
     assert (book.find(secret), book.look_up(secret), book.find(secret)) == (token, None, None)
 
 
+def test_a_cached_token_is_found_without_the_database_while_it_is_fresh(connection, make_book, fresh):
+    fresh(AGES)
+    token, secret = tokens.create(connection, name="shop", kind="service", actor="test")
+    book = make_book()
+    assert (book.is_fresh, book.find_cached(secret)) == (False, None)
+    book.refresh()
+    assert (book.is_fresh, book.find_cached(secret), book.find_cached("kgs_unknown")) == (True, token, None)
+    tokens.revoke(connection, token.id, actor="test")
+    book.refresh()  # fresh, so nothing is read
+    assert book.find_cached(secret) == token
+    fresh(-1)
+    assert (book.is_fresh, book.find_cached(secret)) == (False, None)
+    book.refresh()
+    fresh(AGES)
+    assert (book.is_fresh, book.find_cached(secret)) == (True, None)
+
+
 def test_a_new_token_is_known_at_once(connection, make_book, fresh):
     fresh(AGES)
     book = make_book()

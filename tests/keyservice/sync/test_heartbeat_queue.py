@@ -1,6 +1,5 @@
 """Heartbeats answered together: which ones wait, how they are batched, and how failures are isolated."""
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
 
@@ -11,6 +10,7 @@ from psycopg import OperationalError
 from psycopg.errors import DeadlockDetected
 
 from keygauge.protocol import Heartbeat, HeartbeatAnswer
+from keygauge_keyservice.sync import heartbeat_queue
 from keygauge_keyservice.sync.heartbeat import Received
 from keygauge_keyservice.sync.heartbeat_queue import AT_ONCE, MOST, HeartbeatQueue
 
@@ -37,6 +37,7 @@ class Gate:
 
     def __init__(self, **errors):
         self.sizes = []
+        self.cancels = []  # which of the later ones
         self.let_go = Event()
         self.errors = {f"{int(name[1:]):032x}": error for name, error in errors.items()}
 
@@ -50,22 +51,19 @@ class Gate:
         return [answered(one) for one in received]
 
 
-@pytest.fixture
-def send_behind():
-    """Return a function that sends heartbeats behind others, so that they wait: (gate, heartbeats) -> futures."""
-    with ThreadPoolExecutor(200) as threads:
-
-        def send(gate, heartbeats):
-            queue = HeartbeatQueue(connect, gate)
-            first = [threads.submit(queue.answer, heartbeat(10_000 + number)) for number in range(AT_ONCE)]
-            until(lambda: len(gate.sizes) == AT_ONCE)
-            later = [threads.submit(queue.answer, one) for one in heartbeats]
-            until(lambda: len(queue._line) == len(later))
-            gate.let_go.set()
-            assert [future.result(10).cursor for future in first] == [10_000 + number for number in range(AT_ONCE)]
-            return later
-
-        yield send
+def send_behind(gate, heartbeats):
+    """Send heartbeats behind others, so that they wait; return their future answers."""
+    queue = HeartbeatQueue(connect, gate)
+    first = []
+    for number in range(AT_ONCE):
+        first.append(queue.submit(heartbeat(10_000 + number)))
+        until(lambda: len(gate.sizes) == len(first))
+    later = [queue.submit(one) for one in heartbeats]
+    for number in gate.cancels:
+        later[number].cancel()
+    gate.let_go.set()
+    assert [future.result(10).cursor for future in first] == [10_000 + number for number in range(AT_ONCE)]
+    return later
 
 
 def outcomes(futures):
@@ -76,36 +74,36 @@ def test_a_single_heartbeat_is_answered_at_once():
     gate = Gate()
     gate.let_go.set()
     queue = HeartbeatQueue(connect, gate)
-    assert [queue.answer(heartbeat(number)).cursor for number in range(5)] == [0, 1, 2, 3, 4]
+    assert [queue.submit(heartbeat(number)).result(10).cursor for number in range(5)] == [0, 1, 2, 3, 4]
     assert gate.sizes == [1] * 5
 
 
-def test_waiting_heartbeats_are_answered_together(send_behind):
+def test_waiting_heartbeats_are_answered_together():
     gate = Gate()
     assert outcomes(send_behind(gate, [heartbeat(number) for number in range(20)])) == list(range(20))
     assert gate.sizes == [1] * AT_ONCE + [20]
 
 
-def test_the_size_of_a_transaction_is_bounded(send_behind):
+def test_the_size_of_a_transaction_is_bounded():
     gate = Gate()
     assert outcomes(send_behind(gate, [heartbeat(number) for number in range(MOST + 5)])) == list(range(MOST + 5))
     assert sorted(gate.sizes[AT_ONCE:]) == [5, MOST]
 
 
-def test_a_replica_has_one_heartbeat_in_a_transaction(send_behind):
+def test_a_replica_has_one_heartbeat_in_a_transaction():
     gate = Gate()
     assert outcomes(send_behind(gate, [heartbeat(1), heartbeat(2), heartbeat(1)])) == [1, 2, 1]
     assert sorted(gate.sizes[AT_ONCE:]) == [1, 2]
 
 
 @pytest.mark.parametrize("error", [ValueError("a row that cannot be"), DeadlockDetected("two")])
-def test_a_failing_heartbeat_does_not_affect_others(send_behind, error):
+def test_a_failing_heartbeat_does_not_affect_others(error):
     gate = Gate(r3=error)
     assert outcomes(send_behind(gate, [heartbeat(number) for number in range(6)])) == [0, 1, 2, error, 4, 5]
     assert gate.sizes == [1] * AT_ONCE + [6] + [1] * 6
 
 
-def test_an_unavailable_database_is_not_retried_for_each_heartbeat(send_behind):
+def test_an_unavailable_database_is_not_retried_for_each_heartbeat():
     gone = OperationalError("the connection is closed")
     gate = Gate(r3=gone)
     assert outcomes(send_behind(gate, [heartbeat(number) for number in range(6)])) == [gone] * 6
@@ -118,5 +116,22 @@ def test_the_queue_continues_after_errors():
     queue = HeartbeatQueue(connect, gate)
     for _ in range(AT_ONCE + 1):
         with pytest.raises(OperationalError):
-            queue.answer(heartbeat(1))
-    assert queue.answer(heartbeat(2)).cursor == 2
+            queue.submit(heartbeat(1)).result(10)
+    assert queue.submit(heartbeat(2)).result(10).cursor == 2
+
+
+def test_a_cancelled_heartbeat_is_not_answered():
+    gate = Gate()
+    gate.cancels = [0, 2]
+    futures = send_behind(gate, [heartbeat(number) for number in range(4)])
+    assert [future.cancelled() for future in futures] == [True, False, True, False]
+    assert outcomes(futures[1::2]) == [1, 3]
+    assert gate.sizes == [1] * AT_ONCE + [2]
+
+
+def test_a_heartbeat_is_not_retried_when_its_replica_has_given_up(monkeypatch):
+    monkeypatch.setattr(heartbeat_queue, "_PATIENCE_S", 0)
+    error = DeadlockDetected("two")
+    gate = Gate(r1=error)
+    assert outcomes(send_behind(gate, [heartbeat(number) for number in range(3)])) == [error] * 3
+    assert gate.sizes == [1] * AT_ONCE + [3]

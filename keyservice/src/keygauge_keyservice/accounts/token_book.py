@@ -43,9 +43,7 @@ class TokenBook:
         if not secret.startswith(tuple(PREFIXES.values())):
             return None
         with self._lock:
-            if self._read_at is None or monotonic() - self._read_at > _FRESH_S:
-                self._missed = 0
-                self._refresh()
+            self._refresh_if_stale()
             hashed = digest(secret)
             if is_of_account(secret):
                 known, at = self._of_accounts.get(hashed, (None, 0.0))
@@ -54,6 +52,20 @@ class TokenBook:
                 self._missed += 1
                 self._refresh()
             return self._valid(self._tokens.get(hashed))
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the cache is recent enough to be used."""
+        return self._read_at is not None and monotonic() - self._read_at <= _FRESH_S
+
+    def refresh(self) -> None:
+        """Read all tokens but accounts' again, unless the cache is fresh."""
+        with self._lock:
+            self._refresh_if_stale()
+
+    def find_cached(self, secret: str) -> Token | None:
+        """Return the valid token of a secret if the cache has it and is fresh; this waits for nothing."""
+        return self._valid(self._tokens.get(digest(secret))) if self.is_fresh else None
 
     def look_up(self, secret: str) -> Token | None:
         """Return the valid account token of a secret, or None; each call queries the database."""
@@ -75,6 +87,11 @@ class TokenBook:
             return None
         self._used.add(token.id)
         return token
+
+    def _refresh_if_stale(self) -> None:
+        if not self.is_fresh:
+            self._missed = 0
+            self._refresh()
 
     def _refresh(self) -> None:
         with self._connect() as connection:

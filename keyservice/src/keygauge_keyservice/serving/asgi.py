@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
 from keygauge_keyservice.errors import Problem
@@ -15,13 +15,25 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-async def refuse(send: Send, status: int, code: str, detail: str) -> None:
-    """Send a problem response without calling the app."""
-    body = json.dumps(Problem(status, code, detail).document()).encode()
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", b"1"),
-    ]
+async def respond(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    """Send a whole response."""
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_problem(send: Send, problem: Problem) -> None:
+    """Send a problem response."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    body = json.dumps(problem.document()).encode()
+    await respond(send, problem.status, [(b"content-type", b"application/problem+json"), *headers], body)
+
+
+def busy(detail: str = "The key service is busy. Try again in a moment.") -> Problem:
+    """Return the problem that there are too many requests."""
+    return Problem(503, "busy", detail, headers={"Retry-After": "1"})
+
+
+async def refuse(send: Send, status: int, code: str, detail: str) -> None:
+    """Send a problem response without calling the app; the client may retry."""
+    await send_problem(send, Problem(status, code, detail, headers={"Retry-After": "1"}))

@@ -12,7 +12,7 @@ from typing import IO
 
 from keygauge_keyservice.api.replicas.events import BATCH_BYTES_MAX
 from keygauge_keyservice.app import REQUEST_BYTES_MAX
-from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
+from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, busy, send_problem
 from keygauge_keyservice.serving.visitor import address
 
 _BYTES_MAX = 256 << 20  # of all incomplete bodies of one process, which are on disk
@@ -60,12 +60,12 @@ class Bodies:
                 if not arriving.is_dropped:
                     raise
                 arriving.task.uncancel()
-                await refuse(send, 503, "busy", "Too many requests are being sent. Try again in a moment.")
+                await send_problem(send, busy("Too many requests are being sent. Try again in a moment."))
                 return
             except OSError:  # the disk is full
                 with contextlib.suppress(OSError):  # closing flushes, which may fail as well
                     file.close()
-                await refuse(send, 503, "busy", "There is no room for this request. Try again in a moment.")
+                await send_problem(send, busy("There is no room for this request. Try again in a moment."))
                 return
             finally:
                 del self._arriving[arriving]

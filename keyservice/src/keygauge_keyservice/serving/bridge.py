@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from keygauge_keyservice.serving.asgi import Message, Receive, Scope, Send, refuse
+from keygauge_keyservice.serving.asgi import Message, Receive, Scope, Send, busy, send_problem
 
 WSGIApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -32,7 +32,7 @@ class Bridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request with its body in `scope["body"]`, which is missing if it is larger than the app accepts."""
         if self._inside >= self._inside_max:
-            await refuse(send, 503, "busy", "The key service is busy. Try again in a moment.")
+            await send_problem(send, busy())
             return
         answer = Answer()
         left = asyncio.ensure_future(receive())  # done as soon as the client has left

@@ -9,7 +9,7 @@ from typing import Any
 
 import h11
 
-from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
+from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, busy, refuse, send_problem
 
 _CLIENT = b"x-keygauge-client"  # client address, server address and scheme; dropped from clients' own headers
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"expect", b"proxy-connection"))
@@ -30,7 +30,7 @@ class Forwarder:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if self._inside >= _INSIDE_MAX:
-            await refuse(send, 503, "busy", "The key service is busy. Try again in a moment.")
+            await send_problem(send, busy())
             return
         connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
         try:

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
+from keygauge_keyservice.serving.heartbeats import HEARTBEAT_PATH
 from keygauge_keyservice.serving.visitor import address, visitor
 
-_HEARTBEAT_PATH = "/v1/heartbeat"
-REPLICA_PATHS = frozenset((_HEARTBEAT_PATH, "/v1/events", "/v1/reports", "/v1/key-status"))
+REPLICA_PATHS = frozenset((HEARTBEAT_PATH, "/v1/events", "/v1/reports", "/v1/key-status"))
 _HEALTH_PATHS = frozenset(("/healthz", "/readyz"))  # a load balancer must not remove the service because pages are slow
 AT_ONCE = 4  # per visitor
 _LINE_MAX = 100
@@ -34,7 +34,7 @@ class Front:
         """Answer one request."""
         path = scope["path"]
         app = self._replicas if path in REPLICA_PATHS else self._pages
-        if path == _HEARTBEAT_PATH:
+        if path == HEARTBEAT_PATH:
             app = self._heartbeats
         if path in _HEALTH_PATHS:
             app = self._replicas or self._pages

@@ -21,12 +21,13 @@ from keygauge_keyservice.serving.bridge import Bridge
 from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
 from keygauge_keyservice.serving.forwarder import Forwarded, Forwarder
 from keygauge_keyservice.serving.front import Front, Turns
+from keygauge_keyservice.serving.heartbeats import Heartbeats
+from keygauge_keyservice.web.context import of_app
 
 _LEAVE_S = 1.5  # longer than the interval of heartbeats, whose answers tell replicas to reconnect
 _NOTICES_S = 5.0
 _QUEUE = 200  # requests that wait for a thread
-_HEARTBEATS = 64  # answered at once at most; they share two database connections
-_HEARTBEAT_QUEUE = 1_000  # many replicas may start at once
+_HEARTBEATS_MAX = 1_000  # many replicas may start at once
 _ALLOCATIONS_PER_COLLECTION = 50_000  # a batch of events creates as many objects, none of them in a cycle
 _NICENESS = 5  # heartbeats have priority over pages if the CPU is busy
 _CLOSE = (b"connection", b"close")
@@ -89,7 +90,7 @@ def _app(assignment: Assignment) -> App:
     app = create_app(settings)
     bridge = Bridge(app, threads=assignment.threads, queue=_QUEUE)
     if assignment.role == "replicas":
-        heartbeats = Bridge(app, threads=_HEARTBEATS, queue=_HEARTBEAT_QUEUE)
+        heartbeats = None if settings.read_only else Heartbeats(of_app(app), rest=bridge, inside_max=_HEARTBEATS_MAX)
         pages = Forwarder(assignment.pages) if assignment.pages else None
         return Bodies(Front(replicas=bridge, pages=pages, heartbeats=heartbeats), proxies=settings.proxies)
     os.nice(_NICENESS)

@@ -1,16 +1,17 @@
 """A queue of heartbeats that arrive while others are being answered; they are answered together in one transaction.
 
-One of the waiting threads answers for all. If the transaction fails, each heartbeat is retried alone, so that one
-replica's never makes another's fail; if the database is unavailable, all fail at once.
+If the transaction fails, each heartbeat is retried alone, so that one replica's never makes another's fail; if the
+database is unavailable, all fail at once.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from threading import Lock
+from time import monotonic
 from typing import TypeAlias
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
@@ -24,7 +25,9 @@ Answer: TypeAlias = Callable[[Connection, Sequence[Received], int], list[Heartbe
 
 AT_ONCE = 2  # transactions: while one waits for the disk, the other uses the CPU
 MOST = 100  # heartbeats per transaction
-_LOCK_TIMEOUT_MS = 300  # replicas wait for 2 s; after a lock timeout, each heartbeat is answered alone
+_LOCK_TIMEOUT_MS = 300  # after which each heartbeat is answered alone
+_ALONE = 4  # transactions of single heartbeats, which may wait long for a lock
+_PATIENCE_S = 2.0  # of replicas
 _CONTENDED = (LockNotAvailable, DeadlockDetected, SerializationFailure)
 
 _log = logging.getLogger(__name__)
@@ -32,14 +35,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    """A heartbeat whose thread waits for a turn: a batch to answer, None to answer it alone, or its answer or error."""
-
     received: Received
-    turns: SimpleQueue[list[_Waiting] | HeartbeatAnswer | Exception | None] = field(default_factory=SimpleQueue)
+    answer: Future[HeartbeatAnswer] = field(default_factory=Future)
+    since_s: float = field(default_factory=monotonic)
 
 
 class HeartbeatQueue:
-    """Answers the heartbeats of one process."""
+    """Answers the heartbeats of one process in threads of its own."""
 
     def __init__(self, connect: Connect, answer: Answer) -> None:
         self._connect = connect
@@ -47,55 +49,62 @@ class HeartbeatQueue:
         self._lock = Lock()
         self._line: list[_Waiting] = []
         self._running = 0
+        self._together = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="heartbeats")
+        self._alone = ThreadPoolExecutor(_ALONE, thread_name_prefix="heartbeat")
 
-    def answer(self, received: Received) -> HeartbeatAnswer:
-        """Return the answer to a heartbeat, or raise the error of its transaction."""
+    def submit(self, received: Received) -> Future[HeartbeatAnswer]:
+        """Return a heartbeat's future answer, or its transaction's error; cancel it if nobody waits any more."""
         one = _Waiting(received)
         with self._lock:
             self._line.append(one)
-            self._start()
-        while True:
-            turn = one.turns.get()
-            if isinstance(turn, HeartbeatAnswer):
-                return turn
-            if isinstance(turn, Exception):
-                raise turn
-            if turn is None:
-                return self._transact([received], 0)[0]
-            self._answer_together(turn)
+            if self._running < AT_ONCE:
+                self._running += 1
+                self._together.submit(self._run)
+        return one.answer
 
-    def _start(self) -> None:
-        """Let the first in the queue answer, unless enough threads do; a batch has one heartbeat per replica."""
-        if not self._line or self._running >= AT_ONCE:
-            return
+    def _run(self) -> None:
+        """Answer heartbeats until none waits."""
+        while batch := self._take():
+            self._answer_together(batch)
+
+    def _take(self) -> list[_Waiting]:
+        """Take heartbeats from the queue, one per replica, without those that were cancelled."""
         batch: dict[str, _Waiting] = {}
-        rest = []
-        for one in self._line:
-            replica = one.received.message.replica
-            if replica in batch or len(batch) >= MOST:
-                rest.append(one)
-            else:
-                batch[replica] = one
-        self._line = rest
-        self._running += 1
-        first, *_ = taken = list(batch.values())
-        first.turns.put(taken)
-
-    def _answer_together(self, batch: list[_Waiting]) -> None:
-        alone = len(batch) == 1
-        turns: Sequence[HeartbeatAnswer | Exception | None]
-        try:
-            turns = self._transact([one.received for one in batch], 0 if alone else _LOCK_TIMEOUT_MS)
-        except Exception as error:  # noqa: BLE001 - the waiting threads raise it
-            is_for_all = alone or (isinstance(error, UNAVAILABLE) and not isinstance(error, _CONTENDED))
-            if not is_for_all:
-                _log.warning("%d heartbeats are answered one by one: %s", len(batch), type(error).__name__)
-            turns = [error if is_for_all else None] * len(batch)
         with self._lock:
-            self._running -= 1
-            self._start()
-        for one, turn in zip(batch, turns, strict=True):
-            one.turns.put(turn)
+            rest = []
+            for one in self._line:
+                replica = one.received.message.replica
+                if replica in batch or len(batch) >= MOST:
+                    rest.append(one)
+                elif one.answer.set_running_or_notify_cancel():
+                    batch[replica] = one
+            self._line = rest
+            if not batch:
+                self._running -= 1
+        return list(batch.values())
+
+    def _answer_together(self, batch: Sequence[_Waiting]) -> None:
+        is_alone = len(batch) == 1
+        try:
+            answers = self._transact([one.received for one in batch], 0 if is_alone else _LOCK_TIMEOUT_MS)
+        except Exception as error:  # noqa: BLE001 - those who wait for the answers get it
+            if is_alone or (isinstance(error, UNAVAILABLE) and not isinstance(error, _CONTENDED)):
+                for one in batch:
+                    one.answer.set_exception(error)
+                return
+            _log.warning("%d heartbeats are answered one by one: %s", len(batch), type(error).__name__)
+            for one in batch:
+                self._alone.submit(self._answer_alone, one, error)
+            return
+        for one, answer in zip(batch, answers, strict=True):
+            one.answer.set_result(answer)
+
+    def _answer_alone(self, one: _Waiting, error: Exception) -> None:
+        """Retry a heartbeat, unless its replica has given up."""
+        if monotonic() - one.since_s > _PATIENCE_S:
+            one.answer.set_exception(error)
+        else:
+            self._answer_together([one])
 
     def _transact(self, received: Sequence[Received], lock_timeout_ms: int) -> list[HeartbeatAnswer]:
         with self._connect() as connection:

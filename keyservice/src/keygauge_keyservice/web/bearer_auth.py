@@ -14,7 +14,7 @@ from keygauge_keyservice.accounts.token_book import is_of_account
 from keygauge_keyservice.accounts.tokens import Kind, Scope, Token, digest
 from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.web.confinement import confine
-from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.context import Context, services
 
 OPERATOR = "operator"  # the actor of changes made with the environment's admin token
 
@@ -122,6 +122,14 @@ def actor() -> str:
 def service() -> str | None:
     """Return the calling service's name, or None if it uses the environment's token."""
     return _caller().name
+
+
+def find_service(context: Context, given: str) -> Caller | None:
+    """Return the service that a token belongs to, if that is known without the database and without waiting."""
+    if hmac.compare_digest(given.encode(), context.settings.service_token.encode()):
+        return Caller("service")
+    token = context.tokens.find_cached(given)
+    return Caller("service", token.name) if token is not None and token.kind == "service" else None
 
 
 def _caller() -> Caller:

@@ -23,6 +23,7 @@ from keygauge_keyservice.sync import heartbeat
 from keygauge_keyservice.sync.heartbeat import Received
 from keygauge_keyservice.sync.heartbeat_queue import HeartbeatQueue
 from keygauge_keyservice.web.guess_throttle import GuessThrottle
+from keygauge_keyservice.web.request_metrics import RequestMetrics
 
 if TYPE_CHECKING:
     from keygauge_keyservice.accounts.sign_on import SignOn
@@ -38,6 +39,7 @@ class Context:
     replica_pool: Pool
     page_pool: Pool  # for everything but replicas, so that no heartbeat waits for pages
     registry: CollectorRegistry
+    request_metrics: RequestMetrics
     ledger_metrics: LedgerMetrics
     sign_on: SignOn | None = None
 

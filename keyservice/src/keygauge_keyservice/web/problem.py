@@ -27,14 +27,9 @@ def respond(problem: Problem) -> Response:
 
 
 def handle_problems(app: Flask) -> None:
-    """Return all of an app's errors as problem+json; unexpected ones reveal no details."""
-    app.register_error_handler(Problem, respond)
+    """Return all of an app's errors as problem+json."""
     app.register_error_handler(HTTPException, of_http)
-    for error in UNAVAILABLE:
-        app.register_error_handler(error, _of_database)
-    for change in CHANGED:
-        app.register_error_handler(change, _of_change)
-    app.register_error_handler(Exception, _of_fault)
+    app.register_error_handler(Exception, lambda error: respond(of_error(error)))
 
 
 def of_http(error: HTTPException) -> BaseResponse:
@@ -56,17 +51,16 @@ def log_unavailable(error: Exception) -> None:
     _log.error("the database did not answer: %s", type(error).__name__, exc_info=isinstance(error, UNFIT) and error)
 
 
-def _of_database(error: Exception) -> Response:
-    log_unavailable(error)
-    detail = "The database is not available; try again."
-    return respond(Problem(503, "database_unavailable", detail, headers={"Retry-After": "1"}))
-
-
-def _of_change(error: Exception) -> Response:
-    _log.warning("a request was refused, as its data changed meanwhile", exc_info=error)
-    return respond(Problem(409, "changed_meanwhile", CHANGED_MEANWHILE))
-
-
-def _of_fault(error: Exception) -> Response:
+def of_error(error: Exception) -> Problem:
+    """Return any other error as a problem, and log it unless it is one; unexpected ones reveal no details."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, UNAVAILABLE):
+        log_unavailable(error)
+        detail = "The database is not available; try again."
+        return Problem(503, "database_unavailable", detail, headers={"Retry-After": "1"})
+    if isinstance(error, CHANGED):
+        _log.warning("a request was refused, as its data changed meanwhile", exc_info=error)
+        return Problem(409, "changed_meanwhile", CHANGED_MEANWHILE)
     _log.error("a request failed", exc_info=error)
-    return respond(Problem(500, *_FAULT))
+    return Problem(500, *_FAULT)

@@ -35,14 +35,18 @@ class RequestMetrics:
     def watch(self, app: Flask) -> None:
         """Record every request of an app from now on."""
         app.before_request(_start)
-        app.after_request(self._count)
+        app.after_request(self._count_response)
 
-    def _count(self, response: Response) -> Response:
+    def _count_response(self, response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else UNMATCHED  # never the path, which anyone can make up
         method = request.method if request.method in _METHODS else "_OTHER"
-        self._requests.labels(route, method, str(response.status_code)).inc()
-        self._duration.labels(route).observe(perf_counter() - g.started_s)
+        self.count(route, method, response.status_code, perf_counter() - g.started_s)
         return response
+
+    def count(self, route: str, method: str, status: int, duration_s: float) -> None:
+        """Record one request."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._duration.labels(route).observe(duration_s)
 
 
 def _start() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from keygauge.protocol import Heartbeat, HeartbeatAnswer
 from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.sync.heartbeat import Received
 from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.message import message
+from keygauge_keyservice.web.message import decode
 
 blueprint = Blueprint("api_heartbeat", __name__, url_prefix="/v1/heartbeat")
 
@@ -19,9 +19,18 @@ blueprint = Blueprint("api_heartbeat", __name__, url_prefix="/v1/heartbeat")
 @replica_only
 def receive() -> Response:
     """Process a heartbeat."""
-    sent = message(Heartbeat, code="bad_heartbeat")
-    answer = services().heartbeats.answer(Received(sent, service() or ""))
+    received = read(request.get_data(cache=False), service())
+    answer = services().heartbeats.submit(received).result()
     return Response(msgspec.json.encode(answer), content_type="application/json")
+
+
+def read(body: bytes, service: str | None) -> Received:
+    """Read the body of a service's heartbeat; None is the service of the environment's token.
+
+    Raises:
+        Problem: 422 if the body is not JSON or not a heartbeat.
+    """
+    return Received(decode(Heartbeat, body, code="bad_heartbeat"), service or "")
 
 
 PATHS = {
