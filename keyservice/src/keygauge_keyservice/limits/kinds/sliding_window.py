@@ -88,6 +88,8 @@ class SlidingWindow:
 
     def since(self, us: int) -> SlidingWindow:
         """Return the log without what ended at or before `us`."""
+        if not self.ends or self.ends[0] > us:
+            return self
         return _log({end: (units, stamp) for end, units, stamp in self._entries() if end > us}, self.clock)
 
     def add(self, units: int, end: int, *, stamp: int = 0) -> SlidingWindow:
@@ -110,6 +112,8 @@ class SlidingWindow:
 
     def read_by(self, reading: ClockReading | None, now_us: int) -> SlidingWindow:
         """Convert the ends known by a clock to the latest possible times, given an earlier reading of that clock."""
+        if not self.stamps:
+            return self
         return _sum((self._end(end, stamp, reading, now_us), units) for end, units, stamp in self._entries())
 
     def waits(self, reading: ClockReading | None, now_us: int, *, start_us: int, window_us: int) -> tuple[int, int]:
