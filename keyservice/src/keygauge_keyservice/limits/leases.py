@@ -111,38 +111,42 @@ def exchange(
     earlier = earlier_use(connection, incomplete, now_us) if incomplete else {}
     left_out = {row["id"] for row in incomplete} - earlier.keys()
     tag_counters.count(connection, made)
-    kept = concurrency.keep(connection, held)
-    users = _users(connection, wanted, alive)
-    out = concurrency.count(connection, [row["id"] for row in rows if row["unit"] == "concurrent"])
-    scarce = {
-        row["id"]
-        for row in rows
-        if concurrency.is_scarce(out.get(row["id"], 0), row["amount"], users.get(row["id"], alive))
-    }
-    free = {row["id"]: max(0, row["amount"] - out.get(row["id"], 0)) for row in rows if row["unit"] == "concurrent"}
+    renewed = concurrency.keep(connection, held)
+    users = dict.fromkeys((row["id"] for row in rows), alive) | _users(connection, wanted, alive)
+    slots = concurrency.count(connection, [row["id"] for row in rows if row["unit"] == "concurrent"])
+    kept = _kept(renewed, rows, slots, users)
     decided = _Decided({one.replica: one.heartbeat for one in requests}, {}, {}, [], {})
     for row in rows:
-        name, number = row["id"], users.get(row["id"], alive)
-        with_slots = {**row, "out": out.get(name, 0)}
+        name = row["id"]
+        with_slots = {**row, "out": slots.get(name, 0)}
         asking = () if name in left_out else wanted.get(name, ())
         back = refunds.get(name, ())
-        decided.decide(with_slots, back, asking, now_us=now_us, users=number, earlier_use=earlier.get(name))
+        decided.decide(with_slots, back, asking, now_us=now_us, users=users[name], earlier_use=earlier.get(name))
     decided.deny(surplus, now_us=now_us, reset_us=_SURPLUS_US)
     # Limits or tag counters deleted in the meantime get no answer: their replicas learn what changed.
     lease_rows.write(connection, decided.changed, incomplete=left_out)
     granted = decided.hand_out(connection)
     return [
-        Exchanged(
-            granted.get(one.replica, ()),
-            [
-                Kept(str(row["id"]), row["state_id"] in scarce, free.get(row["state_id"], 0))
-                for row in kept
-                if row["replica"] == one.replica
-            ],
-            called_back.get(one.replica, ())[:ENTRIES_MAX],
-        )
-        for one in requests
+        Exchanged(granted.get(name, ()), kept.get(name, ()), called_back.get(name, ())[:ENTRIES_MAX])
+        for name in (one.replica for one in requests)
     ]
+
+
+def _kept(
+    renewed: Sequence[lease_rows.Row],
+    rows: Sequence[lease_rows.Row],
+    slots: Mapping[str, int],
+    users: Mapping[str, int],
+) -> dict[str, list[Kept]]:
+    """Return the renewed leases per replica, given the slots held of each limit and the replicas that use it."""
+    amounts = {row["id"]: row["amount"] for row in rows}  # without limits deleted in the meantime
+    kept: dict[str, list[Kept]] = {}
+    for row in renewed:
+        name = row["state_id"]
+        held, amount = slots.get(name, 0), amounts.get(name, 0)
+        is_scarce = name in amounts and concurrency.is_scarce(held, amount, users[name])
+        kept.setdefault(row["replica"], []).append(Kept(str(row["id"]), is_scarce, max(0, amount - held)))
+    return kept
 
 
 @dataclass(frozen=True)
