@@ -46,7 +46,13 @@ def test_units_held_by_others_are_unused_until_spent(connection, limits):
         return {names[one.limit]: one.units for one in told["one"]}
 
     assert unused() == {"daily": 999, "hourly": 999, "short": 999, "shorter": 899}
-    ask(connection, "two", (), 1, progress=[Progress(held[limits[name]], 30, 5) for name in ("daily", "hourly", "short")])
+    ask(
+        connection,
+        "two",
+        (),
+        1,
+        progress=[Progress(held[limits[name]], 30, 5) for name in ("daily", "hourly", "short")],
+    )
     assert unused() == {"daily": 969, "hourly": 969, "short": 969, "shorter": 899}
 
 

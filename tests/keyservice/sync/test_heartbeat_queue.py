@@ -42,7 +42,7 @@ class Gate:
         self.errors = {f"{int(name[1:]):032x}": error for name, error in errors.items()}
 
     def __call__(self, connection, received, lock_timeout_ms):
-        assert (lock_timeout_ms > 0) == (len(received) > 1)
+        assert 0 < lock_timeout_ms < 1_000
         self.sizes.append(len(received))
         self.let_go.wait(10)
         for one in received:

@@ -15,6 +15,7 @@ from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
 from keygauge_keyservice.sync.heartbeat import Received
+from keygauge_keyservice.sync.heartbeat_queue import HeartbeatQueue
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
 LIMITS = [
@@ -194,3 +195,19 @@ def test_waits_for_a_locked_row_time_out(send, limits, database_url):
         with pytest.raises(psycopg.errors.LockNotAvailable):
             send(received(1, **ask), received(2))
         assert [answer["grants"] for answer in send(received(2), received(3))] == [[], []]
+
+
+def test_a_locked_row_holds_up_nobody_else(limits, database_url):
+    def answer(connection, heartbeats, lock_timeout_ms):
+        prices = PriceBook(PublicPrices())
+        return heartbeat.answer(connection, heartbeats, peppers=PEPPERS, prices=prices, lock_timeout_ms=lock_timeout_ms)
+
+    queue = HeartbeatQueue(lambda: database.connect(database_url), answer)
+    ask = {"acquire": [{"limit": limits["daily"], "units": 1}]}
+    queue.submit(received(1, **ask)).result(100)
+    with database.connect(database_url) as other:
+        other.execute("SELECT FROM limit_state FOR UPDATE")
+        waiting = [queue.submit(received(number, **ask)) for number in range(2, 12)]
+        assert queue.submit(received(20)).result(100).replicas
+        assert all(isinstance(one.exception(100), psycopg.errors.LockNotAvailable) for one in waiting)
+    assert queue.submit(received(2, **ask)).result(100).grants

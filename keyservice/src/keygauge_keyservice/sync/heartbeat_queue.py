@@ -1,7 +1,7 @@
 """A queue of heartbeats that arrive while others are being answered; they are answered together in one transaction.
 
 If the transaction fails, each heartbeat is retried alone, so that one replica's never makes another's fail; if the
-database is unavailable, all fail at once.
+database is unavailable, all fail at once. No heartbeat waits long for a locked row, as others would wait for it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from keygauge_keyservice.database import UNAVAILABLE, Connect, Connection
 from keygauge_keyservice.sync.heartbeat import Received
 
 Answer: TypeAlias = Callable[[Connection, Sequence[Received], int], list[HeartbeatAnswer]]
-"""Answers heartbeats in a transaction with a lock timeout in milliseconds; 0 for the timeout of statements."""
+"""Answers heartbeats in a transaction with a lock timeout in milliseconds."""
 
 AT_ONCE = 2  # transactions: while one waits for the disk, the other uses the CPU
 MOST = 100  # heartbeats per transaction
-_LOCK_TIMEOUT_MS = 300  # after which each heartbeat is answered alone
-_ALONE = 4  # transactions of single heartbeats, which may wait long for a lock
+_LOCK_TIMEOUT_MS = 300  # after which each heartbeat is answered alone, …
+_ALONE_TIMEOUT_MS = 600  # … with this one
+_ALONE = 4  # transactions of single heartbeats
 _PATIENCE_S = 2.0  # of replicas
 _CONTENDED = (LockNotAvailable, DeadlockDetected, SerializationFailure)
 
@@ -84,17 +85,16 @@ class HeartbeatQueue:
         return list(batch.values())
 
     def _answer_together(self, batch: Sequence[_Waiting]) -> None:
-        is_alone = len(batch) == 1
         try:
-            answers = self._transact([one.received for one in batch], 0 if is_alone else _LOCK_TIMEOUT_MS)
+            answers = self._transact([one.received for one in batch], _LOCK_TIMEOUT_MS)
         except Exception as error:  # noqa: BLE001 - those who wait for the answers get it
-            if is_alone or (isinstance(error, UNAVAILABLE) and not isinstance(error, _CONTENDED)):
+            if isinstance(error, _CONTENDED) or (len(batch) > 1 and not isinstance(error, UNAVAILABLE)):
+                _log.warning("%d heartbeats are answered one by one: %s", len(batch), type(error).__name__)
+                for one in batch:
+                    self._alone.submit(self._answer_alone, one, error)
+            else:
                 for one in batch:
                     one.answer.set_exception(error)
-                return
-            _log.warning("%d heartbeats are answered one by one: %s", len(batch), type(error).__name__)
-            for one in batch:
-                self._alone.submit(self._answer_alone, one, error)
             return
         for one, answer in zip(batch, answers, strict=True):
             one.answer.set_result(answer)
@@ -103,8 +103,13 @@ class HeartbeatQueue:
         """Retry a heartbeat, unless its replica has given up."""
         if monotonic() - one.since_s > _PATIENCE_S:
             one.answer.set_exception(error)
+            return
+        try:
+            (answer,) = self._transact([one.received], _ALONE_TIMEOUT_MS)
+        except Exception as again:  # noqa: BLE001 - as above
+            one.answer.set_exception(again)
         else:
-            self._answer_together([one])
+            one.answer.set_result(answer)
 
     def _transact(self, received: Sequence[Received], lock_timeout_ms: int) -> list[HeartbeatAnswer]:
         with self._connect() as connection:
