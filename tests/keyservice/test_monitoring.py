@@ -71,6 +71,8 @@ def test_limit_metrics_show_the_current_state(samples, account, key, connection)
     with connection.transaction():
         leases.exchange(connection, [LeaseRequest(service=None, replica="r", acquisitions=acquisitions)], alive=1)
     assert set(pick(samples(), "keygauge_limit_used")) == {0}  # units that replicas hold do not count as used
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '1 second'")
+    assert set(pick(samples(), "keygauge_limit_used")) == {0}  # nor do those that replicas are returning
     connection.execute("UPDATE lease SET spent = units")
     read = samples()
     assert pick(read, "keygauge_limit_used", limit="rpm", account=account.id, key="", unit="request") == [20]

@@ -36,6 +36,7 @@ from keygauge_keyservice.ledger.replicas import replica_check
 from keygauge_keyservice.limits import kinds
 from keygauge_keyservice.limits.kinds import gcra
 from keygauge_keyservice.limits.kinds.kind import STATE, TERMS
+from keygauge_keyservice.limits.lease_rows import RETURN_TIME
 from keygauge_keyservice.web.bearer_auth import require_reader
 from keygauge_keyservice.web.context import services
 
@@ -199,7 +200,8 @@ def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict
     return connection.execute(
         f"/* monitoring.limits */ SELECT limits.*, {STATE}, "  # noqa: S608 - constants
         "(SELECT coalesce(sum(units - spent), 0)::bigint FROM lease WHERE state_id = limits.id AND NOT closed "
-        "AND ends_at > statement_timestamp() AND (bucket = head OR period IS NULL)) AS held, "
+        f"AND ends_at > statement_timestamp() - CASE WHEN unit = 'concurrent' THEN interval '0' ELSE {RETURN_TIME} END "
+        "AND (bucket = head OR period IS NULL)) AS held, "
         "(SELECT coalesce(sum(units), 0)::bigint FROM lease WHERE state_id = limits.id AND unit = 'concurrent' "
         "AND ends_at > statement_timestamp()) AS out, "
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("

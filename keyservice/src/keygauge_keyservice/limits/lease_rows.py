@@ -13,6 +13,8 @@ Row: TypeAlias = dict[str, Any]
 ReplicaLimit: TypeAlias = tuple[str, str]
 """A replica, and the id of a limit that it uses."""
 
+RETURN_TIME = "interval '2 seconds'"  # after a lease's end, in which its replica usually returns its unspent units
+
 _PRUNED = 500  # ended leases deleted per heartbeat: more than a heartbeat can create
 _KEPT_S = 60  # how long an ended lease is kept: a replica may report its unspent units late
 _CALL_S = 3600  # how long calls in progress may take to give back what they reserved and did not use
@@ -196,10 +198,10 @@ def held(connection: Connection, limits: Collection[str]) -> dict[str, list[Held
     if not limits:
         return {}
     rows = connection.execute(
-        "/* leases.held */ SELECT state_id, replica, sum(units - spent)::bigint AS units, "
+        "/* leases.held */ SELECT state_id, replica, sum(units - spent)::bigint AS units, "  # noqa: S608 - a constant
         "greatest(0, extract(epoch FROM clock_timestamp() - max(seen_at)) * 1000)::bigint AS told_ms "
         "FROM lease JOIN replica ON replica.id = lease.replica "
-        "WHERE state_id = ANY(%s) AND NOT closed AND ends_at > statement_timestamp() - interval '2 seconds' "
+        f"WHERE state_id = ANY(%s) AND NOT closed AND ends_at > statement_timestamp() - {RETURN_TIME} "
         "GROUP BY state_id, replica",
         (list(limits),),
     )
@@ -221,10 +223,10 @@ def call_back(connection: Connection, short: Mapping[ReplicaLimit, int]) -> dict
         return {}
     replicas, limits = zip(*short, strict=True)
     rows = connection.execute(
-        "/* leases.call_back */ WITH short AS MATERIALIZED ("
+        "/* leases.call_back */ WITH short AS MATERIALIZED ("  # noqa: S608 - a constant
         "SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS short (replica, state_id, units)), "
         "live AS (SELECT lease.* FROM lease JOIN replica ON replica.id = lease.replica "
-        "WHERE state_id = ANY(%s) AND bucket >= 0 AND ends_at > statement_timestamp() - interval '2 seconds' "
+        f"WHERE state_id = ANY(%s) AND bucket >= 0 AND ends_at > statement_timestamp() - {RETURN_TIME} "
         "AND seen_at > statement_timestamp() - interval '10 seconds'), "
         "back AS MATERIALIZED (SELECT short.replica, short.state_id, short.units AS least, sum("
         "CASE WHEN closed THEN live.units WHEN live.replica = short.replica "

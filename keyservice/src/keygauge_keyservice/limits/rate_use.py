@@ -17,7 +17,7 @@ _FIND = f"""/* rate_use.find */
 SELECT plan_limit.id, {TERMS}, {STATE},
     (SELECT coalesce(sum(units - spent), 0)::bigint FROM lease
      WHERE state_id = plan_limit.id || ':' || %(owner)s AND NOT closed
-     AND ends_at > statement_timestamp() - interval '2 seconds') AS held
+     AND ends_at > statement_timestamp() - {lease_rows.RETURN_TIME}) AS held
 FROM plan_limit
 LEFT JOIN limit_state ON limit_state.id = plan_limit.id || ':' || %(owner)s AND account_id = %(account_id)s
 WHERE plan_limit.id = ANY(%(limits)s)"""  # noqa: S608 - constants

@@ -11,6 +11,7 @@ from keygauge.limits.limit import is_meant
 from keygauge.weights import TOKEN_COUNTS, Weights
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.definitions import CountedUnit
+from keygauge_keyservice.limits.lease_rows import RETURN_TIME
 from keygauge_keyservice.limits.periods import Period, Periods
 from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage import usage
@@ -83,11 +84,11 @@ class Quota:
         return max(0, self.amount - self.used)
 
 
-_COLUMNS = """plan_limit.name, unit, period, anchor, zone, amount, credit_nanousd, weights, unit_name,
+_COLUMNS = f"""plan_limit.name, unit, period, anchor, zone, amount, credit_nanousd, weights, unit_name,
     route, model, tool, dry_run, head, cells[1] AS used, coalesce(is_complete, false) AS is_complete,
     ends[1] > extract(epoch FROM %(now)s::timestamptz) * 1000000 AS is_current,
     (SELECT coalesce(sum(units - spent), 0)::bigint FROM lease
-     WHERE state_id = state.id AND bucket = head AND NOT closed AND ends_at > %(now)s) AS reserved"""
+     WHERE state_id = state.id AND bucket = head AND NOT closed AND ends_at > %(now)s - {RETURN_TIME}) AS reserved"""  # noqa: S608 - a constant
 _OF_ACCOUNT = f"""/* quota.of_account */
 SELECT {_COLUMNS}, NULL AS key_id
 FROM account JOIN plan_limit ON plan_limit.plan_id = account.plan_id
