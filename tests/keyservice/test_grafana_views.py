@@ -77,9 +77,14 @@ def test_quota_counts_the_current_period_only(connection):
         "ARRAY[extract(epoch FROM now() + CASE name WHEN 'old' THEN '-1 s' ELSE interval '1 h' END)::bigint * 1000000] "
         "FROM plan_limit"
     )
+    connection.execute(
+        "INSERT INTO lease (state_id, replica, heartbeat, bucket, units, spent, ends_at) "
+        "SELECT id, 'r1', 1, head, 10, 3, now() - seconds * interval '1 second' "
+        "FROM limit_state, unnest('{-9,1,5}'::int[]) AS seconds"
+    )
     rows = connection.execute("SELECT limit_name, key_id, amount, used, resets_at > now() AS ahead FROM grafana.quota")
     assert sorted((row["limit_name"], row["key_id"], row["amount"], row["used"], row["ahead"]) for row in rows) == [
-        ("day", None, 100, 42, True),
+        ("day", None, 100, 28, True),
         ("old", None, 100, 0, None),
     ]
 

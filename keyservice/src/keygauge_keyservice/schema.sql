@@ -786,10 +786,13 @@ SELECT key.id, key.name, key.account_id, account.name AS account_name, account.p
        (SELECT max(created_at) FROM key_secret WHERE key_id = key.id) AS rotated_at
 FROM key JOIN account ON account.id = key.account_id;
 
--- Quotas: how much of each is used in its current period. A state whose period has ended counts as unused, without a reset time.
+-- Quotas: how much of each is used in its current period, without what replicas hold unspent. A state whose period has ended counts as unused, without a reset time.
 CREATE VIEW grafana.quota AS
 SELECT state.account_id, CASE lim.subject WHEN 'key' THEN subject.id END AS key_id, lim.name AS limit_name, lim.unit, lim.period,
-       lim.amount, CASE WHEN ends_at > now() THEN state.cells[1] ELSE 0 END AS used,
+       lim.amount, CASE WHEN ends_at > now() THEN greatest(0, state.cells[1] - (
+           SELECT coalesce(sum(units - spent), 0) FROM lease
+           WHERE state_id = state.id AND bucket = head AND NOT closed AND lease.ends_at > now() - interval '2 seconds'
+       ))::bigint ELSE 0 END AS used,
        CASE WHEN ends_at > now() AND lim.period <> 'lifetime' THEN ends_at END AS resets_at
 FROM limit_state AS state
 CROSS JOIN LATERAL (

@@ -46,6 +46,17 @@ def test_a_rate_counts_what_calls_reserved_and_no_answer_told(connection, now):
     assert {rate.name: (rate.used, rate.remaining) for rate in live.rates} == {"rpm": (3, 57), "tph": (7_000, 2_000)}
 
 
+def test_calls_before_a_rate_was_added_do_not_count_toward_it(connection, now):
+    rates = [plans.Limit(name=name, unit="request", amount=60, window_s=s) for name, s in (("new", 3600), ("short", 9))]
+    plans.replace_limits(connection, "ledger", rates, actor="test")
+    connection.execute(
+        "INSERT INTO limit_state (id, account_id, cells, ends) SELECT id || ':acme', 'acme', ARRAY[1], "
+        "ARRAY[(extract(epoch FROM clock_timestamp()) * 1000000)::bigint] FROM plan_limit"
+    )
+    live = find_live_rates(connection, "acme", now=now - timedelta(seconds=890))
+    assert {rate.name: (rate.used, rate.remaining) for rate in live.rates} == {"new": (1, 59), "short": (2, 58)}
+
+
 def test_calls_refused_for_another_reason_are_not_counted(connection, metered, make_line, noon):
     plans.replace_limits(connection, "ledger", RATES, actor="test")
     outcomes = ["admitted", "forbidden", "expired", "revoked", "unavailable", "would_limit", "degraded", "part"]

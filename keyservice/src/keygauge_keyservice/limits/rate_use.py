@@ -6,7 +6,7 @@ Of a smooth rate, only what may be used at once counts, as the rest of the amoun
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits import kinds, lease_rows
@@ -14,7 +14,7 @@ from keygauge_keyservice.limits.kinds import gcra
 from keygauge_keyservice.limits.kinds.kind import STATE, TERMS
 
 _FIND = f"""/* rate_use.find */
-SELECT plan_limit.id, {TERMS}, {STATE},
+SELECT plan_limit.id, {TERMS}, {STATE}, limit_state.id IS NOT NULL AS is_used,
     (SELECT coalesce(sum(units - spent), 0)::bigint FROM lease
      WHERE state_id = plan_limit.id || ':' || %(owner)s AND NOT closed
      AND ends_at > statement_timestamp() - {lease_rows.RETURN_TIME}) AS held
@@ -29,6 +29,7 @@ class Use:
 
     used: int
     remaining: int
+    is_current: bool = field(default=False, compare=False)  # as replicas report it with each heartbeat
 
 
 def find_rate_use(
@@ -49,5 +50,6 @@ def find_rate_use(
     for row in rows:
         used = max(0, kinds.load(row).now(row, now_us=now_us)[0].used - row["held"])
         most = gcra.burst(row["amount"]) if row["smooth"] else row["amount"]
-        found[row["id"]] = Use(used, max(0, most - used))
+        is_current = row["is_used"] and lease_rows.is_reported(row)
+        found[row["id"]] = Use(used, max(0, most - used), is_current)
     return found

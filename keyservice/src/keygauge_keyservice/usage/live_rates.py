@@ -1,7 +1,8 @@
 """The current request rates of an account or key, compared with its rate limits, and its open streams.
 
-The calls come from the ledger and lag by some seconds. A rate also counts what the limit is known to have counted, such
-as the reservations of calls whose answers had no usage. The streams come from the last heartbeats.
+The calls come from the ledger and lag by some seconds. The use of a rate is what the limit counted, which includes the
+reservations of calls whose answers had no usage, and no calls before the limit was added. The ledger is asked if no
+call used the limit yet, or if its window is short. The streams come from the last heartbeats.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _COUNTED = [*ADMITTED, PART]
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate limit of the account or key, and its use in the last window: the ledger's, or the limit's if that is more.
+    """A rate limit of the account or key, and its use in the last window.
 
     A smooth rate has instead what has not flowed out of its bucket yet, and what may be used at once. A limit of
     concurrent requests has no window; its usage is the number of calls in progress.
@@ -150,8 +151,8 @@ def _is_counted(limit: Mapping[str, Any]) -> bool:
 
 
 def _use(limit: Mapping[str, Any], counted: Mapping[Any, Mapping[str, int]], known: Use) -> Use:
-    """Return the use of a limit by the ledger, or what the limit is known to have counted if that is more."""
-    if not _is_counted(limit):
+    """Return what a limit counted if that is current, otherwise the ledger's count if that is more."""
+    if known.is_current or not _is_counted(limit):
         return known
     used = max(known.used, _used(counted[_measure(limit)], limit["unit"], limit["weights"]))
     return Use(used, max(0, limit["amount"] - used))
