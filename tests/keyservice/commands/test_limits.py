@@ -44,6 +44,14 @@ def test_periods_are_shown_with_their_anchor_and_zone(run):
         ("at_once=2:concurrent:10s", "the window must be one such as 60s"),
         ("budget=many:usd:month", "the amount must be an amount in US dollars"),
         ("RPM=5:request:60s", "the name must be 1 to 40 of a-z"),
+        ("rpm", "the amount is missing, as in rpm=600:request:1m"),
+        ("rpm:600:request:1m", "the amount is missing, as in rpm=600:request:1m"),
+        ("rpm=5:request:1m,", "an option is missing after a comma"),
+        ("rpm=5:request:month,smooth", "smooth only applies to rates, with a window such as 60s"),
+        ("a=5:credit@0,01:month", "credit cannot contain a comma: write 0.01"),
+        ("a=5:points():month", "the weights must be a sum such as input+4*output"),
+        ("a=5:points(input*4):month", "the weights must be a sum such as input+4*output"),
+        ("a=5:points(2*cached):month", "the weights must be a sum such as input+4*output"),
     ],
 )
 def test_error_repeats_the_invalid_limit_as_given(run, limit, message):

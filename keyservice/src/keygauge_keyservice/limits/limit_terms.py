@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Literal, TypeAlias
@@ -196,13 +196,8 @@ def parse_limit(text: str) -> Limit:
     """
     name, _, terms = text.partition("=")
     terms, *options = terms.split(",")
-    if terms and ":" not in terms:
-        is_decimal = bool(options) and options[0][:1].isdigit()
-        raise invalid(
-            FieldError("amount", "wrong_number", "cannot contain a comma: write 25.50, or 1000 for a thousand")
-            if is_decimal
-            else FieldError("unit", "wrong_limit", "is missing, as in 600:request:1m")
-        )
+    if text and (error := _split_fault(terms, options)) is not None:
+        raise invalid(error)
     amount, unit, window, subject, *others = [*(parts := terms.split(":")), "", "", ""]
     if len(parts) > _PARTS_MAX:
         raise invalid(FieldError("limit", "wrong_limit", f"has too much after the subject: {others[0]!r}"))
@@ -221,6 +216,20 @@ def parse_limit(text: str) -> Limit:
     if subject:
         document["subject"] = subject
     return read(LimitTerms, document | _options(options)).limit()
+
+
+def _split_fault(terms: str, options: Sequence[str]) -> FieldError | None:
+    """Return the error of terms without an amount or unit, or with a comma in a number."""
+    is_decimal = bool(options) and options[0][:1].isdigit()
+    if not terms:
+        return FieldError("amount", "wrong_limit", "is missing, as in rpm=600:request:1m")
+    if ":" not in terms and is_decimal:
+        return FieldError("amount", "wrong_number", "cannot contain a comma: write 25.50, or 1000 for a thousand")
+    if ":" not in terms:
+        return FieldError("unit", "wrong_limit", "is missing, as in 600:request:1m")
+    if is_decimal and terms.rpartition(":")[2].startswith(f"{CREDIT}@"):
+        return FieldError(CREDIT, "wrong_number", "cannot contain a comma: write 0.01")
+    return None
 
 
 def _weights(text: str) -> dict[str, object]:

@@ -41,6 +41,12 @@ _NUMBERS = {  # replacements for the API's ranges of integers
     "window_s": "must be 1s to 1d, or one of hour, day, week, month, quarter, year, lifetime",
     "rate": "must be an amount in US dollars, such as 2.50",
 }
+_TERMS = {  # replacements for errors of a limit's terms
+    ("", "unknown_field"): "an option is missing after a comma",
+    ("smooth", "wrong_window"): "smooth only applies to rates, with a window such as 60s",
+    ("weights", "unknown_field"): "the weights must be a sum such as input+4*output, of request, input, output, "
+    "cache_read, cache_write and reasoning",
+}
 _item = re.compile(r"([a-z_]+)\[(\d+)\]\.?(.*)").fullmatch
 _amount = re.compile(r"(\d+) nano-USD").sub
 
@@ -55,6 +61,8 @@ def explain(problem: dict[str, Any], body: dict[str, Any] | None) -> str:
 
 def explain_term(field: str, code: str, detail: str) -> str:
     """Format an error in one term of a combined value, such as a limit."""
+    if (whole := _TERMS.get((field.partition(".")[0], code))) is not None:
+        return whole
     subject = "the window" if code == "wrong_window" else _WORDS.get(field, field)
     return f"{subject} {_detail(field, code, detail)}"
 
