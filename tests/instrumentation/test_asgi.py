@@ -237,6 +237,25 @@ async def test_exhausted_lifetime_limit_says_so_and_gives_no_retry_time(service,
     )
 
 
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ({"unit": "request", "window_s": 60}, "rate_limited"),
+        ({"unit": "token", "window_s": 60}, "rate_limited"),
+        ({"unit": "request", "period": "day"}, "quota_exhausted"),
+        ({"unit": "concurrent"}, "concurrency_limited"),
+    ],
+)
+async def test_limit_of_zero_says_that_waiting_does_not_help(service, guard, visit, limit, code):
+    app = guard(host())
+    _, token = service.key({"name": "none", "amount": 0, **limit})
+    answer = await visit(app, token)
+    assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (429, code, "none")
+    assert answer.headers["x-should-retry"] == "false"
+    assert "retry-after" not in answer.headers
+    assert answer.json()["detail"].startswith('This limit is 0 and allows no calls. The limit "none" ')
+
+
 async def test_exhausted_quota_should_not_be_retried(service, guard, visit):
     app = guard(host())
     _, token = service.key({**MONTHLY, "amount": 2})

@@ -51,6 +51,12 @@ def test_limit_that_never_resets_has_no_wait_and_says_what_helps(code, whose):
     assert ("larger plan" in document["message"]) == (whose == "account")
 
 
+def test_limit_of_zero_is_not_said_to_reset():
+    _, headers, document = told(Refusal("quota", "quota_exhausted", "none", whose="key", is_zero=True))
+    assert headers[b"x-should-retry"] == b"false"
+    assert document["detail"].startswith("This limit is 0 and allows no calls. ")
+
+
 @pytest.mark.parametrize("whose", ["account", "plan", "key"])
 def test_limit_says_whose_it_is(whose):
     _, _, document = told(Refusal("limited", "rate_limited", 'the "fast" one', whose=whose))

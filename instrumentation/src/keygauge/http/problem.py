@@ -148,6 +148,8 @@ def _detail(refusal: Refusal, key_header: str | None) -> str:
     status, _, detail = _KINDS[refusal.code]
     if key_header is not None and refusal.code == "key_missing":
         detail = f"Send your API key in '{key_header}'."
+    elif refusal.is_zero:
+        detail = "This limit is 0 and allows no calls."
     elif status == _LIMITED and refusal.retry_after_s is None:
         detail = "This limit does not reset."
     elif refusal.since_s is not None:

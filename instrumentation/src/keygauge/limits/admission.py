@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from threading import Lock
 
 from keygauge.call import Outcome
@@ -332,10 +333,13 @@ class Admission:
 
 
 def _of_denied(denied: Iterable[LeasePool], now: int) -> Refusal:
-    last = max(denied, key=lambda lease_pool: lease_pool.retry_after_ns(now))
-    after_ns, limit = last.retry_after_ns(now), last.limit
-    after_s = None if after_ns == NEVER else after_ns / SECOND
-    return Refusal(limit.refusal, limit.refusal_code, limit.name, after_s, limit.whose)
+    after_ns, last = max(((_retry_after_ns(one, now), one) for one in denied), key=itemgetter(0))
+    after_s, limit = None if after_ns == NEVER else after_ns / SECOND, last.limit
+    return Refusal(limit.refusal, limit.refusal_code, limit.name, after_s, limit.whose, is_zero=not limit.amount)
+
+
+def _retry_after_ns(lease_pool: LeasePool, now: int) -> int:
+    return lease_pool.retry_after_ns(now) if lease_pool.limit.amount else NEVER
 
 
 def _used(lease_pool: LeasePool, used: Mapping[object, int | None]) -> int | None:

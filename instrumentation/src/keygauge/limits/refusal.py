@@ -12,7 +12,7 @@ from keygauge.limits.limit import Whose
 class Refusal:
     """A reason to refuse a call: the counted outcome, the caller's code, which limit and whose, and when to retry.
 
-    `since_s` is when a secret ended, in unix seconds.
+    `since_s` is when a secret ended, in unix seconds. `is_zero`: the limit allows no calls at all.
     """
 
     outcome: Outcome
@@ -21,6 +21,7 @@ class Refusal:
     retry_after_s: float | None = None
     whose: Whose | None = None
     since_s: int | None = None
+    is_zero: bool = False
 
 
 MISSING = Refusal("unknown", "key_missing")
