@@ -163,6 +163,23 @@ def test_smooth_rates_show_what_may_be_used_at_once(connection, customer, signed
     ]
 
 
+def test_plan_is_described_with_what_its_limits_count(connection, customer, operating, signed_in):
+    limits = [
+        plans.Limit(name="tried", unit="request", amount=9, window_s=60, dry_run=True),
+        plans.Limit(name="one", unit="request", amount=8, window_s=60, model="gpt-4o"),
+        plans.Limit(name="other", unit="request", amount=8, window_s=60, tool="search"),
+    ]
+    plans.replace_limits(connection, customer.account.plan_id, limits, actor="test")
+    told = [
+        "9 requests per minute (dry run)",
+        "8 requests per minute, model gpt-4o only",
+        "8 requests per minute, tool search only",
+    ]
+    assert "; ".join(told) in signed_in.get("/").text
+    page = operating.get("/operator/plans").text
+    assert [text in page for text in told] == [True] * 3
+
+
 def test_rates_show_their_model_and_dry_run(connection, customer, signed_in):
     limit = plans.Limit(name="tried", unit="token", amount=9, window_s=60, model="gpt-4o", dry_run=True)
     plans.replace_limits(connection, customer.account.plan_id, [limit], actor="test")

@@ -211,7 +211,7 @@ def list_plans() -> str:
     with services().connection() as connection:
         counts = directory.count_accounts(connection)
         found = plans.list_plans(connection)
-    return render_template("portal/operator_plans.html", plans=found, counts=counts, rate=limit_text.rate)
+    return render_template("portal/operator_plans.html", plans=found, counts=counts, describe=limit_text.describe)
 
 
 def _page(*, wrong: str | None = None) -> str:

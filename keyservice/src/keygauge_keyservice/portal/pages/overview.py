@@ -111,7 +111,7 @@ def show() -> str:
         "portal/overview.html",
         account=account,
         plan=plan,
-        rates=[limit_text.rate(limit) for limit in plan.limits if limit.period is None or limit.per_tag],
+        rates=[limit_text.describe(limit) for limit in plan.limits if limit.period is None or limit.per_tag],
         gauges=gauges,
         full=[one for one, found in zip(gauges, quotas, strict=True) if one.level != "fine" and not found.dry_run],
         statement=statement,
