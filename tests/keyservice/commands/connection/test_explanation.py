@@ -41,6 +41,11 @@ def test_several_errors_are_joined_into_one_sentence():
     assert explain_term("model", "wrong", "is too long") == "the model is too long"
 
 
+def test_ranges_of_durations_are_durations():
+    too_long = problem("grace_s", code="wrong_number", detail="must be an integer from 0 to 2592000")
+    assert explain(too_long, {}) == "--grace must be at most 30d"
+
+
 def test_field_names_of_the_api_are_replaced():
     assert plain("at most 1000000000 nano-USD") == "at most $1.000000000"
     assert plain("credit_nanousd, nanousd or token") == "a credit's worth, usd or token"

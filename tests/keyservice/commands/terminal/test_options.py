@@ -30,6 +30,12 @@ def test_invalid_time_is_rejected(text):
         convert(Time(), text)
 
 
+@pytest.mark.parametrize("text", ["20300131", "2030-W05-4", "20300131T120000Z", "2030-01-31T", "2030-01-31x"])
+def test_dates_are_only_read_as_documented(text):
+    with pytest.raises(click.BadParameter, match="is not a time: use one such as 2030-01-31"):
+        convert(Time(), text)
+
+
 def test_durations_and_money_are_parsed_exactly():
     assert (convert(Duration(), "5m"), convert(Duration(), 60)) == (300, 60)
     assert [convert(Money(), text) for text in ("$2.50", "2.5", "0", "0.000000001", "$1,000,000")] == [

@@ -39,6 +39,7 @@ _REPLACEMENTS = {  # replacements for the API's details
 }
 _NUMBERS = {  # replacements for the API's ranges of integers
     "window_s": "must be 1s to 1d, or one of hour, day, week, month, quarter, year, lifetime",
+    "grace_s": "must be at most 30d",
     "rate": "must be an amount in US dollars, such as 2.50",
 }
 _TERMS = {  # replacements for errors of a limit's terms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -17,6 +18,7 @@ from keygauge_keyservice.values.money import parse_usd
 
 _NANOUSD = 10**9
 _USD_MAX = 10**6
+_starts_with_date = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").match
 
 _Function = Callable[..., Any]
 
@@ -108,6 +110,8 @@ class Time(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.
             except OverflowError:
                 self.fail(f"{value!r} is out of range", param, ctx)
         try:
+            if not _starts_with_date(value):
+                raise ValueError  # noqa: TRY301 - the same error
             read = datetime.fromisoformat(value)
             in_utc = (read.replace(tzinfo=UTC) if _is_date(value) else read).astimezone(UTC)
         except (ValueError, OverflowError):
