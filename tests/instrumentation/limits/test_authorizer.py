@@ -100,6 +100,8 @@ def test_keys_of_other_formats_are_looked_up_only_if_imported_keys_are_accepted(
         ({"status": "suspended"}, refusal.SUSPENDED),
         ({"expires_at": 0}, refusal.EXPIRED),
         ({"secrets": [{"number": 2, "expires_at": None}]}, refusal.REPLACED),
+        ({"secrets": [{"number": 2, "expires_at": None}], "status": "deleted"}, refusal.DELETED),
+        ({"secrets": [{"number": 1, "expires_at": 0}], "status": "deleted"}, refusal.DELETED),
         ({"networks": ["198.51.100.0/24"]}, refusal.WRONG_IP),
     ],
 )

@@ -84,6 +84,8 @@ class Admission:
 
         The caller has presented the right secret, so it may learn the state of the key.
         """
+        if key.status == "deleted":  # then no newer secret works either
+            return DELETED
         if secret not in key.secrets:
             return REPLACED
         secret_expires_ns = key.secrets[secret]
