@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from polling import until
 from psycopg import OperationalError
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from keygauge.protocol import Heartbeat, HeartbeatAnswer
 from keygauge_keyservice.sync import heartbeat_queue
@@ -135,3 +135,46 @@ def test_a_heartbeat_is_not_retried_when_its_replica_has_given_up(monkeypatch):
     gate = Gate(r1=error)
     assert outcomes(send_behind(gate, [heartbeat(number) for number in range(3)])) == [error] * 3
     assert gate.sizes == [1] * AT_ONCE + [3]
+
+
+class LockedRow:
+    """Answers transactions; those of some replicas wait for a row until it is unlocked, or for their timeout."""
+
+    def __init__(self, replicas):
+        self.replicas = {f"{number:032x}" for number in replicas}
+        self.batches = []
+        self.unlocked = Event()
+
+    def __call__(self, connection, received, lock_timeout_ms):
+        found = {one.message.replica for one in received}
+        self.batches.append({int(replica, 16) for replica in found})
+        if found & self.replicas and not self.unlocked.wait(10 if lock_timeout_ms > 500 else 0):
+            raise LockNotAvailable
+        return [answered(one) for one in received]
+
+
+def test_heartbeats_that_wait_for_a_locked_row_hold_up_no_others():
+    row = LockedRow(range(30))
+    queue = HeartbeatQueue(connect, row)
+    blocked = [queue.submit(heartbeat(number)) for number in range(30)]
+    assert queue.submit(heartbeat(50)).result(5).cursor == 50
+    row.unlocked.set()
+    assert outcomes(blocked) == list(range(30))
+
+
+def test_a_blocked_replica_is_answered_apart_until_its_row_is_unlocked():
+    row = LockedRow([1])
+    queue = HeartbeatQueue(connect, row)
+    waiting = [queue.submit(heartbeat(1))]
+    until(lambda: len(row.batches) == 3)  # together, alone, and with patience
+    waiting += [queue.submit(heartbeat(1)) for _ in range(3)]
+    waiting[2].cancel()
+    row.unlocked.set()
+    assert outcomes([waiting[0], waiting[1], waiting[3]]) == [1, 1, 1]
+    row.unlocked.clear()
+    assert queue.submit(heartbeat(2)).result(5).cursor == 2
+    after = len(row.batches)
+    waiting = queue.submit(heartbeat(1))  # which is answered with others again, until it meets a locked row
+    until(lambda: len(row.batches) == after + 3)
+    row.unlocked.set()
+    assert outcomes([waiting]) == [1]

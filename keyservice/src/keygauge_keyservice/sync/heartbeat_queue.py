@@ -1,7 +1,8 @@
 """A queue of heartbeats that arrive while others are being answered; they are answered together in one transaction.
 
 If the transaction fails, each heartbeat is retried alone, so that one replica's never makes another's fail; if the
-database is unavailable, all fail at once. No heartbeat waits long for a locked row, as others would wait for it.
+database is unavailable, all fail at once. Those that wait for a locked row have threads of their own, from their
+replica's next heartbeat on until one is answered, so that the others do not wait for that row.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ Answer: TypeAlias = Callable[[Connection, Sequence[Received], int], list[Heartbe
 AT_ONCE = 2  # transactions: while one waits for the disk, the other uses the CPU
 MOST = 100  # heartbeats per transaction
 _LOCK_TIMEOUT_MS = 300  # after which each heartbeat is answered alone, …
-_ALONE_TIMEOUT_MS = 600  # … with this one
+_ALONE_TIMEOUT_MS = 20  # … with this one, so that a hundred take a second at most, …
+_BLOCKED_TIMEOUT_MS = 600  # … and with this one if a row is locked
 _ALONE = 4  # transactions of single heartbeats
+_BLOCKED = 2  # … that wait for a locked row
+_KNOWN_MAX = 10_000  # blocked replicas
 _PATIENCE_S = 2.0  # of replicas
 _CONTENDED = (LockNotAvailable, DeadlockDetected, SerializationFailure)
 
@@ -39,6 +43,10 @@ class _Waiting:
     received: Received
     answer: Future[HeartbeatAnswer] = field(default_factory=Future)
     since_s: float = field(default_factory=monotonic)
+
+    @property
+    def replica(self) -> tuple[str | None, str]:
+        return self.received.service, self.received.message.replica
 
 
 class HeartbeatQueue:
@@ -52,11 +60,16 @@ class HeartbeatQueue:
         self._running = 0
         self._together = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="heartbeats")
         self._alone = ThreadPoolExecutor(_ALONE, thread_name_prefix="heartbeat")
+        self._apart = ThreadPoolExecutor(_BLOCKED, thread_name_prefix="blocked-heartbeat")
+        self._blocked: set[tuple[str | None, str]] = set()  # replicas whose last heartbeat met a locked row
 
     def submit(self, received: Received) -> Future[HeartbeatAnswer]:
         """Return a heartbeat's future answer, or its transaction's error; cancel it if nobody waits any more."""
         one = _Waiting(received)
         with self._lock:
+            if one.replica in self._blocked:
+                self._apart.submit(self._answer_apart, one)
+                return one.answer
             self._line.append(one)
             if self._running < AT_ONCE:
                 self._running += 1
@@ -100,15 +113,45 @@ class HeartbeatQueue:
             one.answer.set_result(answer)
 
     def _answer_alone(self, one: _Waiting, error: Exception) -> None:
-        """Retry a heartbeat, unless its replica has given up."""
+        """Retry a heartbeat, unless its replica has given up; if it meets a locked row, elsewhere."""
+        try:
+            self._retry(one, error, _ALONE_TIMEOUT_MS)
+        except LockNotAvailable as locked:
+            with self._lock:
+                if len(self._blocked) >= _KNOWN_MAX:
+                    self._blocked.clear()
+                self._blocked.add(one.replica)
+            self._apart.submit(self._answer_blocked, one, locked)
+
+    def _answer_apart(self, one: _Waiting) -> None:
+        """Answer a heartbeat of a blocked replica, unless it was cancelled."""
+        if one.answer.set_running_or_notify_cancel():
+            self._answer_blocked(one, LockNotAvailable("a row that this replica needs is locked"))
+
+    def _answer_blocked(self, one: _Waiting, error: LockNotAvailable) -> None:
+        try:
+            self._retry(one, error, _BLOCKED_TIMEOUT_MS)
+        except LockNotAvailable as locked:
+            one.answer.set_exception(locked)
+
+    def _retry(self, one: _Waiting, error: Exception, lock_timeout_ms: int) -> None:
+        """Answer a heartbeat alone, or with `error` if its replica has given up.
+
+        Raises:
+            LockNotAvailable: it met a locked row.
+        """
         if monotonic() - one.since_s > _PATIENCE_S:
             one.answer.set_exception(error)
             return
         try:
-            (answer,) = self._transact([one.received], _ALONE_TIMEOUT_MS)
-        except Exception as again:  # noqa: BLE001 - as above
+            (answer,) = self._transact([one.received], lock_timeout_ms)
+        except LockNotAvailable:
+            raise
+        except Exception as again:  # noqa: BLE001 - those who wait for the answer get it
             one.answer.set_exception(again)
         else:
+            with self._lock:
+                self._blocked.discard(one.replica)
             one.answer.set_result(answer)
 
     def _transact(self, received: Sequence[Received], lock_timeout_ms: int) -> list[HeartbeatAnswer]:
