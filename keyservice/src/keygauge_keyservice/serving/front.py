@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
@@ -12,7 +12,7 @@ from keygauge_keyservice.serving.heartbeats import HEARTBEAT_PATH
 from keygauge_keyservice.serving.visitor import address, visitor
 
 REPLICA_PATHS = frozenset((HEARTBEAT_PATH, "/v1/events", "/v1/reports", "/v1/key-status"))
-_HEALTH_PATHS = frozenset(("/healthz", "/readyz"))  # a load balancer must not remove the service because pages are slow
+HEALTH_PATHS = ("/healthz", "/readyz")  # a load balancer must not remove the service because pages are slow
 AT_ONCE = 4  # per visitor
 _LINE_MAX = 100
 _OF_ADDRESS_MAX = 120  # across the sessions and tokens they claim, which are checked later
@@ -22,13 +22,22 @@ _TURN_S = 10.0
 class Front:
     """Routes requests of replicas to one app and the rest to another; None if it is not served here.
 
-    Heartbeats may have their own app, so that they do not wait for batches of events.
+    Heartbeats may have their own app, so that they do not wait for batches of events, and so may health checks, so that
+    they wait for nothing.
     """
 
-    def __init__(self, *, replicas: App | None, pages: App | None, heartbeats: App | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        replicas: App | None,
+        pages: App | None,
+        heartbeats: App | None = None,
+        health: Mapping[str, App] | None = None,
+    ) -> None:
         self._replicas = replicas
         self._pages = pages
         self._heartbeats = heartbeats or replicas
+        self._health = health or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -36,8 +45,8 @@ class Front:
         app = self._replicas if path in REPLICA_PATHS else self._pages
         if path == HEARTBEAT_PATH:
             app = self._heartbeats
-        if path in _HEALTH_PATHS:
-            app = self._replicas or self._pages
+        if path in HEALTH_PATHS:
+            app = self._health.get(path) or self._replicas or self._pages
         if app is None:
             await refuse(send, 404, "not_found", "The key service serves this at another address.")
         else:

@@ -20,7 +20,7 @@ from keygauge_keyservice.serving.bodies import Bodies
 from keygauge_keyservice.serving.bridge import Bridge
 from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
 from keygauge_keyservice.serving.forwarder import Forwarded, Forwarder
-from keygauge_keyservice.serving.front import Front, Turns
+from keygauge_keyservice.serving.front import HEALTH_PATHS, Front, Turns
 from keygauge_keyservice.serving.heartbeats import Heartbeats
 from keygauge_keyservice.web.context import of_app
 
@@ -92,7 +92,10 @@ def _app(assignment: Assignment) -> App:
     if assignment.role == "replicas":
         heartbeats = None if settings.read_only else Heartbeats(of_app(app), rest=bridge, inside_max=_HEARTBEATS_MAX)
         pages = Forwarder(assignment.pages) if assignment.pages else None
-        return Bodies(Front(replicas=bridge, pages=pages, heartbeats=heartbeats), proxies=settings.proxies)
+        # A thread for each, as an unavailable database delays all other requests.
+        health = {path: Bridge(app, threads=1, queue=_QUEUE) for path in HEALTH_PATHS}
+        front = Front(replicas=bridge, pages=pages, heartbeats=heartbeats, health=health)
+        return Bodies(front, proxies=settings.proxies)
     os.nice(_NICENESS)
     if not settings.read_only:
         maintenance = maintenance_jobs(retention_days=config.retention_days(), bounds=settings.bounds)
