@@ -178,3 +178,15 @@ def test_a_blocked_replica_is_answered_apart_until_its_row_is_unlocked():
     until(lambda: len(row.batches) == after + 3)
     row.unlocked.set()
     assert outcomes([waiting]) == [1]
+
+
+def test_blocked_replicas_are_answered_together_once_a_row_is_unlocked():
+    row = LockedRow(range(10))
+    queue = HeartbeatQueue(connect, row)
+    first = [queue.submit(heartbeat(number)) for number in range(10)]
+    until(lambda: sum(len(batch) == 1 for batch in row.batches) >= 10 + heartbeat_queue._BLOCKED)
+    waiting = [queue.submit(heartbeat(number)) for number in range(10)]
+    before = len(row.batches)
+    row.unlocked.set()
+    assert outcomes(first + waiting) == [*range(10)] * 2
+    assert max(map(len, row.batches[before:])) > 1

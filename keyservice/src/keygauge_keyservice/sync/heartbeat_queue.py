@@ -1,13 +1,14 @@
 """A queue of heartbeats that arrive while others are being answered; they are answered together in one transaction.
 
 If the transaction fails, each heartbeat is retried alone, so that one replica's never makes another's fail; if the
-database is unavailable, all fail at once. Those that wait for a locked row have threads of their own, from their
-replica's next heartbeat on until one is answered, so that the others do not wait for that row.
+database is unavailable, all fail at once. Those that meet a locked row wait for it apart, in threads of their own, and
+so do their replicas' next ones until one of them is answered, so that the others do not wait for that row.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ class HeartbeatQueue:
         self._together = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="heartbeats")
         self._alone = ThreadPoolExecutor(_ALONE, thread_name_prefix="heartbeat")
         self._apart = ThreadPoolExecutor(_BLOCKED, thread_name_prefix="blocked-heartbeat")
+        self._line_apart: deque[_Waiting] = deque()
+        self._running_apart = 0
         self._blocked: set[tuple[str | None, str]] = set()  # replicas whose last heartbeat met a locked row
 
     def submit(self, received: Received) -> Future[HeartbeatAnswer]:
@@ -68,13 +71,22 @@ class HeartbeatQueue:
         one = _Waiting(received)
         with self._lock:
             if one.replica in self._blocked:
-                self._apart.submit(self._answer_apart, one)
-                return one.answer
-            self._line.append(one)
-            if self._running < AT_ONCE:
-                self._running += 1
-                self._together.submit(self._run)
+                self._put_apart(one)
+            else:
+                self._put(one)
         return one.answer
+
+    def _put(self, one: _Waiting) -> None:
+        self._line.append(one)
+        if self._running < AT_ONCE:
+            self._running += 1
+            self._together.submit(self._run)
+
+    def _put_apart(self, one: _Waiting) -> None:
+        self._line_apart.append(one)
+        if self._running_apart < _BLOCKED:
+            self._running_apart += 1
+            self._apart.submit(self._run_apart)
 
     def _run(self) -> None:
         """Answer heartbeats until none waits."""
@@ -116,43 +128,62 @@ class HeartbeatQueue:
         """Retry a heartbeat, unless its replica has given up; if it meets a locked row, elsewhere."""
         try:
             self._retry(one, error, _ALONE_TIMEOUT_MS)
-        except LockNotAvailable as locked:
+        except LockNotAvailable:
             with self._lock:
                 if len(self._blocked) >= _KNOWN_MAX:
                     self._blocked.clear()
                 self._blocked.add(one.replica)
-            self._apart.submit(self._answer_blocked, one, locked)
+                self._put_apart(one)
 
-    def _answer_apart(self, one: _Waiting) -> None:
-        """Answer a heartbeat of a blocked replica, unless it was cancelled."""
-        if one.answer.set_running_or_notify_cancel():
-            self._answer_blocked(one, LockNotAvailable("a row that this replica needs is locked"))
+    def _run_apart(self) -> None:
+        """Answer heartbeats of blocked replicas until none waits."""
+        while one := self._take_apart():
+            try:
+                is_answered = self._retry(one, LockNotAvailable("a row is locked"), _BLOCKED_TIMEOUT_MS)
+            except LockNotAvailable as locked:
+                one.answer.set_exception(locked)
+            else:
+                if is_answered:
+                    self._unblock()
 
-    def _answer_blocked(self, one: _Waiting, error: LockNotAvailable) -> None:
-        try:
-            self._retry(one, error, _BLOCKED_TIMEOUT_MS)
-        except LockNotAvailable as locked:
-            one.answer.set_exception(locked)
+    def _take_apart(self) -> _Waiting | None:
+        with self._lock:
+            while self._line_apart:
+                one = self._line_apart.popleft()
+                if one.answer.running() or one.answer.set_running_or_notify_cancel():
+                    return one
+            self._running_apart -= 1
+        return None
 
-    def _retry(self, one: _Waiting, error: Exception, lock_timeout_ms: int) -> None:
-        """Answer a heartbeat alone, or with `error` if its replica has given up.
+    def _unblock(self) -> None:
+        """Answer heartbeats together again, as the row is no longer locked; if another is, they meet it."""
+        with self._lock:
+            self._blocked.clear()
+            waiting, self._line_apart = self._line_apart, deque()
+            for one in waiting:
+                if one.answer.running():  # it was taken from the other queue before
+                    self._line_apart.append(one)
+                else:
+                    self._put(one)
+
+    def _retry(self, one: _Waiting, error: Exception, lock_timeout_ms: int) -> bool:
+        """Answer a heartbeat alone, or with `error` if its replica has given up; return whether it was processed.
 
         Raises:
             LockNotAvailable: it met a locked row.
         """
         if monotonic() - one.since_s > _PATIENCE_S:
             one.answer.set_exception(error)
-            return
+            return False
         try:
             (answer,) = self._transact([one.received], lock_timeout_ms)
         except LockNotAvailable:
             raise
         except Exception as again:  # noqa: BLE001 - those who wait for the answer get it
             one.answer.set_exception(again)
-        else:
-            with self._lock:
-                self._blocked.discard(one.replica)
-            one.answer.set_result(answer)
+            return False
+        one.answer.set_result(answer)
+        return True
 
     def _transact(self, received: Sequence[Received], lock_timeout_ms: int) -> list[HeartbeatAnswer]:
         with self._connect() as connection:
