@@ -123,7 +123,7 @@ def find_live_rates(
     counted: dict[tuple[int, str | None, str | None], dict[str, int]] = {(_MINUTE_S, None, None): minute}
     for limit in limits:
         measure = _measure(limit)
-        if measure not in counted and _is_counted(limit):
+        if measure not in counted and _is_counted(limit, known[limit["id"]]):
             counted[measure] = _count(connection, scope, *measure)
     return LiveRates(
         requests_per_minute=minute["request"],
@@ -145,14 +145,14 @@ def _measure(limit: Mapping[str, Any]) -> tuple[int, str | None, str | None]:
     return limit["window_s"], limit["route"], limit["model"]
 
 
-def _is_counted(limit: Mapping[str, Any]) -> bool:
-    """Return whether the ledger has the use of a limit."""
-    return limit["window_s"] is not None and not limit["smooth"] and limit["tool"] is None
+def _is_counted(limit: Mapping[str, Any], known: Use) -> bool:
+    """Return whether the ledger may know more of a limit's use than the limit."""
+    return not known.is_current and limit["window_s"] is not None and not limit["smooth"] and limit["tool"] is None
 
 
 def _use(limit: Mapping[str, Any], counted: Mapping[Any, Mapping[str, int]], known: Use) -> Use:
     """Return what a limit counted if that is current, otherwise the ledger's count if that is more."""
-    if known.is_current or not _is_counted(limit):
+    if not _is_counted(limit, known):
         return known
     used = max(known.used, _used(counted[_measure(limit)], limit["unit"], limit["weights"]))
     return Use(used, max(0, limit["amount"] - used))
